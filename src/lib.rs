@@ -1,0 +1,5 @@
+//! A compact video diffusion transformer with the TeaCache loop, on its own minimal tensor runtime.
+
+mod error;
+
+pub use error::{Error, Result};
