@@ -1,0 +1,11 @@
+use super::{Decision, Policy, Step};
+
+/// `off`: every step computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Off;
+
+impl Policy for Off {
+    fn decide(&mut self, _step: usize, distance: Option<f64>) -> Step {
+        Step::placed(Decision::Computed, distance)
+    }
+}

@@ -1,0 +1,143 @@
+//! The rule of TeaCache (Liu et al., arXiv 2411.19108; code in github.com/ali-vilab/TeaCache).
+//!
+//! With d the relative L1 distance between the indicators of this step and the step before,
+//!
+//! ```text
+//! f(d) = c4·d⁴ + c3·d³ + c2·d² + c1·d + c0
+//! acc  = acc + f(d);   skip if acc < δ;   otherwise compute and let acc = 0
+//! ```
+
+use super::{Decision, Policy, Step};
+
+/// What to do where the polynomial is negative.
+///
+/// Published polynomials go below zero outside the range they were fitted on (Wan 2.1 14B: everywhere
+/// below d = 0.13), and a sum that falls keeps a cache skipping long after it should have computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Negative {
+    /// Add it as it is, as the official code does.
+    Raw,
+    /// Take it as 0.
+    #[default]
+    Clamp,
+    /// Take |f(d)|, as ComfyUI-TeaCache does for FLUX.
+    Abs,
+}
+
+impl Negative {
+    /// Every mode.
+    pub const ALL: [Negative; 3] = [Negative::Raw, Negative::Clamp, Negative::Abs];
+
+    /// The mode as a cache setting spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Negative::Raw => "raw",
+            Negative::Clamp => "clamp",
+            Negative::Abs => "abs",
+        }
+    }
+
+    /// What is added to the sum for a finite f(d).
+    pub fn apply(self, rescaled: f64) -> f64 {
+        match self {
+            Negative::Raw => rescaled,
+            Negative::Clamp => rescaled.max(0.0),
+            Negative::Abs => rescaled.abs(),
+        }
+    }
+}
+
+/// `tea:δ`: skip while the rescaled distances since the last computed step stay below a threshold.
+///
+/// One value serves one generation, and one guidance branch where the branches decide separately.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TeaCache {
+    /// δ. A step is skipped only if the sum is strictly less. Zero, a negative number or NaN turns
+    /// caching off: every step computes, whatever the polynomial says.
+    pub threshold: f64,
+    /// c4, c3, c2, c1, c0: highest power first.
+    pub coefficients: [f64; 5],
+    /// What to do with f(d) < 0.
+    pub negative: Negative,
+    /// How many steps at the start always compute. 1 unless changed.
+    pub warmup: usize,
+    /// Whether the last step always computes. True unless changed.
+    pub force_last: bool,
+    /// How many steps the generation has.
+    pub steps: usize,
+    accumulated: f64,
+    /// A computed step of this generation has left a residual.
+    primed: bool,
+}
+
+impl TeaCache {
+    /// The rule as most published models run it: the first and the last step forced, f clamped at 0.
+    pub fn new(threshold: f64, coefficients: [f64; 5], steps: usize) -> Self {
+        TeaCache {
+            threshold,
+            coefficients,
+            negative: Negative::default(),
+            warmup: 1,
+            force_last: true,
+            steps,
+            accumulated: 0.0,
+            primed: false,
+        }
+    }
+
+    /// Whether this step computes because of its place.
+    pub fn forced(&self, step: usize) -> bool {
+        step < self.warmup || (self.force_last && step + 1 >= self.steps)
+    }
+
+    /// f(d) = (((c4·d + c3)·d + c2)·d + c1)·d + c0.
+    pub fn rescale(&self, distance: f64) -> f64 {
+        let [first, rest @ ..] = self.coefficients;
+        rest.iter().fold(first, |sum, c| sum * distance + c)
+    }
+}
+
+impl Policy for TeaCache {
+    /// A distance that is missing, NaN or infinite, or whose f(d) is not finite, computes.
+    ///
+    /// Nothing else has to be dropped then: the sum restarts at 0, the step leaves a new residual, and
+    /// the indicator it will be compared with moves on every step anyway.
+    fn decide(&mut self, step: usize, distance: Option<f64>) -> Step {
+        if step == 0 {
+            self.accumulated = 0.0;
+            self.primed = false;
+        }
+        let forced = self.forced(step);
+        // The test for a finite f comes before `apply`, which would clamp NaN to 0 and so skip.
+        let rescaled = distance
+            .filter(|_| !forced)
+            .map(|d| self.rescale(d))
+            .filter(|f| f.is_finite());
+        let sum = rescaled
+            .map(|f| self.accumulated + self.negative.apply(f))
+            .filter(|sum| sum.is_finite());
+        let may_skip = self.primed && self.threshold > 0.0;
+        let decision = match sum {
+            _ if forced => Decision::Forced,
+            Some(sum) if may_skip && sum < self.threshold => Decision::Skipped,
+            _ => Decision::Computed,
+        };
+        let accumulated = sum.unwrap_or(0.0);
+        self.accumulated = if decision.computes() {
+            0.0
+        } else {
+            accumulated
+        };
+        self.primed = true;
+        Step {
+            decision,
+            distance,
+            rescaled,
+            accumulated,
+        }
+    }
+
+    fn tea(&self) -> Option<&TeaCache> {
+        Some(self)
+    }
+}
