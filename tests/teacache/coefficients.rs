@@ -1,0 +1,86 @@
+//! The published coefficients, against values worked out from the publishers' own files.
+
+use steep::cache::{IDENTITY, Negative, SETS, TeaCache, find};
+
+/// f(0.02), f(0.1), f(0.3): exact rational arithmetic on the numbers as published, rounded once.
+const VALUES: &str = "
+open-sora-1.2 0.05735857220112 0.21593691498000003 1.01985781354
+latte-1 0.0630923457728 0.568674564 -5.50008146
+open-sora-plan-1.1 0.06505815317000001 8.913112724690004 1294.43802816469
+cogvideox-2b 0.029367421975952 0.13528198153 0.42669277673
+cogvideox-5b 0.05986424568719999 0.09050642409999989 0.548548726099999
+cogvideox-5b-i2v 0.05986424568719999 0.09050642409999989 0.548548726099999
+consisid 0.05986424568719999 0.09050642409999989 0.548548726099999
+cogvideox1.5-5b 0.03325667631424 0.17546513000000005 0.5916754476000003
+cogvideox1.5-5b-i2v 0.04070733539632 0.17769748310000003 0.4967797269000002
+hunyuan-video 0.05706925712415999 0.12919582420000003 0.3425518722000001
+ltx-video-0.9.1 0.026368632332704 0.1014147721 0.2838533744999999
+mochi-1 0.0330942662636 0.09651701218999992 -11.28955621781
+cosmos-1.0-7b 0.18365279371232002 0.307713869 0.6818084887999998
+wan2.1-t2v-1.3b 0.04234400980319997 0.24992289099999979 -0.21783227900000288
+wan2.1-t2v-14b -8.578884176335318 -0.6359506450139967 1.1359718678260105
+wan2.1-i2v-480p -0.1037789413952 0.053626948 0.42863099200000043
+wan2.1-i2v-720p -0.1428482712226656 0.12299808679400002 0.38224635087400005
+wan2.1-t2v-1.3b-ret 0.07817079972799999 0.04891878359999983 -216.97258929639997
+wan2.1-t2v-14b-ret 0.14092310820000006 -2.2731575750000004 -1354.1038246749997
+wan2.1-i2v-480p-ret 0.17964501076000006 3.094457437000005 1248.820313757
+wan2.1-i2v-720p-ret 0.15982397719600003 0.8355514499000005 94.66368786989999
+flux-1-dev 0.20797828729616 0.2068473761 0.5221304321000001
+tango-flux 0.20797828729616 0.2068473761 0.5221304321000001
+lumina-next 0.4825039989940496 0.08993737392100011 -0.3244576039589994
+lumina-image-2.0 0.4825039989940496 0.08993737392100011 -0.3244576039589994
+lumina-image-2.0-v2 1.1921870021203165 13.467956021703962 48.62110495349699
+hidream-i1-full 0.282294446232 -2.422542917000001 -266.24567593499995
+hidream-i1-dev 0.8972998584221168 0.764916710183 0.624501774883
+hidream-i1-fast 0.9400958979543569 0.757876913593 0.5840932518530001
+flux-1-kontext 0.0412267369616 0.11696096940000003 -1.4026065343999987
+lumina-image-2.0-timestep 0.047367551136320005 0.12714609460000004 0.30074632060000045
+minimax-h3 0.1645031244648936 0.18572541511026464 4.918014831281636
+qwen-image-vllm-omni 0.028168000000000006 0.08500000000000002 0.805
+qwen-image 0.028772076271684103 0.14361270312037483 0.48682342434140385
+qwen-image-2512 0.005939604581929458 0.05295879836522067 0.32169367253289566
+z-image 0.06365464805051348 0.21877269810026956 -0.2557101161505154
+flux-1-krea-dev 0.33994360672498264 0.26250369502787363 0.6553732711373295
+flux-2-klein-base-4b 0.11754098310188293 0.16873598592318179 -1.3724906235339414
+flux-2-klein-base-9b 0.11754098310188293 0.16873598592318179 -1.3724906235339414
+flux-2-klein-4b 1.0696828153314855 0.6440072048370893 0.4245249054483043
+flux-2-klein-9b 0.3509659356068701 0.7907530437479655 0.3536475960103768
+";
+
+#[test]
+fn every_set_gives_the_published_polynomial() {
+    assert_eq!(VALUES.trim().lines().count(), SETS.len());
+    for (row, set) in VALUES.trim().lines().zip(SETS) {
+        let (name, values) = row.split_once(' ').unwrap();
+        assert_eq!(find(name), Some(set), "{name}");
+        let tea = TeaCache::new(0.1, set.coefficients, 1);
+        for (d, value) in [0.02, 0.1, 0.3].into_iter().zip(values.split(' ')) {
+            let wanted: f64 = value.parse().unwrap();
+            // Terms cancel: the error is relative to their sizes, not to their sum.
+            let sizes = set
+                .coefficients
+                .iter()
+                .fold(0.0, |sum, c| sum * d + c.abs());
+            let error = (tea.rescale(d) - wanted).abs();
+            assert!(error <= 1e-15 * sizes, "{name} at {d}: off by {error:e}");
+        }
+    }
+}
+
+#[test]
+fn names_can_be_written_in_a_setting() {
+    for (i, set) in SETS.iter().enumerate() {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+        assert!(set.name.chars().all(allowed), "{}", set.name);
+        assert!(Negative::ALL.iter().all(|mode| mode.name() != set.name));
+        assert!(SETS[..i].iter().all(|other| other.name != set.name));
+        assert!(!set.source.is_empty());
+    }
+    assert_eq!(find("identity"), None);
+}
+
+#[test]
+fn the_identity_is_f_of_d_equals_d() {
+    let tea = TeaCache::new(0.1, IDENTITY, 1);
+    assert_eq!(tea.rescale(0.37), 0.37);
+}

@@ -1,0 +1,261 @@
+//! Cache settings: what they parse to, how they are written, and what a bad one is told.
+
+use steep::cache::{Negative, SETS, Spec, letters, replay};
+
+fn refused(spec: &str) -> String {
+    let error = spec.parse::<Spec>().unwrap_err().to_string();
+    assert!(!error.contains('\n'), "{error}");
+    error
+}
+
+fn refused_for(spec: &Spec, steps: usize) -> String {
+    let error = spec.policy(steps).err().unwrap().to_string();
+    assert!(!error.contains('\n'), "{error}");
+    error
+}
+
+fn trace(spec: &str, steps: usize) -> String {
+    let spec: Spec = spec.parse().unwrap();
+    let distances = vec![None; steps];
+    letters(&replay(&mut *spec.policy(steps).unwrap(), &distances))
+}
+
+fn tea(threshold: f64, coefficients: Option<[f64; 5]>, negative: Negative) -> Spec {
+    Spec::Tea {
+        threshold,
+        coefficients,
+        negative,
+    }
+}
+
+#[test]
+fn settings_parse() {
+    let flux = Some([
+        498.651651,
+        -283.781631,
+        55.8554382,
+        -3.82021401,
+        0.264230861,
+    ]);
+    let listed = Some([1.0, -2.5, 0.003, 1.0, 0.0]);
+    for (text, wanted) in [
+        ("off", Spec::Off),
+        ("uniform:3", Spec::Uniform(3)),
+        ("mask:101", Spec::Mask(vec![true, false, true])),
+        ("tea:0.2", tea(0.2, None, Negative::Clamp)),
+        ("tea:inf", tea(f64::INFINITY, None, Negative::Clamp)),
+        ("tea:0", tea(0.0, None, Negative::Clamp)),
+        ("tea:0.2:raw", tea(0.2, None, Negative::Raw)),
+        ("tea:0.2:clamp", tea(0.2, None, Negative::Clamp)),
+        ("tea:0.4:flux-1-dev", tea(0.4, flux, Negative::Clamp)),
+        ("tea:0.4:flux-1-dev:abs", tea(0.4, flux, Negative::Abs)),
+        (
+            "tea:0.1:1,-2.5,3e-3,1,0:raw",
+            tea(0.1, listed, Negative::Raw),
+        ),
+    ] {
+        assert_eq!(text.parse::<Spec>().unwrap(), wanted, "{text}");
+    }
+}
+
+#[test]
+fn written_settings_parse_to_themselves() {
+    let mut specs: Vec<String> = SETS
+        .iter()
+        .map(|set| format!("tea:0.15:{}", set.name))
+        .collect();
+    let others = [
+        "off",
+        "uniform:1",
+        "uniform:12",
+        "mask:1",
+        "mask:1001101",
+        "tea:0",
+        "tea:inf",
+        "tea:0.30000000000000004",
+        "tea:0.2:raw",
+        "tea:0.2:abs",
+        "tea:0.2:latte-1:raw",
+        "tea:0.2:0,0,0,1,0",
+        "tea:0.2:1,-2.5,0.003,1,0:abs",
+        "tea:0.2:0.1,0.7,-0.30000000000000004,12345678.9,-0.0000001",
+    ];
+    specs.extend(others.map(String::from));
+    for text in specs {
+        let spec: Spec = text.parse().unwrap();
+        let written = spec.to_string();
+        assert_eq!(written.parse::<Spec>().unwrap(), spec, "{text}");
+        let name = text.split(':').nth(2).unwrap_or_default();
+        let shares = [
+            "cogvideox-5b-i2v",
+            "consisid",
+            "tango-flux",
+            "lumina-image-2.0",
+        ];
+        if !shares.contains(&name) && name != "flux-2-klein-base-9b" {
+            assert_eq!(written, text);
+        }
+    }
+    let consisid: Spec = "tea:0.15:consisid".parse().unwrap();
+    assert_eq!(consisid.to_string(), "tea:0.15:cogvideox-5b");
+    let clamp: Spec = "tea:1e-3:clamp".parse().unwrap();
+    assert_eq!(clamp.to_string(), "tea:0.001");
+}
+
+#[test]
+fn bad_settings_are_told_what_was_wanted() {
+    let grammar = "off, uniform:N, mask:1011..., or \
+        tea:THRESHOLD[:NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]";
+    let threshold = "a threshold from 0 to inf";
+    let uniform = "uniform:N with N at least 1";
+    let digits = "a mask of 1 (compute) and 0 (skip)";
+    let first = "a mask that begins with 1: there is nothing to reuse yet";
+    let five = "five numbers c4,c3,c2,c1,c0, highest power first";
+    for (spec, wanted) in [
+        ("", grammar),
+        ("on", grammar),
+        ("off:1", grammar),
+        ("OFF", grammar),
+        ("uniform", grammar),
+        ("tea", grammar),
+        ("tea:0.1:latte-1:raw:abs", grammar),
+        ("tea:0.1:raw:latte-1", grammar),
+        ("uniform:0", uniform),
+        ("uniform:-2", uniform),
+        ("uniform:2.5", uniform),
+        ("uniform:", uniform),
+        ("mask:", first),
+        ("mask:011", first),
+        ("mask:1012", digits),
+        ("mask:1 0", digits),
+        ("tea:", threshold),
+        ("tea:latte-1", threshold),
+        ("tea:-0.1", threshold),
+        ("tea:-inf", threshold),
+        ("tea:nan", threshold),
+        ("tea:0,1", threshold),
+        ("tea:0.1:1,2,3,4", five),
+        ("tea:0.1:1,2,3,4,5,6", five),
+        ("tea:0.1:1,2,3,4,x", five),
+        ("tea:0.1:1,2,3,4,", five),
+        ("tea:0.1:1,2,3,4,nan", "finite coefficients"),
+        ("tea:0.1:inf,2,3,4,5", "finite coefficients"),
+    ] {
+        let message = refused(spec);
+        assert!(message.starts_with("cache \""), "{message}");
+        assert!(
+            message.ends_with(&format!("\": wanted {wanted}")),
+            "{message}"
+        );
+    }
+    assert_eq!(
+        refused("tea:0,1"),
+        "cache \"tea:0,1\": wanted a threshold from 0 to inf"
+    );
+    refused("two\nlines");
+}
+
+#[test]
+fn an_unknown_name_is_told_the_known_ones() {
+    for spec in [
+        "tea:0.1:wan",
+        "tea:0.1:",
+        "tea:0.1:latte-1:half",
+        "tea:0.1:3",
+    ] {
+        let message = refused(spec);
+        if spec.ends_with("half") {
+            assert!(message.contains("tea:THRESHOLD"), "{message}");
+            continue;
+        }
+        let five_or =
+            "five numbers c4,c3,c2,c1,c0; raw, clamp or abs; or one of open-sora-1.2, latte-1, ";
+        assert!(message.contains(five_or), "{message}");
+        assert!(
+            SETS.iter().all(|set| message.contains(set.name)),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_policy_must_fit_the_number_of_steps() {
+    let mask = Spec::Mask(vec![true, false]);
+    let wanted = "cache \"mask:10\": wanted 3 digits, one per step, got 2";
+    assert_eq!(refused_for(&mask, 3), wanted);
+    for spec in ["off", "uniform:2", "mask:1", "tea:0.1"] {
+        let message = refused_for(&spec.parse().unwrap(), 0);
+        assert_eq!(message, "steps 0: wanted at least 1");
+    }
+    // Built by hand rather than parsed.
+    for (spec, wanted) in [
+        (Spec::Uniform(0), "uniform:N with N at least 1"),
+        (Spec::Mask(vec![]), "a mask that begins with 1"),
+        (Spec::Mask(vec![false, true]), "a mask that begins with 1"),
+        (tea(-0.1, None, Negative::Raw), "a threshold from 0 to inf"),
+        (
+            tea(f64::NAN, None, Negative::Raw),
+            "a threshold from 0 to inf",
+        ),
+        (
+            tea(0.1, Some([f64::NAN; 5]), Negative::Raw),
+            "finite coefficients",
+        ),
+    ] {
+        let message = refused_for(&spec, 2);
+        assert!(message.contains(wanted), "{message}");
+    }
+}
+
+#[test]
+fn schedules_follow_their_definition() {
+    assert_eq!(trace("off", 4), "CCCC");
+    assert_eq!(trace("uniform:1", 4), "CCCC");
+    assert_eq!(trace("uniform:3", 7), "CSSCSSC");
+    assert_eq!(trace("uniform:3", 9), "CSSCSSCSC");
+    assert_eq!(trace("uniform:100", 4), "CSSC");
+    assert_eq!(trace("uniform:2", 1), "C");
+    assert_eq!(trace("mask:100101", 6), "CSSCSC");
+    assert_eq!(trace("tea:0.2", 3), "FCF");
+}
+
+#[test]
+fn schedules_keep_the_distance_and_compare_nothing() {
+    for spec in ["off", "uniform:2", "mask:10"] {
+        let mut policy = spec.parse::<Spec>().unwrap().policy(2).unwrap();
+        for step in replay(&mut *policy, &[Some(0.5), Some(f64::MAX)]) {
+            assert!(step.distance.is_some());
+            assert_eq!((step.rescaled, step.accumulated), (None, 0.0));
+        }
+    }
+}
+
+#[test]
+fn only_teacache_is_the_rule_of_the_device() {
+    for spec in ["off", "uniform:2", "mask:10"] {
+        assert!(
+            spec.parse::<Spec>()
+                .unwrap()
+                .policy(2)
+                .unwrap()
+                .tea()
+                .is_none()
+        );
+    }
+    let policy = "tea:0.2:latte-1:abs"
+        .parse::<Spec>()
+        .unwrap()
+        .policy(9)
+        .unwrap();
+    let tea = policy.tea().unwrap();
+    assert_eq!(
+        (tea.threshold, tea.negative, tea.steps),
+        (0.2, Negative::Abs, 9)
+    );
+    assert_eq!((tea.warmup, tea.force_last), (1, true));
+    let identity = "tea:0.2".parse::<Spec>().unwrap().policy(9).unwrap();
+    assert_eq!(
+        identity.tea().unwrap().coefficients,
+        [0.0, 0.0, 0.0, 1.0, 0.0]
+    );
+}
