@@ -1,0 +1,252 @@
+//! The CPU executor: blocks of a call run on rayon's threads, each block a function over its share of the work.
+//!
+//! The division into blocks comes from the source alone, never from the number of threads, so results do not depend
+//! on the machine's size.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use bytemuck::{AnyBitPattern, Pod, Zeroable};
+use rayon::prelude::*;
+
+use super::{Call, Code, Counters, Gate, Need, Storage};
+use crate::{DType, Error, Result, Tensor};
+
+/// The CPU as a device.
+pub struct Cpu {
+    pub(super) counters: Cell<Counters>,
+    pub(super) preferred: Cell<Option<&'static str>>,
+}
+
+impl Cpu {
+    pub(super) fn new() -> Cpu {
+        Cpu {
+            counters: Cell::default(),
+            preferred: Cell::new(None),
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let isa = [(Need::Avx512, "avx512"), (Need::Avx2, "avx2")];
+        let isa = isa.iter().find(|(need, _)| self.has(*need));
+        let isa = isa.map_or(std::env::consts::ARCH, |(_, name)| name);
+        let threads = rayon::current_num_threads();
+        let s = if threads == 1 { "" } else { "s" };
+        format!("cpu ({threads} thread{s}, {isa})")
+    }
+
+    pub(super) fn has(&self, need: Need) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        match need {
+            Need::Nothing => true,
+            Need::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            Need::Avx512 => {
+                self.has(Need::Avx2)
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        matches!(need, Need::Nothing)
+    }
+
+    pub(super) fn alloc(&self, bytes: usize) -> Result<Buffer> {
+        let n = bytes.div_ceil(size_of::<Line>());
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(n).map_err(|_| {
+            Error::device("cpu", format!("out of memory: {bytes} bytes were wanted"))
+        })?;
+        lines.resize(n, Line::zeroed());
+        Ok(Buffer { lines })
+    }
+
+    pub(super) fn run(&self, call: Call<'_, '_>) -> Result<()> {
+        let mut counters = self.counters.get();
+        let open = match call.gate {
+            Gate::Open => true,
+            Gate::If(flag) => buffer(flag).flag(),
+            Gate::Unless(flag) => !buffer(flag).flag(),
+        };
+        counters.launched += u64::from(open);
+        counters.gated_off += u64::from(!open);
+        self.counters.set(counters);
+        if !open {
+            return Ok(());
+        }
+        let device = call.writes[0].device.clone();
+        let Code::Cpu { run, tile } = device.source(call.kernel)?.code;
+        let launch = Launch::new(call);
+        let work = launch.work;
+        let grid: [usize; 3] = std::array::from_fn(|i| work[i].div_ceil(tile[i]));
+        let block = |index: usize| {
+            // The innermost dimension is the last one.
+            let at = [
+                index / (grid[1] * grid[2]),
+                index / grid[2] % grid[1],
+                index % grid[2],
+            ];
+            let span = |i: usize| at[i] * tile[i]..work[i].min((at[i] + 1) * tile[i]);
+            run(&launch, &Block([span(0), span(1), span(2)]));
+        };
+        match grid.iter().product() {
+            1 => block(0),
+            n => (0..n).into_par_iter().for_each(block),
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&self, from: &[&Tensor]) -> Vec<Vec<u8>> {
+        let mut counters = self.counters.get();
+        counters.reads += 1;
+        self.counters.set(counters);
+        let copy = |t: &&Tensor| buffer(t).bytes()[..t.bytes()].to_vec();
+        from.iter().map(copy).collect()
+    }
+}
+
+/// A cache line: buffers start on one, so vector loads of whole rows do not straddle.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// A tensor's memory.
+pub(crate) struct Buffer {
+    lines: Vec<Line>,
+}
+
+impl Buffer {
+    fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.lines)
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(&mut self.lines)
+    }
+
+    fn flag(&self) -> bool {
+        self.bytes()[..4] != [0; 4]
+    }
+}
+
+fn buffer(t: &Tensor) -> &Buffer {
+    let Storage::Cpu(buffer) = &t.storage;
+    buffer
+}
+
+/// A block's share of the work in each dimension.
+pub struct Block(pub [Range<usize>; 3]);
+
+/// A tensor as a kernel sees it.
+#[derive(Clone, Copy)]
+struct View {
+    at: *mut u8,
+    bytes: usize,
+    dtype: DType,
+}
+
+const MAX_WRITES: usize = 3;
+const MAX_READS: usize = 6;
+
+/// A call on its way through the executor: typed access to what it reads and writes.
+pub struct Launch<'a> {
+    writes: [View; MAX_WRITES],
+    reads: [View; MAX_READS],
+    params: &'a [u8],
+    work: [usize; 3],
+    tensors: PhantomData<&'a Tensor>,
+}
+
+// SAFETY: the views point into tensors that the call borrows for as long as the launch lives. Blocks share the read
+// views, and `Launch::write` makes its callers promise disjoint ranges of the written ones.
+unsafe impl Sync for Launch<'_> {}
+
+impl<'a> Launch<'a> {
+    fn new(call: Call<'a, '_>) -> Launch<'a> {
+        let none = View {
+            at: std::ptr::NonNull::<Line>::dangling().as_ptr().cast(),
+            bytes: 0,
+            dtype: DType::F32,
+        };
+        let (mut writes, mut reads) = ([none; MAX_WRITES], [none; MAX_READS]);
+        for (view, t) in writes.iter_mut().zip(call.writes.iter_mut()) {
+            let (bytes, dtype) = (t.bytes(), t.dtype);
+            let Storage::Cpu(buffer) = &mut t.storage;
+            let at = buffer.bytes_mut().as_mut_ptr();
+            *view = View { at, bytes, dtype };
+        }
+        for (view, t) in reads.iter_mut().zip(call.reads) {
+            // Never written through: `Launch::read` hands it out as a shared slice only.
+            let at = buffer(t).bytes().as_ptr().cast_mut();
+            *view = View {
+                at,
+                bytes: t.bytes(),
+                dtype: t.dtype,
+            };
+        }
+        Launch {
+            writes,
+            reads,
+            params: call.params,
+            work: call.work,
+            tensors: PhantomData,
+        }
+    }
+
+    /// The work of the whole call, in units of the op.
+    pub fn work(&self) -> [usize; 3] {
+        self.work
+    }
+
+    /// The op's parameters.
+    pub fn params<P: AnyBitPattern>(&self) -> P {
+        bytemuck::pod_read_unaligned(self.params)
+    }
+
+    /// The dtype of the `i`-th written tensor.
+    pub fn write_dtype(&self, i: usize) -> DType {
+        self.writes[i].dtype
+    }
+
+    /// The dtype of the `i`-th read tensor.
+    pub fn read_dtype(&self, i: usize) -> DType {
+        self.reads[i].dtype
+    }
+
+    /// All of the `i`-th read tensor.
+    pub fn read<T: Pod>(&self, i: usize) -> &[T] {
+        let View { at, bytes, .. } = self.reads[i];
+        // SAFETY: the call borrows the tensor, whose buffer is `bytes` long, cache-line aligned and initialised.
+        bytemuck::cast_slice(unsafe { std::slice::from_raw_parts(at, bytes) })
+    }
+
+    /// Elements `range` of the `i`-th written tensor.
+    ///
+    /// # Safety
+    /// While the slice lives, no other block may hold an overlapping range of the same tensor, and neither may this
+    /// block.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn write<T: Pod>(&self, i: usize, range: Range<usize>) -> &mut [T] {
+        let View { at, bytes, .. } = self.writes[i];
+        assert!(range.start <= range.end && range.end * size_of::<T>() <= bytes);
+        // SAFETY: in bounds by the assertion, aligned and initialised as in `read`, unshared by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(at.cast::<T>().add(range.start), range.len()) }
+    }
+
+    /// A pointer to element `at` of the `i`-th written tensor, for tiles that are not contiguous.
+    ///
+    /// # Safety
+    /// As for [`write`](Self::write), for every element that is accessed through the pointer; and those must be in
+    /// bounds.
+    pub unsafe fn write_ptr<T: Pod>(&self, i: usize, at: usize) -> *mut T {
+        debug_assert!(at * size_of::<T>() < self.writes[i].bytes);
+        // SAFETY: in bounds by the caller's promise.
+        unsafe { self.writes[i].at.cast::<T>().add(at) }
+    }
+}

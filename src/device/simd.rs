@@ -1,0 +1,479 @@
+//! Sixteen f32 at a time, in plain Rust: arrays and loops that the compiler turns into vector instructions once they
+//! are inlined into a function with the right target features.
+//!
+//! A kernel is written once, generic over [`Isa`], and [`cpu_sources!`](crate::device::cpu_sources) makes one
+//! [`Source`](super::Source) of it per instruction set. Everything between the kernel and the arithmetic must be
+//! `#[inline(always)]`: a function that is not inlined is compiled for the baseline and runs ten times slower.
+
+use bytemuck::Pod;
+use half::{bf16, f16};
+
+/// What a kernel may know about the instructions it is compiled for.
+pub trait Isa {
+    /// Whether `a * b + c` is one instruction (without it, `mul_add` would be a library call).
+    const FMA: bool;
+    /// Vector accumulators that fit the register file, with some left for operands.
+    const ACCUMULATORS: usize;
+}
+
+/// 32 registers of 16 lanes.
+pub struct Avx512;
+/// 16 registers of 8 lanes.
+pub struct Avx2;
+/// Whatever the target's baseline has.
+pub struct Portable;
+
+impl Isa for Avx512 {
+    const FMA: bool = true;
+    const ACCUMULATORS: usize = 16;
+}
+impl Isa for Avx2 {
+    const FMA: bool = true;
+    const ACCUMULATORS: usize = 4;
+}
+impl Isa for Portable {
+    const FMA: bool = cfg!(target_arch = "aarch64");
+    const ACCUMULATORS: usize = 4;
+}
+
+/// The sources of a CPU kernel `fn body<I: Isa>(&Launch, &Block)`, one per instruction set, best first.
+macro_rules! cpu_sources {
+    ($body:ident, tile: $tile:expr) => {
+        &[
+            #[cfg(target_arch = "x86_64")]
+            $crate::device::Source {
+                label: "avx512",
+                needs: $crate::device::Need::Avx512,
+                code: $crate::device::Code::Cpu {
+                    run: {
+                        #[target_feature(
+                            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2"
+                        )]
+                        fn run(l: &$crate::device::cpu::Launch<'_>, b: &$crate::device::cpu::Block) {
+                            $body::<$crate::device::simd::Avx512>(l, b)
+                        }
+                        // SAFETY: the executor runs a source only where `Cpu::has` found what it needs.
+                        |l, b| unsafe { run(l, b) }
+                    },
+                    tile: $tile,
+                },
+            },
+            #[cfg(target_arch = "x86_64")]
+            $crate::device::Source {
+                label: "avx2",
+                needs: $crate::device::Need::Avx2,
+                code: $crate::device::Code::Cpu {
+                    run: {
+                        #[target_feature(enable = "avx2,fma,f16c,bmi2")]
+                        fn run(l: &$crate::device::cpu::Launch<'_>, b: &$crate::device::cpu::Block) {
+                            $body::<$crate::device::simd::Avx2>(l, b)
+                        }
+                        // SAFETY: as above.
+                        |l, b| unsafe { run(l, b) }
+                    },
+                    tile: $tile,
+                },
+            },
+            $crate::device::Source {
+                label: "portable",
+                needs: $crate::device::Need::Nothing,
+                code: $crate::device::Code::Cpu {
+                    run: $body::<$crate::device::simd::Portable>,
+                    tile: $tile,
+                },
+            },
+        ]
+    };
+}
+pub(crate) use cpu_sources;
+
+/// Lanes of a [`V`].
+pub const LANES: usize = 16;
+
+/// Sixteen f32.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct V(pub [f32; LANES]);
+
+impl V {
+    /// Zeros.
+    pub const ZERO: V = V([0.0; LANES]);
+
+    /// `x` in every lane.
+    #[inline(always)]
+    pub fn splat(x: f32) -> V {
+        V([x; LANES])
+    }
+
+    /// The first 16 elements; `x` may be longer.
+    #[inline(always)]
+    pub fn load(x: &[f32]) -> V {
+        let mut v = V::ZERO;
+        v.0.copy_from_slice(&x[..LANES]);
+        v
+    }
+
+    /// Elements `at..at + 16`; zeros past the end.
+    #[inline(always)]
+    pub fn load_at(x: &[f32], at: usize) -> V {
+        if at + LANES <= x.len() {
+            V::load(&x[at..])
+        } else {
+            f32::load_tail(&x[at..], 0.0)
+        }
+    }
+
+    /// Writes to the first 16 elements.
+    #[inline(always)]
+    pub fn store(self, x: &mut [f32]) {
+        x[..LANES].copy_from_slice(&self.0);
+    }
+
+    /// Lane by lane.
+    #[inline(always)]
+    pub fn map(self, f: impl Fn(f32) -> f32) -> V {
+        let mut r = self;
+        for x in &mut r.0 {
+            *x = f(*x);
+        }
+        r
+    }
+
+    /// Lane by lane with another vector.
+    #[inline(always)]
+    pub fn zip(self, b: V, f: impl Fn(f32, f32) -> f32) -> V {
+        let mut r = self;
+        for (x, y) in r.0.iter_mut().zip(b.0) {
+            *x = f(*x, y);
+        }
+        r
+    }
+
+    /// `self * b + c`, fused where the instruction set has it.
+    #[inline(always)]
+    pub fn mul_add<I: Isa>(self, b: V, c: V) -> V {
+        let mut r = c;
+        for i in 0..LANES {
+            r.0[i] = mul_add::<I>(self.0[i], b.0[i], c.0[i]);
+        }
+        r
+    }
+
+    /// The greater, lane by lane; `b` where `self` is NaN.
+    #[inline(always)]
+    pub fn max(self, b: V) -> V {
+        self.zip(b, |x, y| if x > y { x } else { y })
+    }
+
+    /// |x|.
+    #[inline(always)]
+    pub fn abs(self) -> V {
+        self.map(f32::abs)
+    }
+
+    /// The sum of the lanes, as a tree.
+    #[inline(always)]
+    pub fn sum(self) -> f32 {
+        let mut r = self.0;
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                r[i] += r[i + half];
+            }
+        }
+        r[0]
+    }
+
+    /// e^x, lane by lane.
+    #[inline(always)]
+    pub fn exp<I: Isa>(self) -> V {
+        self.map(exp::<I>)
+    }
+}
+
+impl std::ops::Add for V {
+    type Output = V;
+    #[inline(always)]
+    fn add(self, b: V) -> V {
+        self.zip(b, |x, y| x + y)
+    }
+}
+impl std::ops::Sub for V {
+    type Output = V;
+    #[inline(always)]
+    fn sub(self, b: V) -> V {
+        self.zip(b, |x, y| x - y)
+    }
+}
+impl std::ops::Mul for V {
+    type Output = V;
+    #[inline(always)]
+    fn mul(self, b: V) -> V {
+        self.zip(b, |x, y| x * y)
+    }
+}
+
+/// `a * b + c`, fused where the instruction set has it.
+#[inline(always)]
+pub fn mul_add<I: Isa>(a: f32, b: f32, c: f32) -> f32 {
+    if I::FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// e^x to 2 units in the last place, without branches: x = n·ln 2 + r with |r| ≤ ln 2 / 2, e^r by a polynomial of
+/// degree 6 (its coefficients are Cephes' `expf`), 2^n put together from bits. Below -86.9 the result is 0 (e^-86.9 is
+/// 1.8e-38: subnormals begin here), above 88.7 infinity, NaN stays NaN.
+#[inline(always)]
+pub fn exp<I: Isa>(x: f32) -> f32 {
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const LOWEST: f32 = -86.9;
+    const HIGHEST: f32 = 88.722_83;
+    // Adding and taking away 1.5·2^23 rounds to the nearest integer and leaves it in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let clamped = if x < LOWEST { LOWEST } else { x };
+    let clamped = if clamped > HIGHEST { HIGHEST } else { clamped };
+    let shifted = mul_add::<I>(clamped, std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = mul_add::<I>(n, -LN2_HIGH, clamped);
+    let r = mul_add::<I>(n, -LN2_LOW, r);
+    let p = mul_add::<I>(r, 1.987_569_1e-4, 1.398_2e-3);
+    let p = mul_add::<I>(p, r, 8.333_452e-3);
+    let p = mul_add::<I>(p, r, 4.166_579_6e-2);
+    let p = mul_add::<I>(p, r, 1.666_666_6e-1);
+    let p = mul_add::<I>(p, r, 0.5);
+    let y = mul_add::<I>(p, r * r, r) + 1.0;
+    // n reaches 128, one more than an exponent holds: 2^n = 2^(n-1) · 2.
+    let exponent = (shifted.to_bits() << 23).wrapping_add(126 << 23);
+    let y = y * f32::from_bits(exponent) * 2.0;
+    let y = if x < LOWEST { 0.0 } else { y };
+    if x > HIGHEST { f32::INFINITY } else { y }
+}
+
+/// x·σ(x).
+#[inline(always)]
+pub fn silu<I: Isa>(x: f32) -> f32 {
+    x / (1.0 + exp::<I>(-x))
+}
+
+/// GELU with the tanh approximation, as x·σ(2u): u = √(2/π)·(x + 0.044715·x³), since (1 + tanh u)/2 = σ(2u).
+#[inline(always)]
+pub fn gelu<I: Isa>(x: f32) -> f32 {
+    const C: f32 = 1.595_769_1; // 2·√(2/π)
+    let u = C * x * mul_add::<I>(0.044_715 * x, x, 1.0);
+    x / (1.0 + exp::<I>(-u))
+}
+
+/// An element type that kernels store; arithmetic is always in f32.
+pub trait Element: Pod {
+    /// Exact.
+    fn to_f32(self) -> f32;
+    /// Rounded to nearest, ties to even.
+    fn from_f32(x: f32) -> Self;
+
+    /// The first 16 elements.
+    #[inline(always)]
+    fn load(x: &[Self]) -> V {
+        let mut v = V::ZERO;
+        for (v, x) in v.0.iter_mut().zip(&x[..LANES]) {
+            *v = x.to_f32();
+        }
+        v
+    }
+
+    /// Writes to the first 16 elements.
+    #[inline(always)]
+    fn store(v: V, x: &mut [Self]) {
+        for (x, v) in x[..LANES].iter_mut().zip(v.0) {
+            *x = Self::from_f32(v);
+        }
+    }
+
+    /// As [`load`](Self::load) where fewer than 16 are left; the other lanes are `fill`.
+    #[inline(always)]
+    fn load_tail(x: &[Self], fill: f32) -> V {
+        let mut v = V::splat(fill);
+        for (v, x) in v.0.iter_mut().zip(x) {
+            *v = x.to_f32();
+        }
+        v
+    }
+
+    /// As [`store`](Self::store) where fewer than 16 are left.
+    #[inline(always)]
+    fn store_tail(v: V, x: &mut [Self]) {
+        for (x, v) in x.iter_mut().zip(v.0) {
+            *x = Self::from_f32(v);
+        }
+    }
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn from_f32(x: f32) -> f32 {
+        x
+    }
+}
+
+// The conversions of the `half` crate choose an instruction at run time, one element at a time; these are the same
+// functions in bit arithmetic that vectorises. A test compares them with `half` for every f16 and bf16.
+impl Element for f16 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        let h = u32::from(self.to_bits());
+        let magnitude = (h & 0x7fff) << 13;
+        // Moves the exponent from f16's bias to f32's, subnormals included.
+        let finite = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
+        let special = magnitude | 0x7f80_0000;
+        let bits = if magnitude >= 0x7c00 << 13 {
+            special
+        } else {
+            finite
+        };
+        f32::from_bits(bits | (h & 0x8000) << 16)
+    }
+    #[inline(always)]
+    fn from_f32(x: f32) -> f16 {
+        let (sign, f) = (x.to_bits() >> 16 & 0x8000, x.to_bits() & 0x7fff_ffff);
+        let special = if f > 0x7f80_0000 {
+            0x7e00 | f >> 13 & 0x3ff
+        } else {
+            0x7c00
+        };
+        // Adding 0.5 aligns a subnormal's last place with f32's, and rounds.
+        let small = (f32::from_bits(f) + 0.5).to_bits().wrapping_sub(126 << 23);
+        let normal = f
+            .wrapping_sub((112 << 23) - 0xfff)
+            .wrapping_add(f >> 13 & 1)
+            >> 13;
+        let bits = if f < 113 << 23 { small } else { normal };
+        let bits = if f >= 143 << 23 { special } else { bits };
+        f16::from_bits((bits | sign) as u16)
+    }
+}
+
+impl Element for bf16 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+    #[inline(always)]
+    fn from_f32(x: f32) -> bf16 {
+        let f = x.to_bits();
+        let rounded = f.wrapping_add(0x7fff + (f >> 16 & 1)) >> 16;
+        let quiet = f >> 16 | 0x40;
+        let nan = f & 0x7fff_ffff > 0x7f80_0000;
+        bf16::from_bits(if nan { quiet } else { rounded } as u16)
+    }
+}
+
+/// Calls `$f::<I, T>($args)` with `T` the element type of a dtype known at run time.
+macro_rules! by_dtype {
+    ($dtype:expr, $f:ident::<$isa:ident>($($arg:expr),*)) => {
+        match $dtype {
+            $crate::DType::F32 => $f::<$isa, f32>($($arg),*),
+            $crate::DType::F16 => $f::<$isa, half::f16>($($arg),*),
+            $crate::DType::BF16 => $f::<$isa, half::bf16>($($arg),*),
+            $crate::DType::U32 => unreachable!("ops check dtypes before they call"),
+        }
+    };
+}
+pub(crate) use by_dtype;
+
+/// Working memory of a block, kept by its thread from call to call.
+pub struct Scratch {
+    lines: Vec<V>,
+}
+
+impl Scratch {
+    /// `n` floats with arbitrary content.
+    #[inline(always)]
+    pub fn take(n: usize) -> Scratch {
+        let mut lines = POOL.take();
+        if lines.len() < n.div_ceil(LANES) {
+            lines.resize(n.div_ceil(LANES), V::ZERO);
+        }
+        Scratch { lines }
+    }
+
+    /// The floats; at least as many as were asked for.
+    #[inline(always)]
+    pub fn floats(&mut self) -> &mut [f32] {
+        let n = self.lines.len() * LANES;
+        // SAFETY: a `V` is 16 floats and nothing else.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), n) }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        POOL.set(std::mem::take(&mut self.lines));
+    }
+}
+
+thread_local! {
+    static POOL: std::cell::Cell<Vec<V>> = const { std::cell::Cell::new(Vec::new()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_conversions_agree_with_the_half_crate() {
+        for bits in 0..=u16::MAX {
+            let (h, b) = (f16::from_bits(bits), bf16::from_bits(bits));
+            for (ours, theirs) in [
+                (Element::to_f32(h), h.to_f32()),
+                (Element::to_f32(b), b.to_f32()),
+            ] {
+                assert!(
+                    ours == theirs || ours.is_nan() && theirs.is_nan(),
+                    "{bits:#x}"
+                );
+            }
+        }
+        // Every f32 whose low bits are around a tie of either type, and the ends.
+        for high in 0..=u16::MAX {
+            for low in [
+                0u16, 1, 0x0fff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x7fff, 0x8000, 0x8001, 0xffff,
+            ] {
+                let x = f32::from_bits(u32::from(high) << 16 | u32::from(low));
+                let (h, b) = (
+                    <f16 as Element>::from_f32(x),
+                    <bf16 as Element>::from_f32(x),
+                );
+                if x.is_nan() {
+                    assert!(h.is_nan() && b.is_nan(), "{x:?}");
+                } else {
+                    assert_eq!(h.to_bits(), f16::from_f32(x).to_bits(), "{x:?}");
+                    assert_eq!(b.to_bits(), bf16::from_f32(x).to_bits(), "{x:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn exp_is_within_two_ulps() {
+        fn check<I: Isa>() {
+            for i in -86_900..88_700 {
+                let x = i as f32 * 1e-3 + 1e-5;
+                let (ours, exact) = (exp::<I>(x), f64::from(x).exp());
+                let error = (f64::from(ours) - exact).abs() / exact;
+                assert!(
+                    error <= 2.0 * f64::from(f32::EPSILON),
+                    "e^{x}: {ours} {exact}"
+                );
+            }
+            assert_eq!(exp::<I>(0.0), 1.0);
+            assert_eq!(exp::<I>(-1e4), 0.0);
+            assert_eq!(exp::<I>(f32::NEG_INFINITY), 0.0);
+            assert_eq!(exp::<I>(89.0), f32::INFINITY);
+            assert!(exp::<I>(f32::NAN).is_nan());
+        }
+        check::<Portable>();
+        check::<Avx2>();
+    }
+}

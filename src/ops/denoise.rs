@@ -1,0 +1,131 @@
+//! Unpatchify, classifier-free guidance and the sampler's update, in one pass over the clip.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::device::cpu::{Block, Launch};
+use crate::device::simd::{Isa, mul_add};
+use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::{DType, Error, Result, Tensor};
+
+/// See [`denoise`].
+pub static DENOISE: Kernel = Kernel {
+    name: "denoise",
+    sources: cpu_sources!(cpu, tile: [1, 1, 4]),
+};
+
+/// One step of a sampler, as numbers: every deterministic one is linear in the clip and the prediction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Update {
+    /// What the clip is multiplied by; at 0 the clip is not read.
+    pub keep: f32,
+    /// What the prediction is multiplied by.
+    pub add: f32,
+    /// g in `v = u + g·(c − u)`; used only where the tokens come in two halves.
+    pub guidance: f32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    frames: u32,
+    channels: u32,
+    height: u32,
+    width: u32,
+    patch: u32,
+    /// Channels of a token's pixel: more than the clip's where the model also predicts variances.
+    predicted: u32,
+    guided: u32,
+    keep: f32,
+    add: f32,
+    guidance: f32,
+}
+
+/// `z = keep·z + add·v`, where v is the model's prediction for each pixel: `v = c` of unguided tokens, and
+/// `v = u + g·(c − u)` where the first half of the batch is conditional (c) and the second is not (u).
+///
+/// - `z`: f32 [Z, F, C, H, W]
+/// - `tokens`: f32 [B, F, N, p·p·P], B = Z or 2·Z; pixels of a patch row by row, P ≥ C channels innermost, of which the
+///   first C are used
+pub fn denoise(
+    gate: Gate<'_>,
+    z: &mut Tensor,
+    tokens: &Tensor,
+    patch: usize,
+    update: Update,
+) -> Result<()> {
+    const OP: &str = "denoise";
+    let [samples, frames, channels, height, width] = z.dims(OP, "z")?;
+    z.expect(OP, "z", DType::F32, *z.shape())?;
+    if patch == 0 || height % patch != 0 || width % patch != 0 {
+        let wanted = format!("a divisor of {height} and {width}");
+        return Err(Error::argument(OP, "patch", wanted, patch));
+    }
+    let n = (height / patch) * (width / patch);
+    let [batch, _, _, pixels] = tokens.dims(OP, "tokens")?;
+    let predicted = pixels / (patch * patch);
+    tokens.expect(
+        OP,
+        "tokens",
+        DType::F32,
+        [batch, frames, n, patch * patch * predicted],
+    )?;
+    if (batch != samples && batch != 2 * samples) || predicted < channels {
+        let wanted = format!("{samples} or {} samples, {channels} channels", 2 * samples);
+        return Err(Error::argument(OP, "tokens", wanted, format!("{tokens:?}")));
+    }
+    let params = Params {
+        frames: frames as u32,
+        channels: channels as u32,
+        height: height as u32,
+        width: width as u32,
+        patch: patch as u32,
+        predicted: predicted as u32,
+        guided: u32::from(batch != samples),
+        keep: update.keep,
+        add: update.add,
+        guidance: update.guidance,
+    };
+    Call {
+        kernel: &DENOISE,
+        writes: &mut [z],
+        reads: &[tokens],
+        params: bytemuck::bytes_of(&params),
+        // Rows of patches.
+        work: [1, 1, samples * frames * (height / patch)],
+        gate,
+    }
+    .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, bands]): &Block) {
+    let p: Params = l.params();
+    let (c, h, w) = (p.channels as usize, p.height as usize, p.width as usize);
+    let (size, predicted) = (p.patch as usize, p.predicted as usize);
+    let (down, across) = (h / size, w / size);
+    let token = size * size * predicted;
+    let tokens = l.read::<f32>(0);
+    let unconditional = if p.guided != 0 { tokens.len() / 2 } else { 0 };
+    for band in bands.clone() {
+        let (image, top) = (band / down, band % down * size);
+        let first = band * across * token;
+        for channel in 0..c {
+            for y in 0..size {
+                let at = ((image * c + channel) * h + top + y) * w;
+                // SAFETY: a line of pixels belongs to one band, a band to one block.
+                let line = unsafe { l.write::<f32>(0, at..at + w) };
+                for (x, z) in line.iter_mut().enumerate() {
+                    let pixel = (y * size + x % size) * predicted + channel;
+                    let at = first + x / size * token + pixel;
+                    let mut v = tokens[at];
+                    if unconditional > 0 {
+                        let u = tokens[unconditional + at];
+                        v = mul_add::<I>(p.guidance, v - u, u);
+                    }
+                    let kept = if p.keep == 0.0 { 0.0 } else { p.keep * *z };
+                    *z = mul_add::<I>(p.add, v, kept);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `out = epilogue(x · wᵀ + bias)`, the matrix product with what follows it in the same pass.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::device::cpu::{Block, Launch};
+use crate::device::matmul::{Rows, dot, matmul, widen};
+use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, gelu, silu};
+use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::{DType, Error, Result, Tensor};
+
+/// See [`linear`].
+pub static LINEAR: Kernel = Kernel {
+    name: "linear",
+    sources: cpu_sources!(cpu, tile: [1, 512, 96]),
+};
+
+/// What happens to `y = x·wᵀ + bias` before it is stored.
+#[derive(Clone, Copy)]
+pub enum Epilogue<'a> {
+    /// out = y
+    Bias,
+    /// out = y·σ(y)
+    Silu,
+    /// out = GELU(y), tanh approximation
+    Gelu,
+    /// out = onto + gate·y: a transformer block's way back into the residual stream (adaLN-Zero's α).
+    GateAdd {
+        /// Modulation, f32 [B, c·n]; row b belongs to the b-th of B equal runs of rows of `x`.
+        mods: &'a Tensor,
+        /// Which of the c chunks of n is the gate.
+        chunk: usize,
+        /// f32, the shape of `out`; `None` adds onto `out` itself.
+        onto: Option<&'a Tensor>,
+    },
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    epilogue: u32,
+    /// Rows that share a row of modulation, its length, and where the gate starts in it.
+    rows_per_sample: u32,
+    mods_columns: u32,
+    gate_at: u32,
+}
+
+const BIAS: u32 = 0;
+const SILU: u32 = 1;
+const GELU: u32 = 2;
+const GATE_ADD: u32 = 3;
+const GATE_ADD_ONTO: u32 = 4;
+
+/// `out = epilogue(x · wᵀ + bias)` with f32 accumulation.
+///
+/// - `out`: T or f32, [.., n]; f32 with [`Epilogue::GateAdd`]
+/// - `x`: T [.., k]
+/// - `w`: T [n, k], rows are outputs as in `torch.nn.Linear`
+/// - `bias`: f32 [n]
+pub fn linear(
+    gate: Gate<'_>,
+    out: &mut Tensor,
+    x: &Tensor,
+    w: &Tensor,
+    bias: &Tensor,
+    epilogue: Epilogue<'_>,
+) -> Result<()> {
+    const OP: &str = "linear";
+    let [n, k] = w.dims(OP, "w")?;
+    let dtype = x.float(OP, "x")?;
+    w.expect(OP, "w", dtype, [n, k])?;
+    bias.expect(OP, "bias", DType::F32, [n])?;
+    if k == 0 || x.shape().dims().last() != Some(&k) {
+        return Err(Error::argument(
+            OP,
+            "x",
+            format!("[.., {k}]"),
+            format!("{x:?}"),
+        ));
+    }
+    let rows = x.elements() / k;
+    let fits = out.shape().dims().last() == Some(&n) && out.elements() == rows * n;
+    if !fits || (out.dtype() != dtype && out.dtype() != DType::F32) {
+        let wanted = format!("{dtype} or f32, {rows} rows of {n}");
+        return Err(Error::argument(OP, "out", wanted, format!("{out:?}")));
+    }
+    let mut params = Params {
+        rows: rows as u32,
+        columns: n as u32,
+        depth: k as u32,
+        epilogue: BIAS,
+        rows_per_sample: 1,
+        mods_columns: 0,
+        gate_at: 0,
+    };
+    // Every language binds the same five reads; those that the epilogue does not use repeat the bias.
+    let (mut mods_read, mut onto_read) = (bias, bias);
+    match epilogue {
+        Epilogue::Bias => {}
+        Epilogue::Silu => params.epilogue = SILU,
+        Epilogue::Gelu => params.epilogue = GELU,
+        Epilogue::GateAdd { mods, chunk, onto } => {
+            let [samples, columns] = mods.dims(OP, "mods")?;
+            let fits = (chunk + 1) * n <= columns && samples > 0 && rows % samples == 0;
+            if !fits || mods.dtype() != DType::F32 {
+                let wanted = format!("f32 [B, c·{n}], B dividing {rows}, c > {chunk}");
+                return Err(Error::argument(OP, "mods", wanted, format!("{mods:?}")));
+            }
+            if out.dtype() != DType::F32 {
+                return Err(Error::argument(
+                    OP,
+                    "out",
+                    "f32 (residual stream)",
+                    out.dtype(),
+                ));
+            }
+            params.epilogue = GATE_ADD;
+            params.rows_per_sample = (rows / samples) as u32;
+            params.mods_columns = columns as u32;
+            params.gate_at = (chunk * n) as u32;
+            mods_read = mods;
+            if let Some(onto) = onto {
+                onto.expect(OP, "onto", DType::F32, *out.shape())?;
+                params.epilogue = GATE_ADD_ONTO;
+                onto_read = onto;
+            }
+        }
+    }
+    Call {
+        kernel: &LINEAR,
+        writes: &mut [out],
+        reads: &[x, w, bias, mods_read, onto_read],
+        params: bytemuck::bytes_of(&params),
+        work: [1, rows, n],
+        gate,
+    }
+    .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
+    if l.write_dtype(0) == DType::F32 {
+        by_dtype!(l.read_dtype(0), to_f32::<I>(l, block))
+    } else {
+        by_dtype!(l.read_dtype(0), to_same::<I>(l, block))
+    }
+}
+
+#[inline(always)]
+fn to_f32<I: Isa, T: Element>(l: &Launch<'_>, block: &Block) {
+    tile::<I, T, f32>(l, block)
+}
+
+#[inline(always)]
+fn to_same<I: Isa, T: Element>(l: &Launch<'_>, block: &Block) {
+    tile::<I, T, T>(l, block)
+}
+
+/// One tile of `out`: products into working memory that stays in the cache, then the epilogue, row by row.
+#[inline(always)]
+fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]): &Block) {
+    let p: Params = l.params();
+    let (x, w, bias) = (l.read::<T>(0), l.read::<T>(1), l.read::<f32>(2));
+    let (k, n) = (p.depth as usize, p.columns as usize);
+    let (m, width) = (rows.len(), columns.len());
+    let (x, w) = (
+        &x[rows.start * k..rows.end * k],
+        &w[columns.start * k..columns.end * k],
+    );
+
+    let is_f32 = size_of::<T>() == size_of::<f32>();
+    let widened = if is_f32 || m < 4 { 0 } else { (m + width) * k };
+    let mut scratch = Scratch::take(m * width + widened);
+    let (y, wide) = scratch.floats().split_at_mut(m * width);
+    if m < 4 {
+        // Too few rows to pay for packing: read the weights once, as they are.
+        for (j, w) in w.chunks_exact(k).enumerate() {
+            for (i, x) in x.chunks_exact(k).enumerate() {
+                y[i * width + j] = dot::<I, T>(x, w);
+            }
+        }
+    } else {
+        let (x, w): (&[f32], &[f32]) = if is_f32 {
+            (bytemuck::cast_slice(x), bytemuck::cast_slice(w))
+        } else {
+            let (wide_x, wide_w) = wide[..widened].split_at_mut(m * k);
+            widen(x, wide_x);
+            widen(w, wide_w);
+            (wide_x, wide_w)
+        };
+        let (at, stride) = (y.as_mut_ptr(), width);
+        let row = |at| Rows { at, stride: k };
+        // SAFETY: x has m rows of k, w `width` rows of k, y m rows of `width`.
+        unsafe {
+            matmul(
+                [m, width, k],
+                row(x.as_ptr()),
+                row(w.as_ptr()),
+                Rows { at, stride },
+            )
+        };
+    }
+
+    let bias = &bias[columns.clone()];
+    for (i, y) in rows.clone().zip(y.chunks_exact(width)) {
+        let at = i * n + columns.start..i * n + columns.end;
+        // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
+        let out = unsafe { l.write::<O>(0, at.clone()) };
+        match p.epilogue {
+            SILU => store_row(out, y, bias, |y, _, _| y.map(silu::<I>)),
+            GELU => store_row(out, y, bias, |y, _, _| y.map(gelu::<I>)),
+            GATE_ADD | GATE_ADD_ONTO => {
+                let sample = i / p.rows_per_sample as usize;
+                let gates = sample * p.mods_columns as usize + p.gate_at as usize;
+                let gates = &l.read::<f32>(3)[gates + columns.start..gates + columns.end];
+                if p.epilogue == GATE_ADD {
+                    store_row(out, y, bias, |y, old, j| {
+                        V::load_at(gates, j).mul_add::<I>(y, old)
+                    })
+                } else {
+                    let onto = &l.read::<f32>(4)[at];
+                    store_row(out, y, bias, |y, _, j| {
+                        V::load_at(gates, j).mul_add::<I>(y, V::load_at(onto, j))
+                    })
+                }
+            }
+            _ => store_row(out, y, bias, |y, _, _| y),
+        }
+    }
+}
+
+/// out[j] = f(y[j] + bias[j], out[j], j), sixteen at a time.
+#[inline(always)]
+fn store_row<O: Element>(out: &mut [O], y: &[f32], bias: &[f32], f: impl Fn(V, V, usize) -> V) {
+    let whole = out.len() / LANES * LANES;
+    for j in (0..whole).step_by(LANES) {
+        let v = f(
+            V::load(&y[j..]) + V::load(&bias[j..]),
+            O::load(&out[j..]),
+            j,
+        );
+        O::store(v, &mut out[j..]);
+    }
+    if whole < out.len() {
+        let j = whole;
+        let v = V::load_at(y, j) + V::load_at(bias, j);
+        O::store_tail(f(v, O::load_tail(&out[j..], 0.0), j), &mut out[j..]);
+    }
+}

@@ -1,0 +1,52 @@
+//! The ops: each checks its arguments, then makes one [`Call`](crate::device::Call).
+//!
+//! One op, one stem: `modulate` is `src/ops/modulate.rs`, `tests/ops/modulate.rs` and `benches/ops/modulate.rs`.
+//! In signatures, what is written comes first; `gate` says [when](crate::device::Gate) the op does its work.
+//! Dimensions: B samples, F frames, N tokens of a frame, d channels, T the dtype of matrix operands.
+
+mod attention;
+mod denoise;
+mod label_embed;
+mod linear;
+mod modulate;
+mod modulate_rel_l1;
+mod patch_embed;
+mod rel_l1;
+mod residual_reuse;
+mod residual_store;
+mod tea_gate;
+mod temporal_embed;
+mod time_embed;
+
+pub use attention::{ATTENTION, Over, attention};
+pub use denoise::{DENOISE, Update, denoise};
+pub use label_embed::{LABEL_EMBED, label_embed};
+pub use linear::{Epilogue, LINEAR, linear};
+pub use modulate::{Chunks, MODULATE, modulate};
+pub use modulate_rel_l1::{MODULATE_REL_L1, modulate_rel_l1};
+pub use patch_embed::{PATCH_EMBED, patch_embed};
+pub use rel_l1::{PARTIALS, REL_L1, rel_l1};
+pub use residual_reuse::{RESIDUAL_REUSE, residual_reuse};
+pub use residual_store::{RESIDUAL_STORE, residual_store};
+pub use tea_gate::{TEA_GATE, TRACE_COLUMNS, TeaStep, tea_gate};
+pub use temporal_embed::{TEMPORAL_EMBED, temporal_embed};
+pub use time_embed::{FREQUENCIES, TIME_EMBED, time_embed};
+
+use crate::device::Kernel;
+
+/// Every op there is.
+pub static ALL: &[&Kernel] = &[
+    &PATCH_EMBED,
+    &TIME_EMBED,
+    &LABEL_EMBED,
+    &TEMPORAL_EMBED,
+    &LINEAR,
+    &MODULATE,
+    &ATTENTION,
+    &REL_L1,
+    &MODULATE_REL_L1,
+    &TEA_GATE,
+    &RESIDUAL_STORE,
+    &RESIDUAL_REUSE,
+    &DENOISE,
+];

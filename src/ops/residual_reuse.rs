@@ -1,0 +1,29 @@
+//! `out = in + residual`: a skipped step's stand-in for the transformer stack.
+
+use super::residual_store::{each, elementwise};
+use crate::device::cpu::{Block, Launch};
+use crate::device::simd::Isa;
+use crate::device::{Gate, Kernel, cpu_sources};
+use crate::{Result, Tensor};
+
+/// See [`residual_reuse`].
+pub static RESIDUAL_REUSE: Kernel = Kernel {
+    name: "residual_reuse",
+    sources: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
+};
+
+/// `stack_out = stack_in + residual`, all f32 and of one shape (arXiv 2411.19108, section 3.4: the cache holds the
+/// difference, so that the step's own input still enters).
+pub fn residual_reuse(
+    gate: Gate<'_>,
+    stack_out: &mut Tensor,
+    stack_in: &Tensor,
+    residual: &Tensor,
+) -> Result<()> {
+    elementwise(&RESIDUAL_REUSE, gate, stack_out, stack_in, residual)
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
+    each(l, block, |a, b| a + b)
+}

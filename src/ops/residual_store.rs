@@ -1,0 +1,69 @@
+//! `residual = out − in`: what the transformer stack did to its input, kept for the steps that skip it.
+
+use crate::device::cpu::{Block, Launch};
+use crate::device::simd::{Isa, LANES, V};
+use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::{DType, Result, Tensor};
+
+/// See [`residual_store`].
+pub static RESIDUAL_STORE: Kernel = Kernel {
+    name: "residual_store",
+    sources: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
+};
+
+/// `residual = stack_out − stack_in`, all f32 and of one shape.
+pub fn residual_store(
+    gate: Gate<'_>,
+    residual: &mut Tensor,
+    stack_out: &Tensor,
+    stack_in: &Tensor,
+) -> Result<()> {
+    elementwise(&RESIDUAL_STORE, gate, residual, stack_out, stack_in)
+}
+
+/// `out = f(a, b)` element by element, for the two residual ops: checks and call.
+pub(super) fn elementwise(
+    kernel: &'static Kernel,
+    gate: Gate<'_>,
+    out: &mut Tensor,
+    a: &Tensor,
+    b: &Tensor,
+) -> Result<()> {
+    let shape = *out.shape();
+    out.expect(kernel.name, "out", DType::F32, shape)?;
+    a.expect(kernel.name, "the first operand", DType::F32, shape)?;
+    b.expect(kernel.name, "the second operand", DType::F32, shape)?;
+    let work = [1, 1, out.elements()];
+    Call {
+        kernel,
+        writes: &mut [out],
+        reads: &[a, b],
+        params: &[],
+        work,
+        gate,
+    }
+    .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
+    each(l, block, |a, b| a - b)
+}
+
+/// The block loop of the two residual ops.
+#[inline(always)]
+pub(super) fn each(l: &Launch<'_>, Block([_, _, span]): &Block, f: impl Fn(V, V) -> V) {
+    let (a, b) = (
+        &l.read::<f32>(0)[span.clone()],
+        &l.read::<f32>(1)[span.clone()],
+    );
+    // SAFETY: blocks are disjoint ranges of the output.
+    let out = unsafe { l.write::<f32>(0, span.clone()) };
+    let whole = out.len() / LANES * LANES;
+    for j in (0..whole).step_by(LANES) {
+        f(V::load(&a[j..]), V::load(&b[j..])).store(&mut out[j..]);
+    }
+    for j in whole..out.len() {
+        out[j] = f(V::splat(a[j]), V::splat(b[j])).0[0];
+    }
+}

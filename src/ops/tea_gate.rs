@@ -1,0 +1,169 @@
+//! TeaCache's decision, on the device: partial sums to a distance, rescaled, accumulated, compared.
+//!
+//! `cache::TeaCache` is the specification; this is the same rule where the data is, so that nobody has to wait.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::cache::{Negative, TeaCache};
+use crate::device::cpu::{Block, Launch};
+use crate::device::simd::{Isa, mul_add};
+use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::{DType, Error, Result, Tensor};
+
+/// See [`tea_gate`].
+pub static TEA_GATE: Kernel = Kernel {
+    name: "tea_gate",
+    sources: cpu_sources!(cpu, tile: [1, 1, 1]),
+};
+
+/// Columns of a row of the trace: distance (NaN at step 0), rescaled distance f(d) (NaN on forced steps), accumulated value
+/// as compared with the threshold, decision (0 skipped, 1 computed, 2 forced).
+pub const TRACE_COLUMNS: usize = 4;
+
+/// The step that is decided.
+#[derive(Clone, Copy)]
+pub struct TeaStep<'a> {
+    /// Threshold, coefficients and which steps are forced.
+    pub rule: &'a TeaCache,
+    /// Its index. At 0 the state begins anew, and `partials` are not read: there is nothing to compare with.
+    pub index: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    step: u32,
+    partials: u32,
+    forced: u32,
+    negative: u32,
+    threshold: f32,
+    coefficients: [f32; 5],
+}
+
+const RAW: u32 = 0;
+const CLAMP: u32 = 1;
+const ABS: u32 = 2;
+
+/// Decides one step in f32:
+///
+/// ```text
+/// d = Σ partials[.., 0] / Σ partials[.., 1];   acc = acc + f(d)      f: the rule's polynomial, Horner
+/// skip if not forced, a step was computed before, d and f(d) are finite, threshold > 0 and acc < threshold
+/// acc = 0 unless skipped
+/// ```
+///
+/// - `flag`: u32 [1], 1 = compute
+/// - `state`: f32 [2], (acc, whether a step was computed), from step to step
+/// - `trace`: f32 [T, 4], row `step.index` is written; see [`TRACE_COLUMNS`]
+/// - `partials`: f32 [P, 2]
+pub fn tea_gate(
+    gate: Gate<'_>,
+    flag: &mut Tensor,
+    state: &mut Tensor,
+    trace: &mut Tensor,
+    partials: &Tensor,
+    step: TeaStep<'_>,
+) -> Result<()> {
+    const OP: &str = "tea_gate";
+    flag.expect(OP, "flag", DType::U32, [1])?;
+    state.expect(OP, "state", DType::F32, [2])?;
+    let [steps, _] = trace.dims(OP, "trace")?;
+    trace.expect(OP, "trace", DType::F32, [steps, TRACE_COLUMNS])?;
+    let runs = super::rel_l1::check_partials(OP, partials)?;
+    if step.index >= steps {
+        return Err(Error::argument(
+            OP,
+            "step",
+            format!("less than {steps}"),
+            step.index,
+        ));
+    }
+    let params = Params {
+        step: step.index as u32,
+        partials: runs as u32,
+        forced: u32::from(step.rule.forced(step.index)),
+        negative: match step.rule.negative {
+            Negative::Raw => RAW,
+            Negative::Clamp => CLAMP,
+            Negative::Abs => ABS,
+        },
+        threshold: step.rule.threshold as f32,
+        coefficients: step.rule.coefficients.map(|c| c as f32),
+    };
+    Call {
+        kernel: &TEA_GATE,
+        writes: &mut [flag, state, trace],
+        reads: &[partials],
+        params: bytemuck::bytes_of(&params),
+        work: [1, 1, 1],
+        gate,
+    }
+    .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
+    let p: Params = l.params();
+    let row = p.step as usize * TRACE_COLUMNS;
+    // SAFETY: there is one block.
+    let (flag, state, trace) = unsafe {
+        (
+            l.write::<u32>(0, 0..1),
+            l.write::<f32>(1, 0..2),
+            l.write::<f32>(2, row..row + TRACE_COLUMNS),
+        )
+    };
+    if p.step == 0 {
+        state.fill(0.0);
+    }
+    let (accumulated, computed_before) = (state[0], state[1] != 0.0);
+    let d = if p.step == 0 {
+        f32::NAN
+    } else {
+        distance(l.read::<f32>(0))
+    };
+    let mut f = p.coefficients[0];
+    for c in &p.coefficients[1..] {
+        f = mul_add::<I>(f, d, *c);
+    }
+    let forced = p.forced != 0;
+    let measured = !forced && d.is_finite() && f.is_finite();
+    let counted = match p.negative {
+        CLAMP if f < 0.0 => 0.0,
+        ABS => f.abs(),
+        _ => f,
+    };
+    let sum = accumulated + counted;
+    let skip = measured && computed_before && p.threshold > 0.0 && sum < p.threshold;
+    trace[0] = d;
+    trace[1] = if measured { f } else { f32::NAN };
+    trace[2] = if measured { sum } else { 0.0 };
+    trace[3] = if forced {
+        2.0
+    } else {
+        f32::from(u8::from(!skip))
+    };
+    flag[0] = u32::from(!skip);
+    state[0] = if skip { sum } else { 0.0 };
+    state[1] = 1.0;
+}
+
+/// Σ of changes over Σ of sizes, each added up as a tree: pairs halve the list until one is left.
+#[inline(always)]
+fn distance(partials: &[f32]) -> f32 {
+    const MOST: usize = 1024;
+    let mut sums = [[0.0f32; 2]; MOST];
+    for (i, pair) in partials.chunks_exact(2).enumerate() {
+        sums[i % MOST][0] += pair[0];
+        sums[i % MOST][1] += pair[1];
+    }
+    let mut width = MOST;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            sums[i][0] += sums[i + width][0];
+            sums[i][1] += sums[i + width][1];
+        }
+    }
+    sums[0][0] / sums[0][1]
+}

@@ -1,0 +1,66 @@
+//! `x[b, f, n, :] += table[f, :]`: tells frames apart before the first temporal block.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::device::cpu::{Block, Launch};
+use crate::device::simd::{Isa, LANES, V};
+use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::{DType, Result, Tensor};
+
+/// See [`temporal_embed`].
+pub static TEMPORAL_EMBED: Kernel = Kernel {
+    name: "temporal_embed",
+    sources: cpu_sources!(cpu, tile: [1, 1, 64]),
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    frames: u32,
+    tokens: u32,
+    dim: u32,
+}
+
+/// `x += table`, one row of the table for all tokens of a frame (Latte, arXiv 2401.03048, section 3.4).
+///
+/// - `x`: f32 [B, F, N, d]
+/// - `table`: f32 [F, d]
+pub fn temporal_embed(gate: Gate<'_>, x: &mut Tensor, table: &Tensor) -> Result<()> {
+    const OP: &str = "temporal_embed";
+    let [batch, frames, tokens, dim] = x.dims(OP, "x")?;
+    x.expect(OP, "x", DType::F32, [batch, frames, tokens, dim])?;
+    table.expect(OP, "table", DType::F32, [frames, dim])?;
+    let params = Params {
+        frames: frames as u32,
+        tokens: tokens as u32,
+        dim: dim as u32,
+    };
+    Call {
+        kernel: &TEMPORAL_EMBED,
+        writes: &mut [x],
+        reads: &[table],
+        params: bytemuck::bytes_of(&params),
+        work: [1, 1, batch * frames * tokens],
+        gate,
+    }
+    .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
+    let p: Params = l.params();
+    let d = p.dim as usize;
+    for row in rows.clone() {
+        let frame = row / p.tokens as usize % p.frames as usize;
+        let table = &l.read::<f32>(0)[frame * d..(frame + 1) * d];
+        // SAFETY: a row belongs to one block.
+        let x = unsafe { l.write::<f32>(0, row * d..(row + 1) * d) };
+        let whole = d / LANES * LANES;
+        for j in (0..whole).step_by(LANES) {
+            (V::load(&x[j..]) + V::load(&table[j..])).store(&mut x[j..]);
+        }
+        for j in whole..d {
+            x[j] += table[j];
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Sinusoids of the timestep.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::device::cpu::{Block, Launch};
+use crate::device::simd::{Element, Isa, by_dtype};
+use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::{DType, Error, Result, Tensor};
+
+/// See [`time_embed`].
+pub static TIME_EMBED: Kernel = Kernel {
+    name: "time_embed",
+    sources: cpu_sources!(cpu, tile: [1, 1, 16]),
+};
+
+/// Frequencies of the embedding, which is twice as wide.
+pub const FREQUENCIES: usize = 128;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    batch: u32,
+    step: u32,
+}
+
+/// `out[b] = [cos(t·f₀), .., cos(t·f₁₂₇), sin(t·f₀), .., sin(t·f₁₂₇)]` with f_k = 10000^(−k/128) and t = times[step, b]
+/// (facebook/DiT's `timestep_embedding`: cosines first, divided by 128). Times of a whole run are uploaded once.
+///
+/// - `out`: T [B, 256]
+/// - `times`: f32 [S, B], in the model's units (0 to 1000)
+/// - `step`: which row of `times`
+pub fn time_embed(gate: Gate<'_>, out: &mut Tensor, times: &Tensor, step: usize) -> Result<()> {
+    const OP: &str = "time_embed";
+    let dtype = out.float(OP, "out")?;
+    let [steps, batch] = times.dims(OP, "times")?;
+    times.expect(OP, "times", DType::F32, [steps, batch])?;
+    out.expect(OP, "out", dtype, [batch, 2 * FREQUENCIES])?;
+    if step >= steps {
+        return Err(Error::argument(
+            OP,
+            "step",
+            format!("less than {steps}"),
+            step,
+        ));
+    }
+    let params = Params {
+        batch: batch as u32,
+        step: step as u32,
+    };
+    Call {
+        kernel: &TIME_EMBED,
+        writes: &mut [out],
+        reads: &[times],
+        params: bytemuck::bytes_of(&params),
+        work: [1, 1, batch],
+        gate,
+    }
+    .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
+    by_dtype!(l.write_dtype(0), rows::<I>(l, block))
+}
+
+#[inline(always)]
+fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
+    let p: Params = l.params();
+    for b in rows.clone() {
+        let t = l.read::<f32>(0)[(p.step * p.batch) as usize + b];
+        // SAFETY: a row belongs to one block.
+        let out = unsafe { l.write::<T>(0, b * 2 * FREQUENCIES..(b + 1) * 2 * FREQUENCIES) };
+        let (cos, sin) = out.split_at_mut(FREQUENCIES);
+        for (k, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
+            // The angle is rounded to f32 as the reference rounds it; it reaches 1000.
+            let f = libm::exp(-(10000f64.ln()) * k as f64 / FREQUENCIES as f64) as f32;
+            let angle = f64::from(t * f);
+            *cos = T::from_f32(libm::cos(angle) as f32);
+            *sin = T::from_f32(libm::sin(angle) as f32);
+        }
+    }
+}

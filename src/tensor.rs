@@ -1,0 +1,284 @@
+//! Tensors: shape, dtype, device, one contiguous buffer. No views, no strides, no broadcasting.
+
+use std::fmt;
+
+use half::{bf16, f16};
+
+use crate::device::{Device, Storage};
+use crate::{Error, Result};
+
+/// The element types a tensor can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE single precision: the residual stream, statistics, modulation.
+    F32,
+    /// IEEE half precision: storage of matrix operands.
+    F16,
+    /// bfloat16: storage of matrix operands.
+    BF16,
+    /// Labels and flags.
+    U32,
+}
+
+impl DType {
+    /// Bytes per element.
+    pub const fn size(self) -> usize {
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::F16 | DType::BF16 => 2,
+        }
+    }
+
+    /// Little-endian bytes of this type as f32.
+    pub(crate) fn to_f32(self, bytes: &[u8]) -> Vec<f32> {
+        let half = |x: &[u8]| u16::from_le_bytes([x[0], x[1]]);
+        let full = |x: &[u8]| [x[0], x[1], x[2], x[3]];
+        let (halves, fulls) = (bytes.chunks_exact(2), bytes.chunks_exact(4));
+        match self {
+            DType::F32 => fulls.map(|x| f32::from_le_bytes(full(x))).collect(),
+            DType::U32 => fulls.map(|x| u32::from_le_bytes(full(x)) as f32).collect(),
+            DType::F16 => halves.map(|x| f16::from_bits(half(x)).to_f32()).collect(),
+            DType::BF16 => halves.map(|x| bf16::from_bits(half(x)).to_f32()).collect(),
+        }
+    }
+
+    /// `f32`, `f16`, `bf16` or `u32`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "f32",
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
+            DType::U32 => "u32",
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for DType {
+    type Err = Error;
+    fn from_str(s: &str) -> Result<Self> {
+        [DType::F32, DType::F16, DType::BF16]
+            .into_iter()
+            .find(|d| d.name() == s)
+            .ok_or_else(|| Error::setting(format!("dtype `{s}`"), "f32, f16 or bf16"))
+    }
+}
+
+/// Up to five dimensions, outermost first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    rank: usize,
+    dims: [usize; Self::MAX_RANK],
+}
+
+impl Shape {
+    /// [B, F, C, H, W] is the widest tensor there is.
+    pub const MAX_RANK: usize = 5;
+
+    /// The dimensions, outermost first.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims[..self.rank]
+    }
+
+    /// The product of the dimensions; `None` where it does not fit.
+    pub fn elements(&self) -> Option<usize> {
+        self.dims()
+            .iter()
+            .try_fold(1usize, |n, &d| n.checked_mul(d))
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(d: [usize; N]) -> Self {
+        const { assert!(N <= Shape::MAX_RANK) };
+        let mut dims = [1; Self::MAX_RANK];
+        dims[..N].copy_from_slice(&d);
+        Shape { rank: N, dims }
+    }
+}
+
+impl TryFrom<&[usize]> for Shape {
+    type Error = Error;
+    fn try_from(d: &[usize]) -> Result<Self> {
+        if d.len() > Self::MAX_RANK {
+            return Err(Error::setting(
+                format!("shape {d:?}"),
+                "at most 5 dimensions",
+            ));
+        }
+        let mut dims = [1; Self::MAX_RANK];
+        dims[..d.len()].copy_from_slice(d);
+        Ok(Shape {
+            rank: d.len(),
+            dims,
+        })
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.dims())
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.dims())
+    }
+}
+
+/// A contiguous array on a device. Made once, written by ops, never resized.
+pub struct Tensor {
+    pub(crate) shape: Shape,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
+    pub(crate) storage: Storage,
+}
+
+impl Tensor {
+    /// A tensor of zeros.
+    pub fn zeros(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Tensor> {
+        device.alloc(dtype, shape.into())
+    }
+
+    /// A tensor of `dtype` holding `data`, rounded to nearest where `dtype` is narrower than f32.
+    pub fn from_f32(
+        device: &Device,
+        dtype: DType,
+        shape: impl Into<Shape>,
+        data: &[f32],
+    ) -> Result<Tensor> {
+        let mut t = device.alloc(dtype, shape.into())?;
+        t.write_f32(data)?;
+        Ok(t)
+    }
+
+    /// A tensor of labels.
+    pub fn from_u32(device: &Device, shape: impl Into<Shape>, data: &[u32]) -> Result<Tensor> {
+        let mut t = device.alloc(DType::U32, shape.into())?;
+        t.write(bytemuck::cast_slice(data))?;
+        Ok(t)
+    }
+
+    /// Overwrites the tensor with `data`, rounded to its dtype.
+    pub fn write_f32(&mut self, data: &[f32]) -> Result<()> {
+        match self.dtype {
+            DType::F32 => self.write(bytemuck::cast_slice(data)),
+            DType::F16 => {
+                let v: Vec<f16> = data.iter().map(|&x| f16::from_f32(x)).collect();
+                self.write(bytemuck::cast_slice(&v))
+            }
+            DType::BF16 => {
+                let v: Vec<bf16> = data.iter().map(|&x| bf16::from_f32(x)).collect();
+                self.write(bytemuck::cast_slice(&v))
+            }
+            DType::U32 => Err(Error::argument(
+                "write_f32",
+                "self",
+                "a float tensor",
+                "u32",
+            )),
+        }
+    }
+
+    /// Overwrites the tensor with raw little-endian bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() != self.bytes() {
+            return Err(Error::argument(
+                "write",
+                "bytes",
+                format!("{} bytes for {self:?}", self.bytes()),
+                bytes.len(),
+            ));
+        }
+        self.device.clone().upload(self, bytes)
+    }
+
+    /// The tensor's values as f32. Waits for the device.
+    pub async fn read_f32(&self) -> Result<Vec<f32>> {
+        Ok(self.dtype.to_f32(&self.read().await?))
+    }
+
+    /// The tensor's bytes. Waits for the device.
+    pub async fn read(&self) -> Result<Vec<u8>> {
+        let mut all = self.device.read(&[self]).await?;
+        Ok(all.swap_remove(0))
+    }
+
+    /// The dimensions.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The device it lives on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The number of elements.
+    pub fn elements(&self) -> usize {
+        // `alloc` refused shapes whose product overflows.
+        self.shape.dims().iter().product()
+    }
+
+    /// The number of bytes.
+    pub fn bytes(&self) -> usize {
+        self.elements() * self.dtype.size()
+    }
+
+    /// The dimensions as an array, or an error naming the op and its argument.
+    pub(crate) fn dims<const N: usize>(
+        &self,
+        op: &'static str,
+        arg: &'static str,
+    ) -> Result<[usize; N]> {
+        self.shape
+            .dims()
+            .try_into()
+            .map_err(|_| Error::argument(op, arg, format!("{N} dimensions"), format!("{self:?}")))
+    }
+
+    /// Checks shape and dtype, naming the op and its argument in the error.
+    pub(crate) fn expect(
+        &self,
+        op: &'static str,
+        arg: &'static str,
+        dtype: DType,
+        shape: impl Into<Shape>,
+    ) -> Result<()> {
+        let shape = shape.into();
+        if self.dtype == dtype && self.shape == shape {
+            return Ok(());
+        }
+        Err(Error::argument(
+            op,
+            arg,
+            format!("{dtype} {shape}"),
+            format!("{self:?}"),
+        ))
+    }
+
+    /// Checks that the dtype is one of the three float types and returns it.
+    pub(crate) fn float(&self, op: &'static str, arg: &'static str) -> Result<DType> {
+        match self.dtype {
+            DType::U32 => Err(Error::argument(op, arg, "f32, f16 or bf16", "u32")),
+            float => Ok(float),
+        }
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.dtype, self.shape)
+    }
+}
