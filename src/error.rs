@@ -53,48 +53,29 @@ impl Error {
         wanted: impl fmt::Display,
         got: impl fmt::Display,
     ) -> Self {
-        Error::Argument {
-            op,
-            arg,
-            wanted: wanted.to_string(),
-            got: got.to_string(),
-        }
+        Error::Argument { op, arg, wanted: wanted.to_string(), got: got.to_string() }
     }
 
     /// An [`Error::File`].
     pub fn file(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
-        Error::File {
-            path: path.as_ref().into(),
-            why: why.to_string(),
-        }
+        Error::File { path: path.as_ref().into(), why: why.to_string() }
     }
 
     /// An [`Error::Setting`].
     pub fn setting(what: impl fmt::Display, wanted: impl fmt::Display) -> Self {
-        Error::Setting {
-            what: what.to_string(),
-            wanted: wanted.to_string(),
-        }
+        Error::Setting { what: what.to_string(), wanted: wanted.to_string() }
     }
 
     /// An [`Error::Device`].
     pub fn device(device: impl fmt::Display, why: impl fmt::Display) -> Self {
-        Error::Device {
-            device: device.to_string(),
-            why: why.to_string(),
-        }
+        Error::Device { device: device.to_string(), why: why.to_string() }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Argument {
-                op,
-                arg,
-                wanted,
-                got,
-            } => write!(f, "{op}: {arg}: wanted {wanted}, got {got}"),
+            Error::Argument { op, arg, wanted, got } => write!(f, "{op}: {arg}: wanted {wanted}, got {got}"),
             Error::File { path, why } => write!(f, "{}: {why}", path.display()),
             Error::Setting { what, wanted } => write!(f, "{what}: wanted {wanted}"),
             Error::Device { device, why } => write!(f, "device {device}: {why}"),

@@ -3,7 +3,9 @@
 pub mod cache;
 pub mod device;
 mod error;
+pub mod model;
 pub mod ops;
+pub mod sample;
 mod tensor;
 
 pub use device::Device;

@@ -87,9 +87,7 @@ impl Shape {
 
     /// The product of the dimensions; `None` where it does not fit.
     pub fn elements(&self) -> Option<usize> {
-        self.dims()
-            .iter()
-            .try_fold(1usize, |n, &d| n.checked_mul(d))
+        self.dims().iter().try_fold(1usize, |n, &d| n.checked_mul(d))
     }
 }
 
@@ -106,17 +104,11 @@ impl TryFrom<&[usize]> for Shape {
     type Error = Error;
     fn try_from(d: &[usize]) -> Result<Self> {
         if d.len() > Self::MAX_RANK {
-            return Err(Error::setting(
-                format!("shape {d:?}"),
-                "at most 5 dimensions",
-            ));
+            return Err(Error::setting(format!("shape {d:?}"), "at most 5 dimensions"));
         }
         let mut dims = [1; Self::MAX_RANK];
         dims[..d.len()].copy_from_slice(d);
-        Ok(Shape {
-            rank: d.len(),
-            dims,
-        })
+        Ok(Shape { rank: d.len(), dims })
     }
 }
 
@@ -147,12 +139,7 @@ impl Tensor {
     }
 
     /// A tensor of `dtype` holding `data`, rounded to nearest where `dtype` is narrower than f32.
-    pub fn from_f32(
-        device: &Device,
-        dtype: DType,
-        shape: impl Into<Shape>,
-        data: &[f32],
-    ) -> Result<Tensor> {
+    pub fn from_f32(device: &Device, dtype: DType, shape: impl Into<Shape>, data: &[f32]) -> Result<Tensor> {
         let mut t = device.alloc(dtype, shape.into())?;
         t.write_f32(data)?;
         Ok(t)
@@ -177,12 +164,7 @@ impl Tensor {
                 let v: Vec<bf16> = data.iter().map(|&x| bf16::from_f32(x)).collect();
                 self.write(bytemuck::cast_slice(&v))
             }
-            DType::U32 => Err(Error::argument(
-                "write_f32",
-                "self",
-                "a float tensor",
-                "u32",
-            )),
+            DType::U32 => Err(Error::argument("write_f32", "self", "a float tensor", "u32")),
         }
     }
 
@@ -237,11 +219,7 @@ impl Tensor {
     }
 
     /// The dimensions as an array, or an error naming the op and its argument.
-    pub(crate) fn dims<const N: usize>(
-        &self,
-        op: &'static str,
-        arg: &'static str,
-    ) -> Result<[usize; N]> {
+    pub(crate) fn dims<const N: usize>(&self, op: &'static str, arg: &'static str) -> Result<[usize; N]> {
         self.shape
             .dims()
             .try_into()
@@ -260,12 +238,7 @@ impl Tensor {
         if self.dtype == dtype && self.shape == shape {
             return Ok(());
         }
-        Err(Error::argument(
-            op,
-            arg,
-            format!("{dtype} {shape}"),
-            format!("{self:?}"),
-        ))
+        Err(Error::argument(op, arg, format!("{dtype} {shape}"), format!("{self:?}")))
     }
 
     /// Checks that the dtype is one of the three float types and returns it.

@@ -23,11 +23,7 @@ pub fn find(name: &str) -> Option<&'static Set> {
 }
 
 const fn set(name: &'static str, source: &'static str, coefficients: [f64; 5]) -> Set {
-    Set {
-        name,
-        coefficients,
-        source,
-    }
+    Set { name, coefficients, source }
 }
 
 /// Every set known here. The official ones come first, then those of other projects.

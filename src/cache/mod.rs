@@ -70,12 +70,7 @@ pub struct Step {
 impl Step {
     /// A step decided by its place alone: nothing is rescaled, nothing compared.
     fn placed(decision: Decision, distance: Option<f64>) -> Self {
-        Step {
-            decision,
-            distance,
-            rescaled: None,
-            accumulated: 0.0,
-        }
+        Step { decision, distance, rescaled: None, accumulated: 0.0 }
     }
 }
 
@@ -91,6 +86,11 @@ pub trait Policy {
     /// None means that the host knows the decision without any distance.
     fn tea(&self) -> Option<&TeaCache> {
         None
+    }
+
+    /// Whether any step may be skipped. Where none may, no residual is kept.
+    fn reuses(&self) -> bool {
+        true
     }
 }
 

@@ -8,4 +8,8 @@ impl Policy for Off {
     fn decide(&mut self, _step: usize, distance: Option<f64>) -> Step {
         Step::placed(Decision::Computed, distance)
     }
+
+    fn reuses(&self) -> bool {
+        false
+    }
 }

@@ -42,22 +42,13 @@ impl Spec {
         }
         Ok(match self {
             Spec::Off => Box::new(Off),
-            Spec::Tea {
-                threshold,
-                coefficients,
-                negative,
-            } => {
+            Spec::Tea { threshold, coefficients, negative } => {
                 let mut tea = TeaCache::new(*threshold, coefficients.unwrap_or(IDENTITY), steps);
                 tea.negative = *negative;
                 Box::new(tea)
             }
-            Spec::Uniform(every) => Box::new(Uniform {
-                every: *every,
-                steps,
-            }),
-            Spec::Mask(computes) if computes.len() == steps => Box::new(Mask {
-                computes: computes.clone(),
-            }),
+            Spec::Uniform(every) => Box::new(Uniform { every: *every, steps }),
+            Spec::Mask(computes) if computes.len() == steps => Box::new(Mask { computes: computes.clone() }),
             Spec::Mask(computes) => {
                 let wanted = format!("{steps} digits, one per step, got {}", computes.len());
                 return Err(self.error(wanted));
@@ -71,10 +62,9 @@ impl Spec {
             Spec::Tea { threshold, .. } if threshold.is_nan() || *threshold < 0.0 => {
                 Err(self.error("a threshold from 0 to inf"))
             }
-            Spec::Tea {
-                coefficients: Some(coefficients),
-                ..
-            } if !coefficients.iter().all(|c| c.is_finite()) => {
+            Spec::Tea { coefficients: Some(coefficients), .. }
+                if !coefficients.iter().all(|c| c.is_finite()) =>
+            {
                 Err(self.error("finite coefficients"))
             }
             Spec::Uniform(0) => Err(self.error("uniform:N with N at least 1")),
@@ -100,9 +90,9 @@ impl FromStr for Spec {
         };
         let spec = match (kind, rest) {
             ("off", None) => Spec::Off,
-            ("uniform", Some(every)) => Spec::Uniform(
-                (every.parse()).map_err(|_| bad(text, "uniform:N with N at least 1"))?,
-            ),
+            ("uniform", Some(every)) => {
+                Spec::Uniform((every.parse()).map_err(|_| bad(text, "uniform:N with N at least 1"))?)
+            }
             ("mask", Some(digits)) => Spec::Mask(
                 (digits.chars().map(digit).collect::<Option<_>>())
                     .ok_or_else(|| bad(text, "a mask of 1 (compute) and 0 (skip)"))?,
@@ -129,8 +119,7 @@ fn digit(digit: char) -> Option<bool> {
 
 fn tea(text: &str, rest: &str) -> Result<Spec> {
     let mut parts: Vec<&str> = rest.split(':').collect();
-    let threshold =
-        (parts.remove(0).parse()).map_err(|_| bad(text, "a threshold from 0 to inf"))?;
+    let threshold = (parts.remove(0).parse()).map_err(|_| bad(text, "a threshold from 0 to inf"))?;
     let mode = |part: &&str| Negative::ALL.into_iter().find(|mode| mode.name() == *part);
     let mut negative = Negative::default();
     if let Some(found) = parts.last().and_then(mode) {
@@ -142,11 +131,7 @@ fn tea(text: &str, rest: &str) -> Result<Spec> {
         [part] => Some(coefficients(text, part)?),
         _ => return Err(bad(text, GRAMMAR)),
     };
-    Ok(Spec::Tea {
-        threshold,
-        coefficients,
-        negative,
-    })
+    Ok(Spec::Tea { threshold, coefficients, negative })
 }
 
 fn coefficients(text: &str, part: &str) -> Result<[f64; 5]> {
@@ -158,10 +143,7 @@ fn coefficients(text: &str, part: &str) -> Result<[f64; 5]> {
     find(part).map(|set| set.coefficients).ok_or_else(|| {
         let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
         let names = names.join(", ");
-        bad(
-            text,
-            format!("five numbers c4,c3,c2,c1,c0; raw, clamp or abs; or one of {names}"),
-        )
+        bad(text, format!("five numbers c4,c3,c2,c1,c0; raw, clamp or abs; or one of {names}"))
     })
 }
 
@@ -171,17 +153,10 @@ impl fmt::Display for Spec {
             Spec::Off => write!(f, "off"),
             Spec::Uniform(every) => write!(f, "uniform:{every}"),
             Spec::Mask(computes) => {
-                let digits: String = computes
-                    .iter()
-                    .map(|c| if *c { '1' } else { '0' })
-                    .collect();
+                let digits: String = computes.iter().map(|c| if *c { '1' } else { '0' }).collect();
                 write!(f, "mask:{digits}")
             }
-            Spec::Tea {
-                threshold,
-                coefficients,
-                negative,
-            } => {
+            Spec::Tea { threshold, coefficients, negative } => {
                 write!(f, "tea:{threshold}")?;
                 if let Some(c) = coefficients {
                     match SETS.iter().find(|set| set.coefficients == *c) {

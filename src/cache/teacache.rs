@@ -109,13 +109,8 @@ impl Policy for TeaCache {
         }
         let forced = self.forced(step);
         // The test for a finite f comes before `apply`, which would clamp NaN to 0 and so skip.
-        let rescaled = distance
-            .filter(|_| !forced)
-            .map(|d| self.rescale(d))
-            .filter(|f| f.is_finite());
-        let sum = rescaled
-            .map(|f| self.accumulated + self.negative.apply(f))
-            .filter(|sum| sum.is_finite());
+        let rescaled = distance.filter(|_| !forced).map(|d| self.rescale(d)).filter(|f| f.is_finite());
+        let sum = rescaled.map(|f| self.accumulated + self.negative.apply(f)).filter(|sum| sum.is_finite());
         let may_skip = self.primed && self.threshold > 0.0;
         let decision = match sum {
             _ if forced => Decision::Forced,
@@ -123,18 +118,13 @@ impl Policy for TeaCache {
             _ => Decision::Computed,
         };
         let accumulated = sum.unwrap_or(0.0);
-        self.accumulated = if decision.computes() {
-            0.0
-        } else {
-            accumulated
-        };
+        self.accumulated = if decision.computes() { 0.0 } else { accumulated };
         self.primed = true;
-        Step {
-            decision,
-            distance,
-            rescaled,
-            accumulated,
-        }
+        Step { decision, distance, rescaled, accumulated }
+    }
+
+    fn reuses(&self) -> bool {
+        self.threshold > 0.0
     }
 
     fn tea(&self) -> Option<&TeaCache> {

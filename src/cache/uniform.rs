@@ -12,11 +12,7 @@ pub struct Uniform {
 impl Policy for Uniform {
     fn decide(&mut self, step: usize, distance: Option<f64>) -> Step {
         let computes = step.is_multiple_of(self.every) || step + 1 >= self.steps;
-        let decision = if computes {
-            Decision::Computed
-        } else {
-            Decision::Skipped
-        };
+        let decision = if computes { Decision::Computed } else { Decision::Skipped };
         Step::placed(decision, distance)
     }
 }

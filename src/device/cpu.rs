@@ -21,10 +21,7 @@ pub struct Cpu {
 
 impl Cpu {
     pub(super) fn new() -> Cpu {
-        Cpu {
-            counters: Cell::default(),
-            preferred: Cell::new(None),
-        }
+        Cpu { counters: Cell::default(), preferred: Cell::new(None) }
     }
 
     pub(super) fn describe(&self) -> String {
@@ -60,9 +57,9 @@ impl Cpu {
     pub(super) fn alloc(&self, bytes: usize) -> Result<Buffer> {
         let n = bytes.div_ceil(size_of::<Line>());
         let mut lines = Vec::new();
-        lines.try_reserve_exact(n).map_err(|_| {
-            Error::device("cpu", format!("out of memory: {bytes} bytes were wanted"))
-        })?;
+        lines
+            .try_reserve_exact(n)
+            .map_err(|_| Error::device("cpu", format!("out of memory: {bytes} bytes were wanted")))?;
         lines.resize(n, Line::zeroed());
         Ok(Buffer { lines })
     }
@@ -87,11 +84,7 @@ impl Cpu {
         let grid: [usize; 3] = std::array::from_fn(|i| work[i].div_ceil(tile[i]));
         let block = |index: usize| {
             // The innermost dimension is the last one.
-            let at = [
-                index / (grid[1] * grid[2]),
-                index / grid[2] % grid[1],
-                index % grid[2],
-            ];
+            let at = [index / (grid[1] * grid[2]), index / grid[2] % grid[1], index % grid[2]];
             let span = |i: usize| at[i] * tile[i]..work[i].min((at[i] + 1) * tile[i]);
             run(&launch, &Block([span(0), span(1), span(2)]));
         };
@@ -169,11 +162,8 @@ unsafe impl Sync for Launch<'_> {}
 
 impl<'a> Launch<'a> {
     fn new(call: Call<'a, '_>) -> Launch<'a> {
-        let none = View {
-            at: std::ptr::NonNull::<Line>::dangling().as_ptr().cast(),
-            bytes: 0,
-            dtype: DType::F32,
-        };
+        let none =
+            View { at: std::ptr::NonNull::<Line>::dangling().as_ptr().cast(), bytes: 0, dtype: DType::F32 };
         let (mut writes, mut reads) = ([none; MAX_WRITES], [none; MAX_READS]);
         for (view, t) in writes.iter_mut().zip(call.writes.iter_mut()) {
             let (bytes, dtype) = (t.bytes(), t.dtype);
@@ -184,19 +174,9 @@ impl<'a> Launch<'a> {
         for (view, t) in reads.iter_mut().zip(call.reads) {
             // Never written through: `Launch::read` hands it out as a shared slice only.
             let at = buffer(t).bytes().as_ptr().cast_mut();
-            *view = View {
-                at,
-                bytes: t.bytes(),
-                dtype: t.dtype,
-            };
+            *view = View { at, bytes: t.bytes(), dtype: t.dtype };
         }
-        Launch {
-            writes,
-            reads,
-            params: call.params,
-            work: call.work,
-            tensors: PhantomData,
-        }
+        Launch { writes, reads, params: call.params, work: call.work, tensors: PhantomData }
     }
 
     /// The work of the whole call, in units of the op.

@@ -13,12 +13,7 @@ pub struct Rows<P> {
 ///
 /// # Safety
 /// `x` holds m rows of k, `w` n rows of k, `out` m rows of n, and nobody else touches `out`.
-pub unsafe fn matmul(
-    [m, n, k]: [usize; 3],
-    x: Rows<*const f32>,
-    w: Rows<*const f32>,
-    out: Rows<*mut f32>,
-) {
+pub unsafe fn matmul([m, n, k]: [usize; 3], x: Rows<*const f32>, w: Rows<*const f32>, out: Rows<*mut f32>) {
     // SAFETY: the strides describe the matrices that the caller vouches for.
     unsafe {
         gemm::gemm(

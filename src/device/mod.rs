@@ -1,7 +1,7 @@
 //! The whole contract between ops and executors.
 //!
 //! An op is data: a [`Kernel`] names it and lists its [`Source`]s, a [`Call`] says what one launch reads, writes and
-//! how much work there is. A [`Device`] has six verbs (`open`, `alloc`, `upload`, `run`, `read`, `time`), and none of
+//! how much work there is. A [`Device`] has six verbs (`open`, `alloc`, `upload`, `run`, `read`, `mark`), and none of
 //! them knows an op. Adding an op therefore changes no executor, and adding an executor changes no op signature.
 
 pub mod cpu;
@@ -116,6 +116,12 @@ pub enum Device {
     Cpu(Rc<cpu::Cpu>),
 }
 
+/// A moment in a device's queue; see [`Device::mark`].
+pub enum Mark {
+    /// The CPU runs a call as it is enqueued, so its moments are the host's.
+    Cpu(std::time::Instant),
+}
+
 /// The memory behind a tensor.
 pub(crate) enum Storage {
     Cpu(cpu::Buffer),
@@ -126,10 +132,7 @@ impl Device {
     pub async fn open(name: &str) -> Result<Device> {
         match name {
             "auto" | "cpu" => Ok(Device::cpu()),
-            _ => Err(Error::device(
-                format!("`{name}`"),
-                "unknown or not built in; wanted auto or cpu",
-            )),
+            _ => Err(Error::device(format!("`{name}`"), "unknown or not built in; wanted auto or cpu")),
         }
     }
 
@@ -149,12 +152,7 @@ impl Device {
         let storage = match self {
             Device::Cpu(cpu) => Storage::Cpu(cpu.alloc(bytes)?),
         };
-        Ok(Tensor {
-            shape,
-            dtype,
-            device: self.clone(),
-            storage,
-        })
+        Ok(Tensor { shape, dtype, device: self.clone(), storage })
     }
 
     /// Copies bytes to the device. `bytes` has the tensor's size: [`Tensor::write`] checked it.
@@ -178,15 +176,20 @@ impl Device {
         }
     }
 
-    /// Runs `work` and waits for it: seconds on the device's own clock.
-    pub async fn time(&self, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    /// Enqueues a time stamp between the calls before and after it.
+    pub fn mark(&self) -> Mark {
         match self {
-            Device::Cpu(_) => {
-                let start = std::time::Instant::now();
-                work()?;
-                Ok(start.elapsed().as_secs_f64())
-            }
+            Device::Cpu(_) => Mark::Cpu(std::time::Instant::now()),
         }
+    }
+
+    /// Seconds from each mark to the next, on the device's own clock. Waits for the last one.
+    pub async fn seconds(&self, marks: &[Mark]) -> Result<Vec<f64>> {
+        let between = |pair: &[Mark]| {
+            let (Mark::Cpu(from), Mark::Cpu(to)) = (&pair[0], &pair[1]);
+            to.duration_since(*from).as_secs_f64()
+        };
+        Ok(marks.windows(2).map(between).collect())
     }
 
     /// What the device has done so far.
@@ -232,12 +235,9 @@ impl Device {
             Device::Cpu(cpu) => cpu.preferred.get(),
         };
         let mut fitting = self.sources(kernel);
-        let first = fitting.next().ok_or_else(|| {
-            Error::device(
-                self.name(),
-                format!("no source of `{}` runs here", kernel.name),
-            )
-        })?;
+        let first = fitting
+            .next()
+            .ok_or_else(|| Error::device(self.name(), format!("no source of `{}` runs here", kernel.name)))?;
         let mut rest = std::iter::once(first).chain(fitting);
         Ok(rest.find(|s| Some(s.label) == preferred).unwrap_or(first))
     }

@@ -46,9 +46,7 @@ macro_rules! cpu_sources {
                 needs: $crate::device::Need::Avx512,
                 code: $crate::device::Code::Cpu {
                     run: {
-                        #[target_feature(
-                            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2"
-                        )]
+                        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2")]
                         fn run(l: &$crate::device::cpu::Launch<'_>, b: &$crate::device::cpu::Block) {
                             $body::<$crate::device::simd::Avx512>(l, b)
                         }
@@ -77,10 +75,7 @@ macro_rules! cpu_sources {
             $crate::device::Source {
                 label: "portable",
                 needs: $crate::device::Need::Nothing,
-                code: $crate::device::Code::Cpu {
-                    run: $body::<$crate::device::simd::Portable>,
-                    tile: $tile,
-                },
+                code: $crate::device::Code::Cpu { run: $body::<$crate::device::simd::Portable>, tile: $tile },
             },
         ]
     };
@@ -116,11 +111,7 @@ impl V {
     /// Elements `at..at + 16`; zeros past the end.
     #[inline(always)]
     pub fn load_at(x: &[f32], at: usize) -> V {
-        if at + LANES <= x.len() {
-            V::load(&x[at..])
-        } else {
-            f32::load_tail(&x[at..], 0.0)
-        }
+        if at + LANES <= x.len() { V::load(&x[at..]) } else { f32::load_tail(&x[at..], 0.0) }
     }
 
     /// Writes to the first 16 elements.
@@ -327,27 +318,16 @@ impl Element for f16 {
         // Moves the exponent from f16's bias to f32's, subnormals included.
         let finite = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
         let special = magnitude | 0x7f80_0000;
-        let bits = if magnitude >= 0x7c00 << 13 {
-            special
-        } else {
-            finite
-        };
+        let bits = if magnitude >= 0x7c00 << 13 { special } else { finite };
         f32::from_bits(bits | (h & 0x8000) << 16)
     }
     #[inline(always)]
     fn from_f32(x: f32) -> f16 {
         let (sign, f) = (x.to_bits() >> 16 & 0x8000, x.to_bits() & 0x7fff_ffff);
-        let special = if f > 0x7f80_0000 {
-            0x7e00 | f >> 13 & 0x3ff
-        } else {
-            0x7c00
-        };
+        let special = if f > 0x7f80_0000 { 0x7e00 | f >> 13 & 0x3ff } else { 0x7c00 };
         // Adding 0.5 aligns a subnormal's last place with f32's, and rounds.
         let small = (f32::from_bits(f) + 0.5).to_bits().wrapping_sub(126 << 23);
-        let normal = f
-            .wrapping_sub((112 << 23) - 0xfff)
-            .wrapping_add(f >> 13 & 1)
-            >> 13;
+        let normal = f.wrapping_sub((112 << 23) - 0xfff).wrapping_add(f >> 13 & 1) >> 13;
         let bits = if f < 113 << 23 { small } else { normal };
         let bits = if f >= 143 << 23 { special } else { bits };
         f16::from_bits((bits | sign) as u16)
@@ -425,26 +405,15 @@ mod tests {
     fn half_conversions_agree_with_the_half_crate() {
         for bits in 0..=u16::MAX {
             let (h, b) = (f16::from_bits(bits), bf16::from_bits(bits));
-            for (ours, theirs) in [
-                (Element::to_f32(h), h.to_f32()),
-                (Element::to_f32(b), b.to_f32()),
-            ] {
-                assert!(
-                    ours == theirs || ours.is_nan() && theirs.is_nan(),
-                    "{bits:#x}"
-                );
+            for (ours, theirs) in [(Element::to_f32(h), h.to_f32()), (Element::to_f32(b), b.to_f32())] {
+                assert!(ours == theirs || ours.is_nan() && theirs.is_nan(), "{bits:#x}");
             }
         }
         // Every f32 whose low bits are around a tie of either type, and the ends.
         for high in 0..=u16::MAX {
-            for low in [
-                0u16, 1, 0x0fff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x7fff, 0x8000, 0x8001, 0xffff,
-            ] {
+            for low in [0u16, 1, 0x0fff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x7fff, 0x8000, 0x8001, 0xffff] {
                 let x = f32::from_bits(u32::from(high) << 16 | u32::from(low));
-                let (h, b) = (
-                    <f16 as Element>::from_f32(x),
-                    <bf16 as Element>::from_f32(x),
-                );
+                let (h, b) = (<f16 as Element>::from_f32(x), <bf16 as Element>::from_f32(x));
                 if x.is_nan() {
                     assert!(h.is_nan() && b.is_nan(), "{x:?}");
                 } else {
@@ -462,10 +431,7 @@ mod tests {
                 let x = i as f32 * 1e-3 + 1e-5;
                 let (ours, exact) = (exp::<I>(x), f64::from(x).exp());
                 let error = (f64::from(ours) - exact).abs() / exact;
-                assert!(
-                    error <= 2.0 * f64::from(f32::EPSILON),
-                    "e^{x}: {ours} {exact}"
-                );
+                assert!(error <= 2.0 * f64::from(f32::EPSILON), "e^{x}: {ours} {exact}");
             }
             assert_eq!(exp::<I>(0.0), 1.0);
             assert_eq!(exp::<I>(-1e4), 0.0);

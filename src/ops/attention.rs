@@ -22,10 +22,7 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{Error, Result, Tensor};
 
 /// See [`attention`].
-pub static ATTENTION: Kernel = Kernel {
-    name: "attention",
-    sources: cpu_sources!(cpu, tile: [1, 2, 64]),
-};
+pub static ATTENTION: Kernel = Kernel { name: "attention", sources: cpu_sources!(cpu, tile: [1, 2, 64]) };
 
 /// What a token attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,24 +50,13 @@ struct Params {
 ///
 /// - `out`: T [B, F, N, d]
 /// - `qkv`: T [B, F, N, 3·d], all queries, then keys, then values; each is `heads` runs of h = d / heads
-pub fn attention(
-    gate: Gate<'_>,
-    out: &mut Tensor,
-    qkv: &Tensor,
-    heads: usize,
-    over: Over,
-) -> Result<()> {
+pub fn attention(gate: Gate<'_>, out: &mut Tensor, qkv: &Tensor, heads: usize, over: Over) -> Result<()> {
     const OP: &str = "attention";
     let dtype = out.float(OP, "out")?;
     let [batch, frames, tokens, dim] = out.dims(OP, "out")?;
     qkv.expect(OP, "qkv", dtype, [batch, frames, tokens, 3 * dim])?;
     if heads == 0 || dim == 0 || dim % heads != 0 {
-        return Err(Error::argument(
-            OP,
-            "heads",
-            format!("a divisor of {dim}"),
-            heads,
-        ));
+        return Err(Error::argument(OP, "heads", format!("a divisor of {dim}"), heads));
     }
     let (sequences, length, stride, inner, outer) = match over {
         Over::Tokens => (batch * frames, tokens, 1, 1, tokens),
@@ -169,17 +155,7 @@ fn lanes<I: Isa, T: Element, const Q: usize>(
             widen(part(first + j, 2), &mut v[j * h..(j + 1) * h]);
         }
         // Every element of s is a dot product over channels, every element of o one over keys.
-        products::<I, Q>(
-            &mut s[..keys * width],
-            None,
-            q,
-            Scalars {
-                at: k,
-                step: 1,
-                next: h,
-            },
-            h,
-        );
+        products::<I, Q>(&mut s[..keys * width], None, q, Scalars { at: k, step: 1, next: h }, h);
         let mut rescale = [V::ZERO; Q];
         for i in 0..Q {
             let mut top = max[i];
@@ -196,11 +172,7 @@ fn lanes<I: Isa, T: Element, const Q: usize>(
             }
             sum[i] = total;
         }
-        let values = Scalars {
-            at: v,
-            step: h,
-            next: 1,
-        };
+        let values = Scalars { at: v, step: h, next: 1 };
         products::<I, Q>(o, Some(rescale), &s[..keys * width], values, keys);
     }
 

@@ -8,10 +8,7 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`denoise`].
-pub static DENOISE: Kernel = Kernel {
-    name: "denoise",
-    sources: cpu_sources!(cpu, tile: [1, 1, 4]),
-};
+pub static DENOISE: Kernel = Kernel { name: "denoise", sources: cpu_sources!(cpu, tile: [1, 1, 4]) };
 
 /// One step of a sampler, as numbers: every deterministic one is linear in the clip and the prediction.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,13 +43,7 @@ struct Params {
 /// - `z`: f32 [Z, F, C, H, W]
 /// - `tokens`: f32 [B, F, N, p·p·P], B = Z or 2·Z; pixels of a patch row by row, P ≥ C channels innermost, of which the
 ///   first C are used
-pub fn denoise(
-    gate: Gate<'_>,
-    z: &mut Tensor,
-    tokens: &Tensor,
-    patch: usize,
-    update: Update,
-) -> Result<()> {
+pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, update: Update) -> Result<()> {
     const OP: &str = "denoise";
     let [samples, frames, channels, height, width] = z.dims(OP, "z")?;
     z.expect(OP, "z", DType::F32, *z.shape())?;
@@ -63,12 +54,7 @@ pub fn denoise(
     let n = (height / patch) * (width / patch);
     let [batch, _, _, pixels] = tokens.dims(OP, "tokens")?;
     let predicted = pixels / (patch * patch);
-    tokens.expect(
-        OP,
-        "tokens",
-        DType::F32,
-        [batch, frames, n, patch * patch * predicted],
-    )?;
+    tokens.expect(OP, "tokens", DType::F32, [batch, frames, n, patch * patch * predicted])?;
     if (batch != samples && batch != 2 * samples) || predicted < channels {
         let wanted = format!("{samples} or {} samples, {channels} channels", 2 * samples);
         return Err(Error::argument(OP, "tokens", wanted, format!("{tokens:?}")));

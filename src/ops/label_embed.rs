@@ -8,10 +8,7 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`label_embed`].
-pub static LABEL_EMBED: Kernel = Kernel {
-    name: "label_embed",
-    sources: cpu_sources!(cpu, tile: [1, 1, 16]),
-};
+pub static LABEL_EMBED: Kernel = Kernel { name: "label_embed", sources: cpu_sources!(cpu, tile: [1, 1, 16]) };
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -46,17 +43,9 @@ pub fn label_embed(
     table.expect(OP, "table", DType::F32, [rows, dim])?;
     labels.expect(OP, "labels", DType::U32, [batch])?;
     if rows == 0 {
-        return Err(Error::argument(
-            OP,
-            "table",
-            "at least one row",
-            format!("{table:?}"),
-        ));
+        return Err(Error::argument(OP, "table", "at least one row", format!("{table:?}")));
     }
-    let params = Params {
-        dim: dim as u32,
-        rows: rows as u32,
-    };
+    let params = Params { dim: dim as u32, rows: rows as u32 };
     Call {
         kernel: &LABEL_EMBED,
         writes: &mut [c, act],
@@ -82,12 +71,8 @@ fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
         let time = &l.read::<f32>(0)[b * d..(b + 1) * d];
         let table = &l.read::<f32>(1)[label * d..(label + 1) * d];
         // SAFETY: a row belongs to one block.
-        let (c, act) = unsafe {
-            (
-                l.write::<f32>(0, b * d..(b + 1) * d),
-                l.write::<T>(1, b * d..(b + 1) * d),
-            )
-        };
+        let (c, act) =
+            unsafe { (l.write::<f32>(0, b * d..(b + 1) * d), l.write::<T>(1, b * d..(b + 1) * d)) };
         for j in 0..d {
             c[j] = time[j] + table[j];
             act[j] = T::from_f32(silu::<I>(c[j]));

@@ -9,10 +9,7 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`linear`].
-pub static LINEAR: Kernel = Kernel {
-    name: "linear",
-    sources: cpu_sources!(cpu, tile: [1, 512, 96]),
-};
+pub static LINEAR: Kernel = Kernel { name: "linear", sources: cpu_sources!(cpu, tile: [1, 512, 96]) };
 
 /// What happens to `y = x·wᵀ + bias` before it is stored.
 #[derive(Clone, Copy)]
@@ -73,12 +70,7 @@ pub fn linear(
     w.expect(OP, "w", dtype, [n, k])?;
     bias.expect(OP, "bias", DType::F32, [n])?;
     if k == 0 || x.shape().dims().last() != Some(&k) {
-        return Err(Error::argument(
-            OP,
-            "x",
-            format!("[.., {k}]"),
-            format!("{x:?}"),
-        ));
+        return Err(Error::argument(OP, "x", format!("[.., {k}]"), format!("{x:?}")));
     }
     let rows = x.elements() / k;
     let fits = out.shape().dims().last() == Some(&n) && out.elements() == rows * n;
@@ -109,12 +101,7 @@ pub fn linear(
                 return Err(Error::argument(OP, "mods", wanted, format!("{mods:?}")));
             }
             if out.dtype() != DType::F32 {
-                return Err(Error::argument(
-                    OP,
-                    "out",
-                    "f32 (residual stream)",
-                    out.dtype(),
-                ));
+                return Err(Error::argument(OP, "out", "f32 (residual stream)", out.dtype()));
             }
             params.epilogue = GATE_ADD;
             params.rows_per_sample = (rows / samples) as u32;
@@ -165,10 +152,7 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
     let (x, w, bias) = (l.read::<T>(0), l.read::<T>(1), l.read::<f32>(2));
     let (k, n) = (p.depth as usize, p.columns as usize);
     let (m, width) = (rows.len(), columns.len());
-    let (x, w) = (
-        &x[rows.start * k..rows.end * k],
-        &w[columns.start * k..columns.end * k],
-    );
+    let (x, w) = (&x[rows.start * k..rows.end * k], &w[columns.start * k..columns.end * k]);
 
     let is_f32 = size_of::<T>() == size_of::<f32>();
     let widened = if is_f32 || m < 4 { 0 } else { (m + width) * k };
@@ -193,14 +177,7 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
         let (at, stride) = (y.as_mut_ptr(), width);
         let row = |at| Rows { at, stride: k };
         // SAFETY: x has m rows of k, w `width` rows of k, y m rows of `width`.
-        unsafe {
-            matmul(
-                [m, width, k],
-                row(x.as_ptr()),
-                row(w.as_ptr()),
-                Rows { at, stride },
-            )
-        };
+        unsafe { matmul([m, width, k], row(x.as_ptr()), row(w.as_ptr()), Rows { at, stride }) };
     }
 
     let bias = &bias[columns.clone()];
@@ -216,9 +193,7 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
                 let gates = sample * p.mods_columns as usize + p.gate_at as usize;
                 let gates = &l.read::<f32>(3)[gates + columns.start..gates + columns.end];
                 if p.epilogue == GATE_ADD {
-                    store_row(out, y, bias, |y, old, j| {
-                        V::load_at(gates, j).mul_add::<I>(y, old)
-                    })
+                    store_row(out, y, bias, |y, old, j| V::load_at(gates, j).mul_add::<I>(y, old))
                 } else {
                     let onto = &l.read::<f32>(4)[at];
                     store_row(out, y, bias, |y, _, j| {
@@ -236,11 +211,7 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
 fn store_row<O: Element>(out: &mut [O], y: &[f32], bias: &[f32], f: impl Fn(V, V, usize) -> V) {
     let whole = out.len() / LANES * LANES;
     for j in (0..whole).step_by(LANES) {
-        let v = f(
-            V::load(&y[j..]) + V::load(&bias[j..]),
-            O::load(&out[j..]),
-            j,
-        );
+        let v = f(V::load(&y[j..]) + V::load(&bias[j..]), O::load(&out[j..]), j);
         O::store(v, &mut out[j..]);
     }
     if whole < out.len() {

@@ -8,10 +8,7 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`modulate`].
-pub static MODULATE: Kernel = Kernel {
-    name: "modulate",
-    sources: cpu_sources!(cpu, tile: [1, 1, 32]),
-};
+pub static MODULATE: Kernel = Kernel { name: "modulate", sources: cpu_sources!(cpu, tile: [1, 1, 32]) };
 
 /// Which chunks of a row of modulation are shift and scale, counted in units of d.
 #[derive(Debug, Clone, Copy)]
@@ -39,13 +36,7 @@ pub(super) struct Params {
 /// - `out`: T [B, .., d]
 /// - `x`: f32 [B, .., d]
 /// - `mods`: f32 [B, c·d]; row b modulates sample b
-pub fn modulate(
-    gate: Gate<'_>,
-    out: &mut Tensor,
-    x: &Tensor,
-    mods: &Tensor,
-    chunks: Chunks,
-) -> Result<()> {
+pub fn modulate(gate: Gate<'_>, out: &mut Tensor, x: &Tensor, mods: &Tensor, chunks: Chunks) -> Result<()> {
     let params = check("modulate", out, x, mods, chunks)?;
     Call {
         kernel: &MODULATE,
@@ -73,12 +64,7 @@ pub(super) fn check(
     let dims = x.shape().dims();
     let d = dims.last().copied().unwrap_or(0);
     if dims.len() < 2 || dims[0] != samples || x.elements() == 0 {
-        return Err(Error::argument(
-            op,
-            "x",
-            format!("f32 [{samples}, .., d]"),
-            format!("{x:?}"),
-        ));
+        return Err(Error::argument(op, "x", format!("f32 [{samples}, .., d]"), format!("{x:?}")));
     }
     if mods.dtype() != DType::F32 || (chunks.shift.max(chunks.scale) + 1) * d > columns {
         let wanted = format!("f32 [{samples}, c·{d}] with {chunks:?}");

@@ -10,10 +10,8 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{Result, Tensor};
 
 /// See [`modulate_rel_l1`].
-pub static MODULATE_REL_L1: Kernel = Kernel {
-    name: "modulate_rel_l1",
-    sources: cpu_sources!(cpu, tile: [1, 1, 16]),
-};
+pub static MODULATE_REL_L1: Kernel =
+    Kernel { name: "modulate_rel_l1", sources: cpu_sources!(cpu, tile: [1, 1, 16]) };
 
 /// `cur = modulate(x)`; `partials = (Σ|cur − signal|, Σ|signal|)`; `signal = cur`.
 ///

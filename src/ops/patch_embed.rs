@@ -9,10 +9,8 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`patch_embed`].
-pub static PATCH_EMBED: Kernel = Kernel {
-    name: "patch_embed",
-    sources: cpu_sources!(cpu, tile: [1, 64, 1024]),
-};
+pub static PATCH_EMBED: Kernel =
+    Kernel { name: "patch_embed", sources: cpu_sources!(cpu, tile: [1, 64, 1024]) };
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -54,12 +52,7 @@ pub fn patch_embed(
     let tokens = (height / patch) * (width / patch);
     let [batch, ..] = x.dims::<4>(OP, "x")?;
     if samples == 0 || batch % samples != 0 {
-        return Err(Error::argument(
-            OP,
-            "x",
-            format!("a multiple of {samples} samples"),
-            batch,
-        ));
+        return Err(Error::argument(OP, "x", format!("a multiple of {samples} samples"), batch));
     }
     x.expect(OP, "x", DType::F32, [batch, frames, tokens, dim])?;
     bias.expect(OP, "bias", DType::F32, [dim])?;
@@ -92,12 +85,7 @@ fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
 #[inline(always)]
 fn tile<I: Isa, T: Element>(l: &Launch<'_>, Block([_, rows, columns]): &Block) {
     let p: Params = l.params();
-    let (c, h, w, size) = (
-        p.channels as usize,
-        p.height as usize,
-        p.width as usize,
-        p.patch as usize,
-    );
+    let (c, h, w, size) = (p.channels as usize, p.height as usize, p.width as usize, p.patch as usize);
     let (z, weights) = (l.read::<f32>(0), l.read::<T>(1));
     let (bias, pos) = (l.read::<f32>(2), l.read::<f32>(3));
     let (dim, across) = (p.dim as usize, w / size);
@@ -122,15 +110,7 @@ fn tile<I: Isa, T: Element>(l: &Launch<'_>, Block([_, rows, columns]): &Block) {
     let (out, weights) = (y.as_mut_ptr(), wide.as_ptr());
     // SAFETY: m patches of k, n rows of weights of k, m rows of n.
     unsafe {
-        matmul(
-            [m, n, k],
-            Rows { at: x, stride },
-            Rows {
-                at: weights,
-                stride,
-            },
-            Rows { at: out, stride: n },
-        )
+        matmul([m, n, k], Rows { at: x, stride }, Rows { at: weights, stride }, Rows { at: out, stride: n })
     };
     for (row, y) in rows.clone().zip(y.chunks_exact(n)) {
         // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.

@@ -7,10 +7,7 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`rel_l1`].
-pub static REL_L1: Kernel = Kernel {
-    name: "rel_l1",
-    sources: cpu_sources!(cpu, tile: [1, 1, 4]),
-};
+pub static REL_L1: Kernel = Kernel { name: "rel_l1", sources: cpu_sources!(cpu, tile: [1, 1, 4]) };
 
 /// How many partial sums a distance is made of, wherever it is computed: enough to fill a large GPU twice, few enough
 /// for one block to add up. Fixed, so that a distance does not depend on the machine.
@@ -24,12 +21,7 @@ pub const PARTIALS: usize = 256;
 /// - `prev`: T, in: the previous value, out: `cur`
 /// - `partials`: f32 [P, 2]
 /// - `cur`: T, the shape of `prev`
-pub fn rel_l1(
-    gate: Gate<'_>,
-    prev: &mut Tensor,
-    partials: &mut Tensor,
-    cur: &Tensor,
-) -> Result<()> {
+pub fn rel_l1(gate: Gate<'_>, prev: &mut Tensor, partials: &mut Tensor, cur: &Tensor) -> Result<()> {
     const OP: &str = "rel_l1";
     let dtype = cur.float(OP, "cur")?;
     prev.expect(OP, "prev", dtype, *cur.shape())?;
@@ -49,12 +41,7 @@ pub fn rel_l1(
 pub(super) fn check_partials(op: &'static str, partials: &Tensor) -> Result<usize> {
     let [runs, _] = partials.dims(op, "partials")?;
     if runs == 0 {
-        return Err(Error::argument(
-            op,
-            "partials",
-            "f32 [P, 2], P > 0",
-            format!("{partials:?}"),
-        ));
+        return Err(Error::argument(op, "partials", "f32 [P, 2], P > 0", format!("{partials:?}")));
     }
     partials.expect(op, "partials", DType::F32, [runs, 2])?;
     Ok(runs)
@@ -78,10 +65,7 @@ fn runs<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
         let prev = unsafe { l.write::<T>(0, span) };
         let mut sums = Sums::new();
         // Often enough settled that no f32 sum grows past what its next addend can reach.
-        for (cur, prev) in cur
-            .chunks(SETTLE * LANES)
-            .zip(prev.chunks_mut(SETTLE * LANES))
-        {
+        for (cur, prev) in cur.chunks(SETTLE * LANES).zip(prev.chunks_mut(SETTLE * LANES)) {
             let whole = cur.len() / LANES * LANES;
             for j in (0..whole).step_by(LANES) {
                 let (c, p) = (T::load(&cur[j..]), T::load(&prev[j..]));
@@ -111,11 +95,7 @@ pub(super) struct Sums {
 impl Sums {
     #[inline(always)]
     pub fn new() -> Sums {
-        Sums {
-            change: V::ZERO,
-            size: V::ZERO,
-            totals: [0.0; 2],
-        }
+        Sums { change: V::ZERO, size: V::ZERO, totals: [0.0; 2] }
     }
 
     #[inline(always)]

@@ -7,10 +7,8 @@ use crate::device::{Gate, Kernel, cpu_sources};
 use crate::{Result, Tensor};
 
 /// See [`residual_reuse`].
-pub static RESIDUAL_REUSE: Kernel = Kernel {
-    name: "residual_reuse",
-    sources: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
-};
+pub static RESIDUAL_REUSE: Kernel =
+    Kernel { name: "residual_reuse", sources: cpu_sources!(cpu, tile: [1, 1, 1 << 14]) };
 
 /// `stack_out = stack_in + residual`, all f32 and of one shape (arXiv 2411.19108, section 3.4: the cache holds the
 /// difference, so that the step's own input still enters).

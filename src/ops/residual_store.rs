@@ -6,10 +6,8 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Result, Tensor};
 
 /// See [`residual_store`].
-pub static RESIDUAL_STORE: Kernel = Kernel {
-    name: "residual_store",
-    sources: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
-};
+pub static RESIDUAL_STORE: Kernel =
+    Kernel { name: "residual_store", sources: cpu_sources!(cpu, tile: [1, 1, 1 << 14]) };
 
 /// `residual = stack_out − stack_in`, all f32 and of one shape.
 pub fn residual_store(
@@ -34,15 +32,7 @@ pub(super) fn elementwise(
     a.expect(kernel.name, "the first operand", DType::F32, shape)?;
     b.expect(kernel.name, "the second operand", DType::F32, shape)?;
     let work = [1, 1, out.elements()];
-    Call {
-        kernel,
-        writes: &mut [out],
-        reads: &[a, b],
-        params: &[],
-        work,
-        gate,
-    }
-    .run()
+    Call { kernel, writes: &mut [out], reads: &[a, b], params: &[], work, gate }.run()
 }
 
 #[inline(always)]
@@ -53,10 +43,7 @@ fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
 /// The block loop of the two residual ops.
 #[inline(always)]
 pub(super) fn each(l: &Launch<'_>, Block([_, _, span]): &Block, f: impl Fn(V, V) -> V) {
-    let (a, b) = (
-        &l.read::<f32>(0)[span.clone()],
-        &l.read::<f32>(1)[span.clone()],
-    );
+    let (a, b) = (&l.read::<f32>(0)[span.clone()], &l.read::<f32>(1)[span.clone()]);
     // SAFETY: blocks are disjoint ranges of the output.
     let out = unsafe { l.write::<f32>(0, span.clone()) };
     let whole = out.len() / LANES * LANES;

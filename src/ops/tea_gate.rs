@@ -11,10 +11,7 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`tea_gate`].
-pub static TEA_GATE: Kernel = Kernel {
-    name: "tea_gate",
-    sources: cpu_sources!(cpu, tile: [1, 1, 1]),
-};
+pub static TEA_GATE: Kernel = Kernel { name: "tea_gate", sources: cpu_sources!(cpu, tile: [1, 1, 1]) };
 
 /// Columns of a row of the trace: distance (NaN at step 0), rescaled distance f(d) (NaN on forced steps), accumulated value
 /// as compared with the threshold, decision (0 skipped, 1 computed, 2 forced).
@@ -71,12 +68,7 @@ pub fn tea_gate(
     trace.expect(OP, "trace", DType::F32, [steps, TRACE_COLUMNS])?;
     let runs = super::rel_l1::check_partials(OP, partials)?;
     if step.index >= steps {
-        return Err(Error::argument(
-            OP,
-            "step",
-            format!("less than {steps}"),
-            step.index,
-        ));
+        return Err(Error::argument(OP, "step", format!("less than {steps}"), step.index));
     }
     let params = Params {
         step: step.index as u32,
@@ -107,21 +99,13 @@ fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
     let row = p.step as usize * TRACE_COLUMNS;
     // SAFETY: there is one block.
     let (flag, state, trace) = unsafe {
-        (
-            l.write::<u32>(0, 0..1),
-            l.write::<f32>(1, 0..2),
-            l.write::<f32>(2, row..row + TRACE_COLUMNS),
-        )
+        (l.write::<u32>(0, 0..1), l.write::<f32>(1, 0..2), l.write::<f32>(2, row..row + TRACE_COLUMNS))
     };
     if p.step == 0 {
         state.fill(0.0);
     }
     let (accumulated, computed_before) = (state[0], state[1] != 0.0);
-    let d = if p.step == 0 {
-        f32::NAN
-    } else {
-        distance(l.read::<f32>(0))
-    };
+    let d = if p.step == 0 { f32::NAN } else { distance(l.read::<f32>(0)) };
     let mut f = p.coefficients[0];
     for c in &p.coefficients[1..] {
         f = mul_add::<I>(f, d, *c);
@@ -137,12 +121,8 @@ fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
     let skip = measured && computed_before && p.threshold > 0.0 && sum < p.threshold;
     trace[0] = d;
     trace[1] = if measured { f } else { f32::NAN };
-    trace[2] = if measured { sum } else { 0.0 };
-    trace[3] = if forced {
-        2.0
-    } else {
-        f32::from(u8::from(!skip))
-    };
+    trace[2] = if measured && sum.is_finite() { sum } else { 0.0 };
+    trace[3] = if forced { 2.0 } else { f32::from(u8::from(!skip)) };
     flag[0] = u32::from(!skip);
     state[0] = if skip { sum } else { 0.0 };
     state[1] = 1.0;

@@ -8,10 +8,8 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Result, Tensor};
 
 /// See [`temporal_embed`].
-pub static TEMPORAL_EMBED: Kernel = Kernel {
-    name: "temporal_embed",
-    sources: cpu_sources!(cpu, tile: [1, 1, 64]),
-};
+pub static TEMPORAL_EMBED: Kernel =
+    Kernel { name: "temporal_embed", sources: cpu_sources!(cpu, tile: [1, 1, 64]) };
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -30,11 +28,7 @@ pub fn temporal_embed(gate: Gate<'_>, x: &mut Tensor, table: &Tensor) -> Result<
     let [batch, frames, tokens, dim] = x.dims(OP, "x")?;
     x.expect(OP, "x", DType::F32, [batch, frames, tokens, dim])?;
     table.expect(OP, "table", DType::F32, [frames, dim])?;
-    let params = Params {
-        frames: frames as u32,
-        tokens: tokens as u32,
-        dim: dim as u32,
-    };
+    let params = Params { frames: frames as u32, tokens: tokens as u32, dim: dim as u32 };
     Call {
         kernel: &TEMPORAL_EMBED,
         writes: &mut [x],

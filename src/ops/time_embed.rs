@@ -8,10 +8,7 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`time_embed`].
-pub static TIME_EMBED: Kernel = Kernel {
-    name: "time_embed",
-    sources: cpu_sources!(cpu, tile: [1, 1, 16]),
-};
+pub static TIME_EMBED: Kernel = Kernel { name: "time_embed", sources: cpu_sources!(cpu, tile: [1, 1, 16]) };
 
 /// Frequencies of the embedding, which is twice as wide.
 pub const FREQUENCIES: usize = 128;
@@ -36,17 +33,9 @@ pub fn time_embed(gate: Gate<'_>, out: &mut Tensor, times: &Tensor, step: usize)
     times.expect(OP, "times", DType::F32, [steps, batch])?;
     out.expect(OP, "out", dtype, [batch, 2 * FREQUENCIES])?;
     if step >= steps {
-        return Err(Error::argument(
-            OP,
-            "step",
-            format!("less than {steps}"),
-            step,
-        ));
+        return Err(Error::argument(OP, "step", format!("less than {steps}"), step));
     }
-    let params = Params {
-        batch: batch as u32,
-        step: step as u32,
-    };
+    let params = Params { batch: batch as u32, step: step as u32 };
     Call {
         kernel: &TIME_EMBED,
         writes: &mut [out],

@@ -57,10 +57,7 @@ fn every_set_gives_the_published_polynomial() {
         for (d, value) in [0.02, 0.1, 0.3].into_iter().zip(values.split(' ')) {
             let wanted: f64 = value.parse().unwrap();
             // Terms cancel: the error is relative to their sizes, not to their sum.
-            let sizes = set
-                .coefficients
-                .iter()
-                .fold(0.0, |sum, c| sum * d + c.abs());
+            let sizes = set.coefficients.iter().fold(0.0, |sum, c| sum * d + c.abs());
             let error = (tea.rescale(d) - wanted).abs();
             assert!(error <= 1e-15 * sizes, "{name} at {d}: off by {error:e}");
         }

@@ -26,9 +26,7 @@ impl Random {
     }
 
     fn distances(&mut self, steps: usize, scale: f64) -> Vec<Option<f64>> {
-        (0..steps)
-            .map(|step| (step > 0).then(|| self.below(scale)))
-            .collect()
+        (0..steps).map(|step| (step > 0).then(|| self.below(scale))).collect()
     }
 }
 

@@ -8,9 +8,7 @@ use steep::cache::{Decision, Negative, Policy, Step, letters, replay};
 use crate::{Random, plain, some, teacache, trace};
 
 fn computed(steps: &[Step]) -> Vec<usize> {
-    (0..steps.len())
-        .filter(|&i| steps[i].decision.computes())
-        .collect()
+    (0..steps.len()).filter(|&i| steps[i].decision.computes()).collect()
 }
 
 fn longest_skip(trace: &str) -> usize {
@@ -49,10 +47,7 @@ fn invariant_06_forced_depends_on_the_index_alone() {
     let before: Vec<bool> = (0..6).map(|step| tea.forced(step)).collect();
     assert_eq!(before, [true, false, false, false, false, true]);
     replay(&mut tea, &some(&[0.1; 4]));
-    assert_eq!(
-        (0..6).map(|step| tea.forced(step)).collect::<Vec<_>>(),
-        before
-    );
+    assert_eq!((0..6).map(|step| tea.forced(step)).collect::<Vec<_>>(), before);
     tea.force_last = false;
     assert!(!tea.forced(5));
 }
@@ -63,11 +58,7 @@ fn invariant_07_the_sum_starts_from_zero_after_the_warmup() {
         let mut tea = plain(0.5, 20);
         tea.warmup = warmup;
         let steps = replay(&mut tea, &some(&[0.2; 20]));
-        assert!(
-            steps[..warmup]
-                .iter()
-                .all(|s| s.decision == Decision::Forced)
-        );
+        assert!(steps[..warmup].iter().all(|s| s.decision == Decision::Forced));
         assert_eq!(steps[warmup].accumulated, 0.2);
         assert_eq!(steps[warmup].decision, Decision::Skipped);
     }
@@ -86,11 +77,7 @@ fn invariant_08_the_sum_is_zero_after_every_computed_step() {
             } else {
                 assert_eq!(step.accumulated, sum + step.distance.unwrap());
             }
-            sum = if step.decision.computes() {
-                0.0
-            } else {
-                step.accumulated
-            };
+            sum = if step.decision.computes() { 0.0 } else { step.accumulated };
         }
     }
 }
@@ -116,27 +103,15 @@ fn invariant_10_never_skips_without_a_residual() {
     replay(&mut tea, &list);
     assert_eq!(trace(tea, &list), "CSSF");
     // A run that is taken up in the middle.
-    assert_eq!(
-        plain(0.5, 9).decide(4, Some(0.125)).decision,
-        Decision::Computed
-    );
+    assert_eq!(plain(0.5, 9).decide(4, Some(0.125)).decision, Decision::Computed);
 }
 
 #[test]
 fn invariant_11_a_distance_that_is_no_number_computes_and_resets() {
-    let no_numbers = [
-        Some(f64::NAN),
-        Some(f64::INFINITY),
-        Some(f64::NEG_INFINITY),
-        None,
-    ];
+    let no_numbers = [Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY), None];
     for bad in no_numbers.into_iter().chain([Some(1e200), Some(f64::MAX)]) {
         for negative in Negative::ALL {
-            for (set, small) in [
-                ("latte-1", 0.02),
-                ("wan2.1-t2v-14b", 0.1297),
-                ("flux-1-dev", 0.05),
-            ] {
+            for (set, small) in [("latte-1", 0.02), ("wan2.1-t2v-14b", 0.1297), ("flux-1-dev", 0.05)] {
                 let mut tea = teacache(10.0, set, 9);
                 tea.negative = negative;
                 let list = [None, Some(small), bad, Some(small), None].map(|d| d.or(bad));
@@ -166,16 +141,8 @@ fn invariant_12_runs_of_skips_are_bounded() {
     let mut random = Random(12);
     // The least value of f on [0, 0.5], and how many skips in a row each threshold allows.
     for (set, least, bounds) in [
-        (
-            "flux-1-dev",
-            0.1803,
-            vec![(0.18, 0), (0.25, 1), (0.4, 2), (0.6, 3)],
-        ),
-        (
-            "hunyuan-video",
-            0.0521,
-            vec![(0.05, 0), (0.1, 1), (0.15, 2)],
-        ),
+        ("flux-1-dev", 0.1803, vec![(0.18, 0), (0.25, 1), (0.4, 2), (0.6, 3)]),
+        ("hunyuan-video", 0.0521, vec![(0.05, 0), (0.1, 1), (0.15, 2)]),
     ] {
         for (threshold, most) in bounds {
             assert_eq!(f64::ceil(threshold / least) as usize - 1, most);
@@ -187,11 +154,7 @@ fn invariant_12_runs_of_skips_are_bounded() {
             assert!(longest <= most, "{set}, δ = {threshold}: {longest}");
             let lowest = if set == "flux-1-dev" { 0.0528 } else { 0.0314 };
             let lowest = trace(teacache(threshold, set, 40), &[Some(lowest); 40]);
-            assert_eq!(
-                longest_skip(&lowest),
-                most,
-                "{set}, δ = {threshold}: bound not reached"
-            );
+            assert_eq!(longest_skip(&lowest), most, "{set}, δ = {threshold}: bound not reached");
         }
     }
 }

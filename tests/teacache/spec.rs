@@ -21,22 +21,12 @@ fn trace(spec: &str, steps: usize) -> String {
 }
 
 fn tea(threshold: f64, coefficients: Option<[f64; 5]>, negative: Negative) -> Spec {
-    Spec::Tea {
-        threshold,
-        coefficients,
-        negative,
-    }
+    Spec::Tea { threshold, coefficients, negative }
 }
 
 #[test]
 fn settings_parse() {
-    let flux = Some([
-        498.651651,
-        -283.781631,
-        55.8554382,
-        -3.82021401,
-        0.264230861,
-    ]);
+    let flux = Some([498.651651, -283.781631, 55.8554382, -3.82021401, 0.264230861]);
     let listed = Some([1.0, -2.5, 0.003, 1.0, 0.0]);
     for (text, wanted) in [
         ("off", Spec::Off),
@@ -49,10 +39,7 @@ fn settings_parse() {
         ("tea:0.2:clamp", tea(0.2, None, Negative::Clamp)),
         ("tea:0.4:flux-1-dev", tea(0.4, flux, Negative::Clamp)),
         ("tea:0.4:flux-1-dev:abs", tea(0.4, flux, Negative::Abs)),
-        (
-            "tea:0.1:1,-2.5,3e-3,1,0:raw",
-            tea(0.1, listed, Negative::Raw),
-        ),
+        ("tea:0.1:1,-2.5,3e-3,1,0:raw", tea(0.1, listed, Negative::Raw)),
     ] {
         assert_eq!(text.parse::<Spec>().unwrap(), wanted, "{text}");
     }
@@ -60,10 +47,7 @@ fn settings_parse() {
 
 #[test]
 fn written_settings_parse_to_themselves() {
-    let mut specs: Vec<String> = SETS
-        .iter()
-        .map(|set| format!("tea:0.15:{}", set.name))
-        .collect();
+    let mut specs: Vec<String> = SETS.iter().map(|set| format!("tea:0.15:{}", set.name)).collect();
     let others = [
         "off",
         "uniform:1",
@@ -86,12 +70,7 @@ fn written_settings_parse_to_themselves() {
         let written = spec.to_string();
         assert_eq!(written.parse::<Spec>().unwrap(), spec, "{text}");
         let name = text.split(':').nth(2).unwrap_or_default();
-        let shares = [
-            "cogvideox-5b-i2v",
-            "consisid",
-            "tango-flux",
-            "lumina-image-2.0",
-        ];
+        let shares = ["cogvideox-5b-i2v", "consisid", "tango-flux", "lumina-image-2.0"];
         if !shares.contains(&name) && name != "flux-2-klein-base-9b" {
             assert_eq!(written, text);
         }
@@ -143,38 +122,23 @@ fn bad_settings_are_told_what_was_wanted() {
     ] {
         let message = refused(spec);
         assert!(message.starts_with("cache \""), "{message}");
-        assert!(
-            message.ends_with(&format!("\": wanted {wanted}")),
-            "{message}"
-        );
+        assert!(message.ends_with(&format!("\": wanted {wanted}")), "{message}");
     }
-    assert_eq!(
-        refused("tea:0,1"),
-        "cache \"tea:0,1\": wanted a threshold from 0 to inf"
-    );
+    assert_eq!(refused("tea:0,1"), "cache \"tea:0,1\": wanted a threshold from 0 to inf");
     refused("two\nlines");
 }
 
 #[test]
 fn an_unknown_name_is_told_the_known_ones() {
-    for spec in [
-        "tea:0.1:wan",
-        "tea:0.1:",
-        "tea:0.1:latte-1:half",
-        "tea:0.1:3",
-    ] {
+    for spec in ["tea:0.1:wan", "tea:0.1:", "tea:0.1:latte-1:half", "tea:0.1:3"] {
         let message = refused(spec);
         if spec.ends_with("half") {
             assert!(message.contains("tea:THRESHOLD"), "{message}");
             continue;
         }
-        let five_or =
-            "five numbers c4,c3,c2,c1,c0; raw, clamp or abs; or one of open-sora-1.2, latte-1, ";
+        let five_or = "five numbers c4,c3,c2,c1,c0; raw, clamp or abs; or one of open-sora-1.2, latte-1, ";
         assert!(message.contains(five_or), "{message}");
-        assert!(
-            SETS.iter().all(|set| message.contains(set.name)),
-            "{message}"
-        );
+        assert!(SETS.iter().all(|set| message.contains(set.name)), "{message}");
     }
 }
 
@@ -193,14 +157,8 @@ fn a_policy_must_fit_the_number_of_steps() {
         (Spec::Mask(vec![]), "a mask that begins with 1"),
         (Spec::Mask(vec![false, true]), "a mask that begins with 1"),
         (tea(-0.1, None, Negative::Raw), "a threshold from 0 to inf"),
-        (
-            tea(f64::NAN, None, Negative::Raw),
-            "a threshold from 0 to inf",
-        ),
-        (
-            tea(0.1, Some([f64::NAN; 5]), Negative::Raw),
-            "finite coefficients",
-        ),
+        (tea(f64::NAN, None, Negative::Raw), "a threshold from 0 to inf"),
+        (tea(0.1, Some([f64::NAN; 5]), Negative::Raw), "finite coefficients"),
     ] {
         let message = refused_for(&spec, 2);
         assert!(message.contains(wanted), "{message}");
@@ -233,29 +191,12 @@ fn schedules_keep_the_distance_and_compare_nothing() {
 #[test]
 fn only_teacache_is_the_rule_of_the_device() {
     for spec in ["off", "uniform:2", "mask:10"] {
-        assert!(
-            spec.parse::<Spec>()
-                .unwrap()
-                .policy(2)
-                .unwrap()
-                .tea()
-                .is_none()
-        );
+        assert!(spec.parse::<Spec>().unwrap().policy(2).unwrap().tea().is_none());
     }
-    let policy = "tea:0.2:latte-1:abs"
-        .parse::<Spec>()
-        .unwrap()
-        .policy(9)
-        .unwrap();
+    let policy = "tea:0.2:latte-1:abs".parse::<Spec>().unwrap().policy(9).unwrap();
     let tea = policy.tea().unwrap();
-    assert_eq!(
-        (tea.threshold, tea.negative, tea.steps),
-        (0.2, Negative::Abs, 9)
-    );
+    assert_eq!((tea.threshold, tea.negative, tea.steps), (0.2, Negative::Abs, 9));
     assert_eq!((tea.warmup, tea.force_last), (1, true));
     let identity = "tea:0.2".parse::<Spec>().unwrap().policy(9).unwrap();
-    assert_eq!(
-        identity.tea().unwrap().coefficients,
-        [0.0, 0.0, 0.0, 1.0, 0.0]
-    );
+    assert_eq!(identity.tea().unwrap().coefficients, [0.0, 0.0, 0.0, 1.0, 0.0]);
 }

@@ -49,9 +49,7 @@ fn invariant_16_branches_do_not_touch_each_other() {
 
 #[test]
 fn invariant_19_a_second_generation_is_like_the_first() {
-    let distances: Vec<_> = (Random(19).distances(30, 0.2).into_iter())
-        .map(|d| d.or(Some(0.0625)))
-        .collect();
+    let distances: Vec<_> = (Random(19).distances(30, 0.2).into_iter()).map(|d| d.or(Some(0.0625))).collect();
     for warmup in [0, 1, 5] {
         let mut fresh = plain(0.3, 30);
         fresh.warmup = warmup;

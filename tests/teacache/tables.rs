@@ -25,20 +25,8 @@ pub struct Run {
     pub margin: f64,
 }
 
-const fn run(
-    threshold: f64,
-    letters: &'static str,
-    computes: usize,
-    ratio: f64,
-    margin: f64,
-) -> Run {
-    Run {
-        threshold,
-        letters,
-        computes,
-        ratio,
-        margin,
-    }
+const fn run(threshold: f64, letters: &'static str, computes: usize, ratio: f64, margin: f64) -> Run {
+    Run { threshold, letters, computes, ratio, margin }
 }
 
 impl Golden {
