@@ -3,10 +3,17 @@
 pub mod cache;
 pub mod device;
 mod error;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod files;
+pub mod metrics;
 pub mod model;
+pub mod noise;
 pub mod ops;
+pub mod plot;
 pub mod sample;
 mod tensor;
+pub mod video;
 
 pub use device::Device;
 pub use error::{Error, Result};

@@ -13,6 +13,8 @@ pub static TIME_EMBED: Kernel = Kernel { name: "time_embed", sources: cpu_source
 /// Frequencies of the embedding, which is twice as wide.
 pub const FREQUENCIES: usize = 128;
 
+const LN_10000: f32 = 9.210_340_5;
+
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
@@ -61,9 +63,10 @@ fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
         let out = unsafe { l.write::<T>(0, b * 2 * FREQUENCIES..(b + 1) * 2 * FREQUENCIES) };
         let (cos, sin) = out.split_at_mut(FREQUENCIES);
         for (k, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
-            // The angle is rounded to f32 as the reference rounds it; it reaches 1000.
-            let f = libm::exp(-(10000f64.ln()) * k as f64 / FREQUENCIES as f64) as f32;
-            let angle = f64::from(t * f);
+            // Rounded to f32 at each step as the reference rounds: at t = 1000 the last place of an exponent is
+            // half a thousandth of a radian.
+            let exponent = -(LN_10000 * k as f32) / FREQUENCIES as f32;
+            let angle = f64::from(t * libm::exp(f64::from(exponent)) as f32);
             *cos = T::from_f32(libm::cos(angle) as f32);
             *sin = T::from_f32(libm::sin(angle) as f32);
         }

@@ -1,0 +1,263 @@
+//! Videos in memory, and as GIF, APNG and Y4M.
+//!
+//! A value v in [-1, 1] is shown as the byte round(255·clamp((v + 1)/2, 0, 1)), and NaN as 0. Three
+//! channels are shown as RGB. Any other number has no agreed colours, so the first channel is
+//! shown, in grey.
+
+use std::fmt::Display;
+
+use crate::{Error, Result};
+
+/// The value that is shown half way between black and white.
+const MID_GREY: f32 = 0.0;
+
+/// A video: values in [-1, 1], laid out [F, C, H, W].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Video {
+    /// F, the number of frames.
+    pub frames: usize,
+    /// C, the number of channels.
+    pub channels: usize,
+    /// H, the rows of a frame.
+    pub height: usize,
+    /// W, the columns of a frame.
+    pub width: usize,
+    /// The F·C·H·W values, columns fastest.
+    pub data: Vec<f32>,
+}
+
+impl Video {
+    /// A video of `data`, which must be F·C·H·W values, none of the four being zero.
+    pub fn new(
+        frames: usize,
+        channels: usize,
+        height: usize,
+        width: usize,
+        data: Vec<f32>,
+    ) -> Result<Self> {
+        let video = Video {
+            frames,
+            channels,
+            height,
+            width,
+            data,
+        };
+        video.check("video")?;
+        Ok(video)
+    }
+
+    /// [F, C, H, W].
+    pub fn shape(&self) -> [usize; 4] {
+        [self.frames, self.channels, self.height, self.width]
+    }
+
+    /// One channel of one frame: H·W values.
+    pub fn plane(&self, frame: usize, channel: usize) -> &[f32] {
+        let size = self.height * self.width;
+        &self.data[(frame * self.channels + channel) * size..][..size]
+    }
+
+    /// The bytes of one frame as it is shown: RGB triples for three channels, else grey.
+    pub fn pixels(&self, frame: usize) -> Vec<u8> {
+        if self.channels != 3 {
+            return self.plane(frame, 0).iter().map(|&v| byte(v)).collect();
+        }
+        let [r, g, b] = [0, 1, 2].map(|c| self.plane(frame, c));
+        (0..r.len())
+            .flat_map(|i| [byte(r[i]), byte(g[i]), byte(b[i])])
+            .collect()
+    }
+
+    /// The videos next to each other, with `gap` columns of mid-grey between them.
+    ///
+    /// They may differ in width alone.
+    pub fn side_by_side(videos: &[&Video], gap: usize) -> Result<Video> {
+        let op = "side_by_side";
+        let Some((first, rest)) = videos.split_first() else {
+            return Err(Error::argument(op, "videos", "at least one", "none"));
+        };
+        first.check(op)?;
+        for video in rest {
+            video.check(op)?;
+            if video.shape()[..3] != first.shape()[..3] {
+                let wanted = format!("[F, C, H] = {:?} as the first", &first.shape()[..3]);
+                let got = format!("{:?}", &video.shape()[..3]);
+                return Err(Error::argument(op, "videos", wanted, got));
+            }
+        }
+        let width = videos.iter().map(|v| v.width).sum::<usize>() + gap * rest.len();
+        let rows = first.frames * first.channels * first.height;
+        let mut data = Vec::with_capacity(rows * width);
+        for row in 0..rows {
+            data.extend_from_slice(first.row(row));
+            for video in rest {
+                data.extend(std::iter::repeat_n(MID_GREY, gap));
+                data.extend_from_slice(video.row(row));
+            }
+        }
+        Video::new(first.frames, first.channels, first.height, width, data)
+    }
+
+    /// Every pixel as a square of `n` by `n`, `n` from 1 to 64.
+    pub fn upscale(&self, n: usize) -> Result<Video> {
+        self.check("upscale")?;
+        if !(1..=64).contains(&n) {
+            return Err(Error::argument("upscale", "n", "1 to 64", n));
+        }
+        let mut data = Vec::with_capacity(self.data.len() * n * n);
+        for row in self.data.chunks_exact(self.width) {
+            let start = data.len();
+            data.extend(row.iter().flat_map(|&v| std::iter::repeat_n(v, n)));
+            for _ in 1..n {
+                data.extend_from_within(start..start + self.width * n);
+            }
+        }
+        let [f, c, h, w] = self.shape();
+        Video::new(f, c, h * n, w * n, data)
+    }
+
+    /// A GIF that loops for ever.
+    ///
+    /// Grey is exact. Colour is exact up to 256 colours a frame and quantised above. GIF counts
+    /// in hundredths of a second: the delays differ by at most one of them, so that the whole
+    /// lasts as long as it should. Players hold a frame for two hundredths at least, so above 50
+    /// frames a second every frame has two.
+    pub fn gif(&self, fps: u32) -> Result<Vec<u8>> {
+        let op = "gif";
+        self.check(op)?;
+        check_fps(fps)?;
+        let too_large = |_| {
+            let got = format!("{} by {}", self.height, self.width);
+            Error::argument(op, "video", "at most 65535 rows and columns", got)
+        };
+        let width = u16::try_from(self.width).map_err(too_large)?;
+        let height = u16::try_from(self.height).map_err(too_large)?;
+        let greys: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();
+        let palette: &[u8] = if self.channels == 3 { &[] } else { &greys };
+        let mut encoder =
+            gif::Encoder::new(Vec::new(), width, height, palette).map_err(failed(op))?;
+        encoder
+            .set_repeat(gif::Repeat::Infinite)
+            .map_err(failed(op))?;
+        let ends_at = |frame: usize| (200 * frame + fps as usize) / (2 * fps as usize);
+        for i in 0..self.frames {
+            let mut frame = if self.channels == 3 {
+                // 1 is the best choice of colours: 70 ms for a frame of 256 by 256.
+                gif::Frame::from_rgb_speed(width, height, &self.pixels(i), 1)
+            } else {
+                gif::Frame {
+                    width,
+                    height,
+                    buffer: self.pixels(i).into(),
+                    ..Default::default()
+                }
+            };
+            frame.delay = (ends_at(i + 1) - ends_at(i)).max(2) as u16;
+            encoder.write_frame(&frame).map_err(failed(op))?;
+        }
+        encoder.into_inner().map_err(failed(op))
+    }
+
+    /// An animated PNG that loops for ever: exact, and in every browser.
+    pub fn apng(&self, fps: u32) -> Result<Vec<u8>> {
+        let op = "apng";
+        self.check(op)?;
+        let fps = check_fps(fps)?;
+        let size = |n: usize| u32::try_from(n).map_err(failed(op));
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, size(self.width)?, size(self.height)?);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_color(match self.channels {
+            3 => png::ColorType::Rgb,
+            _ => png::ColorType::Grayscale,
+        });
+        encoder
+            .set_animated(size(self.frames)?, 0)
+            .map_err(failed(op))?;
+        encoder.set_frame_delay(1, fps).map_err(failed(op))?;
+        let mut writer = encoder.write_header().map_err(failed(op))?;
+        for i in 0..self.frames {
+            writer
+                .write_image_data(&self.pixels(i))
+                .map_err(failed(op))?;
+        }
+        writer.finish().map_err(failed(op))?;
+        Ok(bytes)
+    }
+
+    /// YUV4MPEG2, which video encoders read: `mono` for grey and `444` for colour.
+    ///
+    /// Full range, and tagged so: grey is exact, and colour is converted as JPEG does
+    /// (ITU-R BT.601 weights), to within rounding.
+    pub fn y4m(&self, fps: u32) -> Result<Vec<u8>> {
+        self.check("y4m")?;
+        check_fps(fps)?;
+        let (w, h) = (self.width, self.height);
+        let colour = if self.channels == 3 { "444" } else { "mono" };
+        let mut bytes =
+            format!("YUV4MPEG2 W{w} H{h} F{fps}:1 Ip A1:1 C{colour} XCOLORRANGE=FULL\n")
+                .into_bytes();
+        for i in 0..self.frames {
+            bytes.extend_from_slice(b"FRAME\n");
+            let pixels = self.pixels(i);
+            if self.channels != 3 {
+                bytes.extend(pixels);
+                continue;
+            }
+            for weights in YCBCR {
+                bytes.extend(pixels.chunks_exact(3).map(|rgb| weigh(weights, rgb)));
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.width..][..self.width]
+    }
+
+    /// The fields are public, so whatever reads `data` by the shape looks first.
+    pub(crate) fn check(&self, op: &'static str) -> Result<()> {
+        let shape = self.shape();
+        if shape.contains(&0) {
+            let got = format!("{shape:?}");
+            return Err(Error::argument(op, "shape", "[F, C, H, W], none zero", got));
+        }
+        let size = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        if size != Some(self.data.len()) {
+            let wanted = format!("one value for each place of {shape:?}");
+            return Err(Error::argument(op, "data", wanted, self.data.len()));
+        }
+        Ok(())
+    }
+}
+
+/// Rows Y, Cb, Cr: the weights of R, G, B and what is added (JFIF 1.02, page 3).
+const YCBCR: [[f32; 4]; 3] = [
+    [0.299, 0.587, 0.114, 0.0],
+    [-0.168_736, -0.331_264, 0.5, 128.0],
+    [0.5, -0.418_688, -0.081_312, 128.0],
+];
+
+fn weigh([r, g, b, plus]: [f32; 4], rgb: &[u8]) -> u8 {
+    // `as` saturates: Cb of pure blue is 255.5.
+    (r * f32::from(rgb[0]) + g * f32::from(rgb[1]) + b * f32::from(rgb[2]) + plus).round() as u8
+}
+
+/// `as` turns NaN into 0.
+fn byte(v: f32) -> u8 {
+    (((v + 1.0) / 2.0).clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
+fn check_fps(fps: u32) -> Result<u16> {
+    match u16::try_from(fps) {
+        Ok(n @ 1..=1000) => Ok(n),
+        _ => Err(Error::setting(
+            format!("{fps} frames a second"),
+            "1 to 1000",
+        )),
+    }
+}
+
+fn failed<E: Display>(op: &'static str) -> impl Fn(E) -> Error {
+    move |e| Error::argument(op, "video", "one that the format can hold", e)
+}

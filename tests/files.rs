@@ -1,0 +1,125 @@
+//! Files are written whole or not at all.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::path::Path;
+
+use steep::files::{check_writable, write_atomically};
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+    names.collect()
+}
+
+#[test]
+fn a_file_is_made_and_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("video.gif");
+    check_writable(&path).unwrap();
+    assert!(names(folder.path()).is_empty(), "a check leaves nothing");
+    for text in ["a first text", "another"] {
+        write_atomically(&path, text.as_bytes()).unwrap();
+        check_writable(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    assert_eq!(names(folder.path()), ["video.gif"]);
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "kept").unwrap();
+    for (path, why) in [
+        (folder.path().join("none/video.gif"), "existing folder"),
+        (file.join("video.gif"), "is a file"),
+        (folder.path().into(), "this is a folder"),
+        (folder.path().join("new/"), "the name of a file"),
+        (folder.path().join("x".repeat(300)), "can be made"),
+        ("".into(), "the name of a file"),
+    ] {
+        for result in [check_writable(&path), write_atomically(&path, b"new")] {
+            let message = result.unwrap_err().to_string();
+            assert!(
+                message.starts_with(&path.display().to_string()),
+                "{message}"
+            );
+            assert!(message.contains(why), "{message}");
+        }
+    }
+    assert_eq!(names(folder.path()), ["file"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
+}
+
+#[cfg(unix)]
+#[test]
+fn permissions_and_links_are_kept() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, ours, link] = ["plain", "ours", "link"].map(|n| folder.path().join(n));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+
+    fs::write(&plain, "as the umask says").unwrap();
+    write_atomically(&ours, b"old").unwrap();
+    assert_eq!(mode(&ours), mode(&plain));
+
+    fs::set_permissions(&ours, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink(&ours, &link).unwrap();
+    write_atomically(&link, b"new").unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(
+        (fs::read(&ours).unwrap(), mode(&ours)),
+        (b"new".to_vec(), 0o640)
+    );
+
+    fs::set_permissions(&ours, fs::Permissions::from_mode(0o444)).unwrap();
+    assert!(check_writable(&ours).is_err() && write_atomically(&ours, b"x").is_err());
+    assert_eq!(fs::read(&ours).unwrap(), b"new");
+}
+
+/// As `/dev/stdout` in a pipeline, and not as `/dev/null`: a test that fails as root would replace it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_is_written_to_and_not_replaced() {
+    use std::io::Read;
+    use std::os::unix::fs::FileTypeExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    // Open for both, so that neither end waits for the other.
+    let mut options = fs::OpenOptions::new();
+    let mut pipe = options.read(true).write(true).open(&path).unwrap();
+    check_writable(&path).unwrap();
+    write_atomically(&path, b"frame").unwrap();
+    assert!(fs::metadata(&path).unwrap().file_type().is_fifo());
+    let mut read = [0; 5];
+    pipe.read_exact(&mut read).unwrap();
+    assert_eq!(&read, b"frame");
+    assert_eq!(names(folder.path()), ["pipe"]);
+}
+
+/// Runs itself again where a file may hold one kibibyte.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_failed_write_leaves_the_old_file() {
+    const TARGET: &str = "STEEP_TEST_WRITE_TO";
+    if let Some(path) = std::env::var_os(TARGET) {
+        let error = write_atomically(Path::new(&path), &[7; 1 << 20]).unwrap_err();
+        assert!(error.to_string().contains("File too large"), "{error}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("video.gif");
+    fs::write(&path, "kept").unwrap();
+    let test = std::env::current_exe().unwrap();
+    let status = std::process::Command::new("bash")
+        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact a_failed_write_leaves_the_old_file --nocapture"])
+        .arg(test)
+        .env(TARGET, &path)
+        .status();
+    assert!(status.unwrap().success());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+    assert_eq!(names(folder.path()), ["video.gif"]);
+}
