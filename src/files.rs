@@ -14,8 +14,7 @@ use crate::{Error, Result};
 /// removed if anything fails. A new file has the permissions that the umask leaves, a replaced
 /// one keeps its own, and a link stays a link. A device or a pipe is written to directly.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let why =
-        |e: io::Error| Error::file(path, format!("wanted to write {} bytes: {e}", bytes.len()));
+    let why = |e: io::Error| Error::file(path, format!("wanted to write {} bytes: {e}", bytes.len()));
     let target = match Target::of(path)? {
         Target::Stream => {
             let mut stream = fs::OpenOptions::new().write(true).open(path).map_err(why)?;
@@ -26,9 +25,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = temporary(path, &target)?;
     file.write_all(bytes).map_err(why)?;
     if let Ok(old) = fs::metadata(&target) {
-        file.as_file()
-            .set_permissions(old.permissions())
-            .map_err(why)?;
+        file.as_file().set_permissions(old.permissions()).map_err(why)?;
     }
     file.as_file().sync_all().map_err(why)?;
     file.persist(&target).map_err(|e| why(e.error))?;
@@ -73,10 +70,9 @@ impl Target {
                     }
                     Ok(_) if e.kind() == io::ErrorKind::NotFound => Ok(Target::File(path.into())),
                     Ok(_) => wrong(format!("wanted a file that can be made: {e}")),
-                    Err(e) => wrong(format!(
-                        "wanted a file in an existing folder, {}: {e}",
-                        folder.display()
-                    )),
+                    Err(e) => {
+                        wrong(format!("wanted a file in an existing folder, {}: {e}", folder.display()))
+                    }
                 }
             }
         }

@@ -21,10 +21,7 @@ use std::f64::consts::TAU;
 /// `seed` names the run and `stream` what the noise is for, so that two uses in one run do not
 /// share values. A longer request begins with the shorter one.
 pub fn normal(seed: u64, stream: u64, n: usize) -> Vec<f32> {
-    (0..n.div_ceil(2) as u64)
-        .flat_map(|block| pair(seed, stream, block))
-        .take(n)
-        .collect()
+    (0..n.div_ceil(2) as u64).flat_map(|block| pair(seed, stream, block)).take(n).collect()
 }
 
 /// Box-Muller on one block of Philox.
@@ -67,16 +64,8 @@ mod tests {
     fn philox_gives_the_published_answers() {
         let ones = u32::MAX;
         for (counter, key, answer) in [
-            (
-                [0; 4],
-                [0; 2],
-                [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
-            ),
-            (
-                [ones; 4],
-                [ones; 2],
-                [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd],
-            ),
+            ([0; 4], [0; 2], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]),
+            ([ones; 4], [ones; 2], [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]),
             (
                 [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
                 [0xa4093822, 0x299f31d0],
@@ -91,10 +80,7 @@ mod tests {
     #[test]
     fn the_bits_are_fixed() {
         let bits = |v: Vec<f32>| v.into_iter().map(f32::to_bits).collect::<Vec<_>>();
-        assert_eq!(
-            bits(normal(0, 0, 5)),
-            [0xbecb9b14, 0xbe9eec28, 0x3fb1841e, 0x3ea88ea2, 0xbe52b9a4]
-        );
+        assert_eq!(bits(normal(0, 0, 5)), [0xbecb9b14, 0xbe9eec28, 0x3fb1841e, 0x3ea88ea2, 0xbe52b9a4]);
         assert_eq!(
             bits(normal(u64::MAX - 1, 7 << 32 | 3, 4)),
             [0xbe6b04a3, 0xc01cd1ec, 0x40253cdb, 0xbfbb5755]

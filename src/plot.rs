@@ -121,9 +121,7 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
                 dots += &format!(r#"<circle cx="{x:.2}" cy="{y:.2}" r="2.6" fill="{LINE}"/>"#);
             }
         }
-        self.add(format_args!(
-            r#"<path d="{line}" fill="none" stroke="{LINE}" stroke-width="1.6"/>{dots}"#
-        ));
+        self.add(format_args!(r#"<path d="{line}" fill="none" stroke="{LINE}" stroke-width="1.6"/>{dots}"#));
     }
 
     fn accumulated(&mut self, threshold: Option<f64>) {
@@ -186,9 +184,7 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
         let every = tick_step(self.steps.len() as f64 / 16.0).max(1.0);
         for i in (0..self.steps.len()).step_by(every as usize) {
             let (x, y) = (self.centre(i), bottom + 3.0);
-            self.add(format_args!(
-                r#"<path d="M{x:.2} {y}v5" stroke="{FAINT}"/>"#
-            ));
+            self.add(format_args!(r#"<path d="M{x:.2} {y}v5" stroke="{FAINT}"/>"#));
             self.text((x, bottom + 21.0), "middle", FAINT, &i.to_string());
         }
         let place = (self.middle(), bottom + 42.0);
@@ -217,9 +213,7 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
 
     fn rule(&mut self, y: f64, colour: &str, more: &str) {
         let right = self.right();
-        self.add(format_args!(
-            r#"<path d="M{LEFT} {y:.2}H{right:.2}" stroke="{colour}"{more}/>"#
-        ));
+        self.add(format_args!(r#"<path d="M{LEFT} {y:.2}H{right:.2}" stroke="{colour}"{more}/>"#));
     }
 
     fn text(&mut self, (x, y): (f64, f64), anchor: &str, colour: &str, text: &str) {
@@ -257,19 +251,10 @@ struct Axis {
 impl Axis {
     fn over(values: impl Iterator<Item = f64>, panel: (f64, f64)) -> Self {
         let (low, high) = values.fold((0.0f64, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
-        let step = tick_step(if low == high {
-            0.25
-        } else {
-            (high - low) / 4.0
-        });
+        let step = tick_step(if low == high { 0.25 } else { (high - low) / 4.0 });
         let first = (low / step).floor() as i64;
         let last = ((high / step).ceil() as i64).max(first + 1);
-        Axis {
-            first,
-            last,
-            step,
-            panel,
-        }
+        Axis { first, last, step, panel }
     }
 
     fn y(&self, value: f64) -> f64 {

@@ -130,24 +130,55 @@ pub struct Tensor {
     pub(crate) dtype: DType,
     pub(crate) device: Device,
     pub(crate) storage: Storage,
+    /// Bytes behind the elements that belong to nobody; see [`Tensor::guarded`].
+    guard: usize,
 }
 
+/// What guard bytes and unwritten elements hold: NaN in every float type.
+const POISON: u8 = 0xff;
+
 impl Tensor {
+    pub(crate) fn new(device: &Device, dtype: DType, shape: Shape, guard: usize) -> Result<Tensor> {
+        // Kernels count in u32, in every language.
+        let elements = shape.elements().filter(|&n| u32::try_from(n).is_ok());
+        let Some(bytes) = elements.and_then(|n| n.checked_mul(dtype.size())) else {
+            let why = format!("{dtype} {shape}: tensors have less than 2^32 elements");
+            return Err(Error::device(device.name(), why));
+        };
+        let storage = device.alloc(bytes + guard)?;
+        Ok(Tensor { shape, dtype, device: device.clone(), storage, guard })
+    }
     /// A tensor of zeros.
     pub fn zeros(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Tensor> {
-        device.alloc(dtype, shape.into())
+        Tensor::new(device, dtype, shape.into(), 0)
+    }
+
+    /// For tests: a tensor full of NaN, with 1 KiB of the same behind it that no kernel may touch.
+    #[doc(hidden)]
+    pub fn guarded(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Tensor> {
+        let mut t = Tensor::new(device, dtype, shape.into(), 1024)?;
+        let poison = vec![POISON; t.bytes() + t.guard];
+        device.upload(&mut t, &poison)?;
+        Ok(t)
+    }
+
+    /// For tests: whether anything was written behind a [`guarded`](Self::guarded) tensor.
+    #[doc(hidden)]
+    pub async fn overrun(&self) -> Result<bool> {
+        let all = self.device.read(&[(self, self.bytes() + self.guard)]).await?;
+        Ok(all[0][self.bytes()..].iter().any(|&b| b != POISON))
     }
 
     /// A tensor of `dtype` holding `data`, rounded to nearest where `dtype` is narrower than f32.
     pub fn from_f32(device: &Device, dtype: DType, shape: impl Into<Shape>, data: &[f32]) -> Result<Tensor> {
-        let mut t = device.alloc(dtype, shape.into())?;
+        let mut t = Tensor::zeros(device, dtype, shape)?;
         t.write_f32(data)?;
         Ok(t)
     }
 
     /// A tensor of labels.
     pub fn from_u32(device: &Device, shape: impl Into<Shape>, data: &[u32]) -> Result<Tensor> {
-        let mut t = device.alloc(DType::U32, shape.into())?;
+        let mut t = Tensor::zeros(device, DType::U32, shape)?;
         t.write(bytemuck::cast_slice(data))?;
         Ok(t)
     }
@@ -188,7 +219,7 @@ impl Tensor {
 
     /// The tensor's bytes. Waits for the device.
     pub async fn read(&self) -> Result<Vec<u8>> {
-        let mut all = self.device.read(&[self]).await?;
+        let mut all = self.device.read(&[(self, self.bytes())]).await?;
         Ok(all.swap_remove(0))
     }
 

@@ -28,20 +28,8 @@ pub struct Video {
 
 impl Video {
     /// A video of `data`, which must be F·C·H·W values, none of the four being zero.
-    pub fn new(
-        frames: usize,
-        channels: usize,
-        height: usize,
-        width: usize,
-        data: Vec<f32>,
-    ) -> Result<Self> {
-        let video = Video {
-            frames,
-            channels,
-            height,
-            width,
-            data,
-        };
+    pub fn new(frames: usize, channels: usize, height: usize, width: usize, data: Vec<f32>) -> Result<Self> {
+        let video = Video { frames, channels, height, width, data };
         video.check("video")?;
         Ok(video)
     }
@@ -63,9 +51,7 @@ impl Video {
             return self.plane(frame, 0).iter().map(|&v| byte(v)).collect();
         }
         let [r, g, b] = [0, 1, 2].map(|c| self.plane(frame, c));
-        (0..r.len())
-            .flat_map(|i| [byte(r[i]), byte(g[i]), byte(b[i])])
-            .collect()
+        (0..r.len()).flat_map(|i| [byte(r[i]), byte(g[i]), byte(b[i])]).collect()
     }
 
     /// The videos next to each other, with `gap` columns of mid-grey between them.
@@ -134,23 +120,15 @@ impl Video {
         let height = u16::try_from(self.height).map_err(too_large)?;
         let greys: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();
         let palette: &[u8] = if self.channels == 3 { &[] } else { &greys };
-        let mut encoder =
-            gif::Encoder::new(Vec::new(), width, height, palette).map_err(failed(op))?;
-        encoder
-            .set_repeat(gif::Repeat::Infinite)
-            .map_err(failed(op))?;
+        let mut encoder = gif::Encoder::new(Vec::new(), width, height, palette).map_err(failed(op))?;
+        encoder.set_repeat(gif::Repeat::Infinite).map_err(failed(op))?;
         let ends_at = |frame: usize| (200 * frame + fps as usize) / (2 * fps as usize);
         for i in 0..self.frames {
             let mut frame = if self.channels == 3 {
                 // 1 is the best choice of colours: 70 ms for a frame of 256 by 256.
                 gif::Frame::from_rgb_speed(width, height, &self.pixels(i), 1)
             } else {
-                gif::Frame {
-                    width,
-                    height,
-                    buffer: self.pixels(i).into(),
-                    ..Default::default()
-                }
+                gif::Frame { width, height, buffer: self.pixels(i).into(), ..Default::default() }
             };
             frame.delay = (ends_at(i + 1) - ends_at(i)).max(2) as u16;
             encoder.write_frame(&frame).map_err(failed(op))?;
@@ -171,15 +149,11 @@ impl Video {
             3 => png::ColorType::Rgb,
             _ => png::ColorType::Grayscale,
         });
-        encoder
-            .set_animated(size(self.frames)?, 0)
-            .map_err(failed(op))?;
+        encoder.set_animated(size(self.frames)?, 0).map_err(failed(op))?;
         encoder.set_frame_delay(1, fps).map_err(failed(op))?;
         let mut writer = encoder.write_header().map_err(failed(op))?;
         for i in 0..self.frames {
-            writer
-                .write_image_data(&self.pixels(i))
-                .map_err(failed(op))?;
+            writer.write_image_data(&self.pixels(i)).map_err(failed(op))?;
         }
         writer.finish().map_err(failed(op))?;
         Ok(bytes)
@@ -195,8 +169,7 @@ impl Video {
         let (w, h) = (self.width, self.height);
         let colour = if self.channels == 3 { "444" } else { "mono" };
         let mut bytes =
-            format!("YUV4MPEG2 W{w} H{h} F{fps}:1 Ip A1:1 C{colour} XCOLORRANGE=FULL\n")
-                .into_bytes();
+            format!("YUV4MPEG2 W{w} H{h} F{fps}:1 Ip A1:1 C{colour} XCOLORRANGE=FULL\n").into_bytes();
         for i in 0..self.frames {
             bytes.extend_from_slice(b"FRAME\n");
             let pixels = self.pixels(i);
@@ -232,11 +205,8 @@ impl Video {
 }
 
 /// Rows Y, Cb, Cr: the weights of R, G, B and what is added (JFIF 1.02, page 3).
-const YCBCR: [[f32; 4]; 3] = [
-    [0.299, 0.587, 0.114, 0.0],
-    [-0.168_736, -0.331_264, 0.5, 128.0],
-    [0.5, -0.418_688, -0.081_312, 128.0],
-];
+const YCBCR: [[f32; 4]; 3] =
+    [[0.299, 0.587, 0.114, 0.0], [-0.168_736, -0.331_264, 0.5, 128.0], [0.5, -0.418_688, -0.081_312, 128.0]];
 
 fn weigh([r, g, b, plus]: [f32; 4], rgb: &[u8]) -> u8 {
     // `as` saturates: Cb of pure blue is 255.5.
@@ -251,10 +221,7 @@ fn byte(v: f32) -> u8 {
 fn check_fps(fps: u32) -> Result<u16> {
     match u16::try_from(fps) {
         Ok(n @ 1..=1000) => Ok(n),
-        _ => Err(Error::setting(
-            format!("{fps} frames a second"),
-            "1 to 1000",
-        )),
+        _ => Err(Error::setting(format!("{fps} frames a second"), "1 to 1000")),
     }
 }
 

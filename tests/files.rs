@@ -41,10 +41,7 @@ fn a_path_that_cannot_be_written_is_refused() {
     ] {
         for result in [check_writable(&path), write_atomically(&path, b"new")] {
             let message = result.unwrap_err().to_string();
-            assert!(
-                message.starts_with(&path.display().to_string()),
-                "{message}"
-            );
+            assert!(message.starts_with(&path.display().to_string()), "{message}");
             assert!(message.contains(why), "{message}");
         }
     }
@@ -68,10 +65,7 @@ fn permissions_and_links_are_kept() {
     symlink(&ours, &link).unwrap();
     write_atomically(&link, b"new").unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_eq!(
-        (fs::read(&ours).unwrap(), mode(&ours)),
-        (b"new".to_vec(), 0o640)
-    );
+    assert_eq!((fs::read(&ours).unwrap(), mode(&ours)), (b"new".to_vec(), 0o640));
 
     fs::set_permissions(&ours, fs::Permissions::from_mode(0o444)).unwrap();
     assert!(check_writable(&ours).is_err() && write_atomically(&ours, b"x").is_err());
@@ -115,7 +109,10 @@ fn a_failed_write_leaves_the_old_file() {
     fs::write(&path, "kept").unwrap();
     let test = std::env::current_exe().unwrap();
     let status = std::process::Command::new("bash")
-        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact a_failed_write_leaves_the_old_file --nocapture"])
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact a_failed_write_leaves_the_old_file --nocapture",
+        ])
         .arg(test)
         .env(TARGET, &path)
         .status();

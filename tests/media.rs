@@ -117,11 +117,7 @@ fn a_colour_gif_is_exact_up_to_256_colours_and_near_above() {
     let (frames, ..) = read_gif(&many.gif(10).unwrap());
     let pairs = frames[0].iter().zip(many.pixels(0));
     let error: f64 = pairs.map(|(&a, b)| f64::from(a.abs_diff(b))).sum();
-    assert!(
-        error / (3.0 * 4096.0) < 5.0,
-        "mean error {}",
-        error / 12288.0
-    );
+    assert!(error / (3.0 * 4096.0) < 5.0, "mean error {}", error / 12288.0);
 }
 
 #[test]
@@ -129,14 +125,9 @@ fn an_animated_png_is_exact() {
     for (channels, frames) in [(1, 4), (3, 4), (2, 1)] {
         let video = noise(frames, channels, 9, 13, 3);
         let bytes = video.apng(8).unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
-            .read_info()
-            .unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let animation = *reader.info().animation_control().unwrap();
-        assert_eq!(
-            (animation.num_frames, animation.num_plays),
-            (frames as u32, 0)
-        );
+        assert_eq!((animation.num_frames, animation.num_plays), (frames as u32, 0));
         let mut buffer = vec![0; reader.output_buffer_size().unwrap()];
         for i in 0..frames {
             reader.next_frame(&mut buffer).unwrap();
@@ -153,10 +144,7 @@ fn read_y4m(bytes: &[u8], planes: usize) -> (String, Vec<&[u8]>) {
     let end = bytes.iter().position(|&b| b == b'\n').unwrap();
     let frames = bytes[end + 1..].chunks(6 + planes);
     let frames = frames.map(|f| f.strip_prefix(b"FRAME\n").unwrap());
-    (
-        String::from_utf8(bytes[..end].to_vec()).unwrap(),
-        frames.collect(),
-    )
+    (String::from_utf8(bytes[..end].to_vec()).unwrap(), frames.collect())
 }
 
 #[test]
@@ -164,28 +152,18 @@ fn y4m_holds_grey_as_it_is_and_colour_as_jpeg_does() {
     let grey = noise(3, 1, 6, 5, 4);
     let bytes = grey.y4m(25).unwrap();
     let (header, frames) = read_y4m(&bytes, 30);
-    assert_eq!(
-        header,
-        "YUV4MPEG2 W5 H6 F25:1 Ip A1:1 Cmono XCOLORRANGE=FULL"
-    );
+    assert_eq!(header, "YUV4MPEG2 W5 H6 F25:1 Ip A1:1 Cmono XCOLORRANGE=FULL");
     assert_eq!(frames, [grey.pixels(0), grey.pixels(1), grey.pixels(2)]);
 
     // White, black, red, green, blue and mid-grey.
-    let rgb = [
-        [1., -1., 1., -1., -1., 0.],
-        [1., -1., -1., 1., -1., 0.],
-        [1., -1., -1., -1., 1., 0.],
-    ];
+    let rgb = [[1., -1., 1., -1., -1., 0.], [1., -1., -1., 1., -1., 0.], [1., -1., -1., -1., 1., 0.]];
     let colour = Video::new(1, 3, 1, 6, rgb.concat()).unwrap();
     let bytes = colour.y4m(8).unwrap();
     let (header, frames) = read_y4m(&bytes, 18);
     assert_eq!(header, "YUV4MPEG2 W6 H1 F8:1 Ip A1:1 C444 XCOLORRANGE=FULL");
     let (y, chroma) = frames[0].split_at(6);
     assert_eq!(y, [255, 0, 76, 150, 29, 128]);
-    assert_eq!(
-        chroma,
-        [128, 128, 85, 44, 255, 128, 128, 128, 255, 21, 107, 128]
-    );
+    assert_eq!(chroma, [128, 128, 85, 44, 255, 128, 128, 128, 255, 21, 107, 128]);
 }
 
 #[test]
@@ -251,8 +229,8 @@ fn naive_ssim(a: &Video, b: &Video) -> f64 {
             let va = over(&|a, _| (a - ma).powi(2));
             let vb = over(&|_, b| (b - mb).powi(2));
             let cov = over(&|a, b| (a - ma) * (b - mb));
-            sum += (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4)
-                / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4));
+            sum +=
+                (2.0 * ma * mb + 1e-4) * (2.0 * cov + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4));
             n += 1;
         }
     }
@@ -310,23 +288,10 @@ fn a_skip_map_shows_every_step() {
 
 #[test]
 fn a_skip_map_survives_any_number_and_any_title() {
-    let odd = [
-        f64::NAN,
-        f64::INFINITY,
-        -f64::INFINITY,
-        f64::MAX,
-        -0.5,
-        5e-324,
-        1e30,
-        0.0,
-    ];
+    let odd = [f64::NAN, f64::INFINITY, -f64::INFINITY, f64::MAX, -0.5, 5e-324, 1e30, 0.0];
     for a in odd {
         for b in odd {
-            let step = |decision, v| StepBar {
-                decision,
-                distance: Some(v),
-                accumulated: v,
-            };
+            let step = |decision, v| StepBar { decision, distance: Some(v), accumulated: v };
             let steps = [step('F', a), step('C', b), step('?', 0.1), step('S', b)];
             let svg = skip_map("<a & \"b\">\u{1b}\0", &steps, Some(a));
             assert_well_formed(&svg);

@@ -12,7 +12,7 @@ pub(crate) use simd::cpu_sources;
 
 use std::rc::Rc;
 
-use crate::{DType, Error, Result, Shape, Tensor};
+use crate::{Error, Result, Tensor};
 
 /// An op: its name (file stem and entry point in every language) and every implementation there is of it.
 pub struct Kernel {
@@ -141,21 +141,14 @@ impl Device {
         Device::Cpu(Rc::new(cpu::Cpu::new()))
     }
 
-    /// A tensor of zeros.
-    pub(crate) fn alloc(&self, dtype: DType, shape: Shape) -> Result<Tensor> {
-        // Kernels count in u32, in every language.
-        let elements = shape.elements().filter(|&n| u32::try_from(n).is_ok());
-        let Some(bytes) = elements.and_then(|n| n.checked_mul(dtype.size())) else {
-            let why = format!("{dtype} {shape}: tensors have less than 2^32 elements");
-            return Err(Error::device(self.name(), why));
-        };
-        let storage = match self {
-            Device::Cpu(cpu) => Storage::Cpu(cpu.alloc(bytes)?),
-        };
-        Ok(Tensor { shape, dtype, device: self.clone(), storage })
+    /// Memory, all zero.
+    pub(crate) fn alloc(&self, bytes: usize) -> Result<Storage> {
+        match self {
+            Device::Cpu(cpu) => Ok(Storage::Cpu(cpu.alloc(bytes)?)),
+        }
     }
 
-    /// Copies bytes to the device. `bytes` has the tensor's size: [`Tensor::write`] checked it.
+    /// Copies bytes to the device; they fit, [`Tensor::write`] checked it.
     pub(crate) fn upload(&self, to: &mut Tensor, bytes: &[u8]) -> Result<()> {
         match &mut to.storage {
             Storage::Cpu(buffer) => buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes),
@@ -169,8 +162,9 @@ impl Device {
         }
     }
 
-    /// Waits for all that was enqueued and copies tensors back. The only verb that waits.
-    pub async fn read(&self, from: &[&Tensor]) -> Result<Vec<Vec<u8>>> {
+    /// Waits for all that was enqueued and copies back the first bytes of each tensor, as many as stand beside it.
+    /// The only verb that waits.
+    pub(crate) async fn read(&self, from: &[(&Tensor, usize)]) -> Result<Vec<Vec<u8>>> {
         match self {
             Device::Cpu(cpu) => Ok(cpu.read(from)),
         }

@@ -1,0 +1,23 @@
+//! What all integration tests share.
+#![allow(dead_code)]
+
+use steep::Device;
+
+/// The devices to test: those named in `STEEP_DEVICE` (comma-separated), or every one that this machine has.
+///
+/// A device that cannot be opened is skipped visibly, unless `STEEP_REQUIRE` names it: then the test fails.
+pub fn devices() -> Vec<Device> {
+    let named = std::env::var("STEEP_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let required = std::env::var("STEEP_REQUIRE").unwrap_or_default();
+    let open = |name: &str| match pollster::block_on(Device::open(name)) {
+        Ok(device) => Some(device),
+        Err(e) if required.split(',').any(|r| name.starts_with(r.trim()) && !r.is_empty()) => {
+            panic!("STEEP_REQUIRE={required}, but {e}")
+        }
+        Err(e) => {
+            eprintln!("skipped: {e}");
+            None
+        }
+    };
+    named.split(',').filter_map(open).collect()
+}
