@@ -429,11 +429,13 @@ impl Element for f16 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         let h = u32::from(self.to_bits());
-        let magnitude = (h & 0x7fff) << 13;
-        // Moves the exponent from f16's bias to f32's, subnormals included.
-        let finite = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
-        let special = magnitude | 0x7f80_0000;
-        let bits = if magnitude >= 0x7c00 << 13 { special } else { finite };
+        let magnitude = h & 0x7fff;
+        // Normal numbers change their exponent's bias. Subnormal ones are multiples of 2^-24, converted as integers:
+        // as f32 subnormals they would make the processor stumble.
+        let normal = (magnitude << 13) + (112 << 23);
+        let subnormal = (magnitude as i32 as f32 * f32::from_bits((127 - 24) << 23)).to_bits();
+        let bits = if magnitude < 0x400 { subnormal } else { normal };
+        let bits = if magnitude >= 0x7c00 { magnitude << 13 | 0x7f80_0000 } else { bits };
         f32::from_bits(bits | (h & 0x8000) << 16)
     }
     #[inline(always)]
