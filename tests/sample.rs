@@ -217,21 +217,23 @@ fn invariant_19_an_aborted_run_leaves_nothing_behind() {
 }
 
 #[test]
-fn device_gate_reads_nothing_before_the_end() {
+fn device_gate_reads_nothing_before_the_end_and_no_step_allocates() {
     for device in devices() {
         let model = tiny(&device);
         let noise = noise::normal(1, 0, model.config().clip());
         for (mode, reads) in [(GateMode::Device, 0), (GateMode::Host, 8)] {
             let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8).unwrap();
             let start = device.counters().reads;
-            let mut last = 0;
+            let mut seen = Vec::new();
             let mut progress = |p: Progress| {
-                last = device.counters().reads - start;
+                seen.push(device.counters());
                 assert_eq!(p.decision.is_some(), mode == GateMode::Host);
                 Ok(())
             };
             block_on(sample(&model, &settings(8), &noise, &mut *policy, mode, &mut progress)).unwrap();
-            assert_eq!(last, reads, "{mode:?} on {}", device.name());
+            assert_eq!(seen[7].reads - start, reads, "{mode:?} on {}", device.name());
+            assert!(seen[0].allocations > 0);
+            assert_eq!(seen[7].allocations, seen[0].allocations, "{mode:?} on {}", device.name());
         }
     }
 }

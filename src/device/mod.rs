@@ -107,6 +107,8 @@ pub struct Counters {
     pub gated_off: u64,
     /// Times the host waited for data.
     pub reads: u64,
+    /// Tensors made.
+    pub allocations: u64,
 }
 
 /// Where tensors live and ops run. Cheap to clone; belongs to one thread.
