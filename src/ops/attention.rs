@@ -261,9 +261,9 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
                 }
             }
         }
-        for r in 0..R {
-            for n in 0..Q {
-                acc[r][n].store(&mut tile[r * width + n * LANES..]);
+        for (r, acc) in acc.iter().enumerate() {
+            for (n, acc) in acc.iter().enumerate() {
+                acc.store(&mut tile[r * width + n * LANES..]);
             }
         }
         i += R;
