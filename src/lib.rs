@@ -10,6 +10,8 @@ pub mod metrics;
 pub mod model;
 pub mod noise;
 pub mod ops;
+#[doc(hidden)]
+pub mod oracle;
 pub mod plot;
 pub mod sample;
 mod tensor;

@@ -12,7 +12,7 @@ pub(crate) use simd::cpu_sources;
 
 use std::rc::Rc;
 
-use crate::{Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
 
 /// An op: its name (file stem and entry point in every language) and every implementation there is of it.
 pub struct Kernel {
@@ -71,8 +71,15 @@ impl Call<'_, '_> {
     /// Enqueues the launch on the device of its first written tensor. Never waits.
     pub(crate) fn run(self) -> Result<()> {
         let device = self.writes[0].device.clone();
-        let elsewhere = |t: &Tensor| !t.device.is(&device);
-        if self.writes.iter().any(|t| elsewhere(t)) || self.reads.iter().any(|t| elsewhere(t)) {
+        let flag = match self.gate {
+            Gate::Open => None,
+            Gate::If(flag) | Gate::Unless(flag) => Some(flag),
+        };
+        if let Some(flag) = flag {
+            flag.expect(self.kernel.name, "gate", DType::U32, [1])?;
+        }
+        let mut tensors = self.writes.iter().map(|t| &**t).chain(self.reads.iter().copied()).chain(flag);
+        if tensors.any(|t| !t.device.is(&device)) {
             return Err(Error::argument(
                 self.kernel.name,
                 "tensors",

@@ -363,7 +363,7 @@ pub fn silu<I: Isa>(x: f32) -> f32 {
 /// GELU with the tanh approximation, as x·σ(2u): u = √(2/π)·(x + 0.044715·x³), since (1 + tanh u)/2 = σ(2u).
 #[inline(always)]
 pub fn gelu<I: Isa>(x: f32) -> f32 {
-    const C: f32 = 1.595_769_1; // 2·√(2/π)
+    const C: f32 = 1.595_769; // 2·√(2/π)
     let u = C * x * mul_add::<I>(0.044_715 * x, x, 1.0);
     x / (1.0 + exp::<I>(-u))
 }

@@ -295,9 +295,9 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
                 }
             }
         }
-        for r in 0..R {
-            for n in 0..Q {
-                acc[r][n].store(&mut tile[r * stride + n * LANES..]);
+        for (r, acc) in acc.iter().enumerate() {
+            for (n, acc) in acc.iter().enumerate() {
+                acc.store(&mut tile[r * stride + n * LANES..]);
             }
         }
         i += R;

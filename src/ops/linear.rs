@@ -95,7 +95,7 @@ pub fn linear(
         Epilogue::Gelu => params.epilogue = GELU,
         Epilogue::GateAdd { mods, chunk, onto } => {
             let [samples, columns] = mods.dims(OP, "mods")?;
-            let fits = (chunk + 1) * n <= columns && samples > 0 && rows % samples == 0;
+            let fits = (chunk + 1) * n <= columns && samples > 0 && rows.is_multiple_of(samples);
             if !fits || mods.dtype() != DType::F32 {
                 let wanted = format!("f32 [B, c·{n}], B dividing {rows}, c > {chunk}");
                 return Err(Error::argument(OP, "mods", wanted, format!("{mods:?}")));

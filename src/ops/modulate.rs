@@ -37,7 +37,7 @@ pub(super) struct Params {
 /// - `x`: f32 [B, .., d]
 /// - `mods`: f32 [B, c·d]; row b modulates sample b
 pub fn modulate(gate: Gate<'_>, out: &mut Tensor, x: &Tensor, mods: &Tensor, chunks: Chunks) -> Result<()> {
-    let params = check("modulate", out, x, mods, chunks)?;
+    let params = check("modulate", ("out", out), x, mods, chunks)?;
     Call {
         kernel: &MODULATE,
         writes: &mut [out],
@@ -49,17 +49,17 @@ pub fn modulate(gate: Gate<'_>, out: &mut Tensor, x: &Tensor, mods: &Tensor, chu
     .run()
 }
 
-/// The checks that `modulate` and `modulate_rel_l1` share.
+/// The checks that `modulate` and `modulate_rel_l1` share; `name` is what the op calls its result.
 pub(super) fn check(
     op: &'static str,
-    out: &Tensor,
+    (name, out): (&'static str, &Tensor),
     x: &Tensor,
     mods: &Tensor,
     chunks: Chunks,
 ) -> Result<Params> {
     x.expect(op, "x", DType::F32, *x.shape())?;
-    let dtype = out.float(op, "out")?;
-    out.expect(op, "out", dtype, *x.shape())?;
+    let dtype = out.float(op, name)?;
+    out.expect(op, name, dtype, *x.shape())?;
     let [samples, columns] = mods.dims(op, "mods")?;
     let dims = x.shape().dims();
     let d = dims.last().copied().unwrap_or(0);

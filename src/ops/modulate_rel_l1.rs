@@ -33,7 +33,7 @@ pub fn modulate_rel_l1(
     chunks: Chunks,
 ) -> Result<()> {
     const OP: &str = "modulate_rel_l1";
-    let params = check(OP, signal, x, mods, chunks)?;
+    let params = check(OP, ("signal", signal), x, mods, chunks)?;
     let runs = check_partials(OP, partials)?;
     Call {
         kernel: &MODULATE_REL_L1,

@@ -18,7 +18,8 @@ pub fn residual_reuse(
     stack_in: &Tensor,
     residual: &Tensor,
 ) -> Result<()> {
-    elementwise(&RESIDUAL_REUSE, gate, stack_out, stack_in, residual)
+    let names = ["stack_out", "stack_in", "residual"];
+    elementwise(&RESIDUAL_REUSE, gate, names, stack_out, stack_in, residual)
 }
 
 #[inline(always)]

@@ -16,21 +16,23 @@ pub fn residual_store(
     stack_out: &Tensor,
     stack_in: &Tensor,
 ) -> Result<()> {
-    elementwise(&RESIDUAL_STORE, gate, residual, stack_out, stack_in)
+    let names = ["residual", "stack_out", "stack_in"];
+    elementwise(&RESIDUAL_STORE, gate, names, residual, stack_out, stack_in)
 }
 
-/// `out = f(a, b)` element by element, for the two residual ops: checks and call.
+/// `out = f(a, b)` element by element, for the two residual ops: checks and call. `names` are those of out, a and b.
 pub(super) fn elementwise(
     kernel: &'static Kernel,
     gate: Gate<'_>,
+    names: [&'static str; 3],
     out: &mut Tensor,
     a: &Tensor,
     b: &Tensor,
 ) -> Result<()> {
     let shape = *out.shape();
-    out.expect(kernel.name, "out", DType::F32, shape)?;
-    a.expect(kernel.name, "the first operand", DType::F32, shape)?;
-    b.expect(kernel.name, "the second operand", DType::F32, shape)?;
+    out.expect(kernel.name, names[0], DType::F32, shape)?;
+    a.expect(kernel.name, names[1], DType::F32, shape)?;
+    b.expect(kernel.name, names[2], DType::F32, shape)?;
     let work = [1, 1, out.elements()];
     Call { kernel, writes: &mut [out], reads: &[a, b], params: &[], work, gate }.run()
 }

@@ -1,0 +1,86 @@
+//! The tree keeps its promises: one op, one stem; a source that runs anywhere; nobody waits inside the library.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use steep::device::Need;
+use steep::ops::ALL;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn every_op_has_its_files() {
+    for folder in ["src/ops", "tests/ops", "benches/ops"] {
+        // Benches are not in every checkout.
+        if folder.starts_with("benches") && !root().join("benches").exists() {
+            continue;
+        }
+        for kernel in ALL {
+            let path = root().join(folder).join(kernel.name).with_extension("rs");
+            assert!(path.is_file(), "{} is missing", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_op_file_is_an_op() {
+    for folder in ["src/ops", "tests/ops"] {
+        for path in files(&root().join(folder)) {
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            let known = ["mod", "main"].contains(&stem) || ALL.iter().any(|kernel| kernel.name == stem);
+            assert!(known, "{} is no op of ops::ALL", path.display());
+        }
+    }
+}
+
+#[test]
+fn names_and_labels_are_unique() {
+    let mut names = HashSet::new();
+    for kernel in ALL {
+        assert!(names.insert(kernel.name), "two ops are called {}", kernel.name);
+        let mut labels = HashSet::new();
+        for source in kernel.sources {
+            assert!(labels.insert(source.label), "{} has two sources {}", kernel.name, source.label);
+        }
+    }
+}
+
+#[test]
+fn every_op_runs_anywhere() {
+    for kernel in ALL {
+        let anywhere = kernel.sources.iter().any(|source| source.needs == Need::Nothing);
+        assert!(anywhere, "every source of {} needs something", kernel.name);
+    }
+}
+
+/// Only programs wait: in a browser, nothing can. Doc comments show programs.
+#[test]
+fn nobody_waits_in_the_library() {
+    let (cli, main) = (root().join("src/cli"), root().join("src/main.rs"));
+    for path in files(&root().join("src")) {
+        if path.starts_with(&cli) || path == main {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (i, line) in text.lines().enumerate() {
+            let waits = line.contains("block_on") && !line.trim_start().starts_with("//");
+            assert!(!waits, "{}:{}: {line}", path.display(), i + 1);
+        }
+    }
+}
+
+/// The `.rs` files of a folder and those below.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
