@@ -1,0 +1,113 @@
+//! What this machine can do at best, measured in the same run as what is compared with it.
+
+use rayon::prelude::*;
+use steep::device::Gate;
+use steep::ops::{Epilogue, linear, residual_reuse};
+use steep::{DType, Device, Result, Tensor};
+
+use super::{normal, numbers, time};
+
+/// Best of several ways each.
+pub struct Ceilings {
+    /// Bytes read and written per second by a copy between buffers no cache holds.
+    pub copy: f64,
+    /// Multiplications and additions per second of a large matrix product.
+    pub matmul: f64,
+}
+
+impl Ceilings {
+    /// Measures both; a few seconds.
+    pub fn measure(device: &Device, dtype: DType) -> Result<Ceilings> {
+        // Any device: two streams in and one out; a matrix product in the dtype that is benchmarked.
+        let mut ceilings = Ceilings { copy: add(device)?, matmul: product(device, dtype)? };
+        if device.name() == "cpu" {
+            ceilings.copy =
+                ceilings.copy.max(copy(device, copy_ordinary)?).max(copy(device, copy_streaming)?);
+            ceilings.matmul = ceilings.matmul.max(product_all_threads(device)?);
+        }
+        Ok(ceilings)
+    }
+}
+
+/// Bytes of each copied buffer; last-level caches are an eighth of it or less.
+const BUFFER: usize = 256 << 20;
+/// Side of the multiplied matrices.
+const SIDE: usize = 2048;
+
+fn add(device: &Device) -> Result<f64> {
+    let stream = |seed| normal(device, DType::F32, [BUFFER / 16], seed);
+    let (mut out, a, b) = (stream(1)?, stream(2)?, stream(3)?);
+    let bytes = 3 * out.bytes();
+    Ok(bytes as f64 / time(device, &mut || residual_reuse(Gate::Open, &mut out, &a, &b))?)
+}
+
+fn product(device: &Device, dtype: DType) -> Result<f64> {
+    let (x, w) = (normal(device, dtype, [SIDE, SIDE], 1)?, normal(device, dtype, [SIDE, SIDE], 2)?);
+    let bias = normal(device, DType::F32, [SIDE], 3)?;
+    let mut out = Tensor::zeros(device, dtype, [SIDE, SIDE])?;
+    let run = &mut || linear(Gate::Open, &mut out, &x, &w, &bias, Epilogue::Bias);
+    Ok(product_flops() / time(device, run)?)
+}
+
+fn product_flops() -> f64 {
+    2.0 * (SIDE as f64).powi(3)
+}
+
+/// The `gemm` crate as it divides the work itself.
+fn product_all_threads(device: &Device) -> Result<f64> {
+    let (x, w) = (numbers(1, SIDE * SIDE), numbers(2, SIDE * SIDE));
+    let mut out = vec![0f32; SIDE * SIDE];
+    let (row, threads) = (SIDE as isize, gemm::Parallelism::Rayon(0));
+    let mut run = || {
+        let (out, x, w) = (out.as_mut_ptr(), x.as_ptr(), w.as_ptr());
+        // SAFETY: three square row-major matrices, `w` read as its transpose; `out` is ours alone.
+        unsafe {
+            gemm::gemm(
+                SIDE, SIDE, SIDE, out, 1, row, false, x, 1, row, w, row, 1, 0.0, 1.0, false, false, false,
+                threads,
+            )
+        };
+        Ok(())
+    };
+    Ok(product_flops() / time(device, &mut run)?)
+}
+
+fn copy(device: &Device, copy: fn(&mut [u64], &[u64])) -> Result<f64> {
+    let from: Vec<u64> = (0..BUFFER as u64 / 8).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    let mut to = vec![0; from.len()];
+    let seconds = time(device, &mut || {
+        // Pieces that fit the second-level cache, dealt to all threads.
+        const PIECE: usize = (256 << 10) / 8;
+        to.par_chunks_mut(PIECE).zip(from.par_chunks(PIECE)).for_each(|(to, from)| copy(to, from));
+        Ok(())
+    })?;
+    assert!(to == from);
+    Ok(2.0 * BUFFER as f64 / seconds)
+}
+
+fn copy_ordinary(to: &mut [u64], from: &[u64]) {
+    to.copy_from_slice(from);
+}
+
+/// Stores that go around the cache: an ordinary one reads the line that it is about to overwrite.
+#[cfg(target_arch = "x86_64")]
+fn copy_streaming(to: &mut [u64], from: &[u64]) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_storeu_si128, _mm_stream_si128};
+    for (to, from) in to.chunks_exact_mut(2).zip(from.chunks_exact(2)) {
+        let (to, from): (*mut __m128i, *const __m128i) = (to.as_mut_ptr().cast(), from.as_ptr().cast());
+        // SAFETY: both are 16 bytes; SSE2 is part of x86-64, and the streaming store is for aligned addresses only.
+        unsafe {
+            match to.is_aligned() {
+                true => _mm_stream_si128(to, _mm_loadu_si128(from)),
+                false => _mm_storeu_si128(to, _mm_loadu_si128(from)),
+            }
+        }
+    }
+    // SAFETY: as above. Streamed lines are in memory before another thread is told that the copy is done.
+    unsafe { _mm_sfence() }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn copy_streaming(to: &mut [u64], from: &[u64]) {
+    to.copy_from_slice(from);
+}

@@ -1,0 +1,170 @@
+//! `steep bench`
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use steep::model::Checkpoint;
+use steep::{DType, Device, Error, Result};
+
+// `cargo bench` uses the rest.
+#[allow(dead_code)]
+#[path = "../../benches/cases.rs"]
+mod cases;
+
+use cases::{Case, ceilings::Ceilings, forward, ops};
+
+/// Time every op with every source, and the whole model, beside what this machine can do at best
+///
+/// Each result is verified against a naive f64 reference before it is timed; a wrong one ends the run. Times are medians
+/// of about 0.3 s of repetitions on random data.
+///
+/// Two ceilings are measured first. "copy": bytes read and written per second between buffers of 256 MiB by all threads,
+/// the best of ordinary stores, streaming stores (which do not read the line that they overwrite), and an addition of two
+/// streams. "matmul": the best product of two 2048×2048 matrices, by `linear` in this dtype or by the `gemm` crate in f32.
+///
+/// Ops bound by memory are rated by bytes and copy, the others by FLOPs and matmul. "cached" marks those whose tensors
+/// take less than 64 MiB: a cache keeps some or all of them between repetitions, and they may beat a copy that none keeps.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  steep bench --op modulate --dtype bf16
+  steep bench --json > benches/results/2026-01-31-epyc-genoa-2.json")]
+pub struct Args {
+    /// One op only, by name; `forward` is one evaluation of the model
+    #[arg(long, value_name = "NAME")]
+    op: Option<String>,
+    /// Where to run, as `devices` names it; `auto` is the best there is
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Type of matrix operands: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dtype: DType,
+    /// Checkpoint of `forward` (safetensors); without it, the shipped model
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Clips of `forward`
+    #[arg(long, value_name = "B", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    /// Print an array of {op, source, shape, dtype, device, ms, gbps, gflops, ceiling_pct}
+    #[arg(long)]
+    json: bool,
+}
+
+const FORWARD: &str = "forward";
+
+pub async fn run(args: &Args) -> Result<()> {
+    let wanted = |name: &str| args.op.as_deref().is_none_or(|op| op == name);
+    let names: Vec<&str> = ops::ALL.iter().map(|(name, _)| *name).chain([FORWARD]).collect();
+    if let Some(op) = args.op.as_ref().filter(|op| !names.contains(&op.as_str())) {
+        return Err(Error::setting(format!("op `{op}`"), names.join(", ")));
+    }
+    super::watch_for_interrupts()?;
+    let checkpoint = match &args.model {
+        Some(path) => Checkpoint::open(path)?,
+        None => Checkpoint::shipped()?,
+    };
+    let device = Device::open(&args.device).await?;
+    let ceilings = Ceilings::measure(&device, args.dtype)?;
+    let mut report = Report { device, ceilings, rows: args.json.then(Vec::new) };
+    report.head()?;
+    for (_, cases) in ops::ALL.iter().filter(|(name, _)| wanted(name)) {
+        for case in cases(&report.device, args.dtype)? {
+            report.case(case)?;
+        }
+    }
+    if wanted(FORWARD) {
+        report.case(forward::case(&report.device, &checkpoint, args.dtype, args.batch.into())?)?;
+    }
+    match report.rows {
+        Some(rows) => super::say(&format!("{:#}\n", Value::Array(rows))),
+        None => Ok(()),
+    }
+}
+
+/// What is said about each case: a line at once, or all of them as JSON in the end.
+struct Report {
+    device: Device,
+    ceilings: Ceilings,
+    rows: Option<Vec<Value>>,
+}
+
+impl Report {
+    fn head(&self) -> Result<()> {
+        if self.rows.is_some() {
+            return Ok(());
+        }
+        let Ceilings { copy, matmul } = self.ceilings;
+        super::say(&format!(
+            "{}: copy {:.1} GB/s, matmul {:.0} GFLOP/s\n\n{:16} {:9} {:22} {:5} {:>10} {:>14}  % of ceiling\n",
+            self.device.describe(),
+            copy / 1e9,
+            matmul / 1e9,
+            "op",
+            "source",
+            "shape",
+            "dtype",
+            "ms",
+            "rate",
+        ))
+    }
+
+    /// Verifies and times a case with every source that fits, best first.
+    fn case(&mut self, mut case: Case) -> Result<()> {
+        for source in case.sources(&self.device) {
+            super::go_on()?;
+            self.device.prefer(Some(source));
+            let seconds = case.verify().and_then(|()| case.time(&self.device));
+            self.device.prefer(None);
+            self.row(&case, source, seconds?)?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, case: &Case, source: &str, seconds: f64) -> Result<()> {
+        let (bytes, flops) = (case.bytes as f64 / seconds, case.flops as f64 / seconds);
+        let share = match case.flops {
+            0 => bytes / self.ceilings.copy,
+            _ => flops / self.ceilings.matmul,
+        };
+        let (ms, percent) = (1e3 * seconds, 100.0 * share);
+        let Some(rows) = &mut self.rows else {
+            let (rate, of) = match case.flops {
+                0 if case.cached() => (format!("{:.1} GB/s", bytes / 1e9), "copy, cached"),
+                0 => (format!("{:.1} GB/s", bytes / 1e9), "copy"),
+                _ => (format!("{:.1} GFLOP/s", flops / 1e9), "matmul"),
+            };
+            let (op, shape, dtype) = (case.op, &case.shape, case.dtype.name());
+            return super::say(&format!(
+                "{op:16} {source:9} {shape:22} {dtype:5} {ms:10.4} {rate:>14}  {percent:4.0} of {of}\n"
+            ));
+        };
+        let mut row = json!({
+            "op": case.op,
+            "source": source,
+            "shape": case.shape,
+            "dtype": case.dtype.name(),
+            "device": self.device.describe(),
+            "ms": ms,
+        });
+        for (name, rate) in [("gbps", bytes), ("gflops", flops)] {
+            if rate > 0.0 {
+                row[name] = json!(rate / 1e9);
+            }
+        }
+        row["ceiling_pct"] = json!(percent);
+        rows.push(row);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_op_has_cases() {
+        let theirs: Vec<&str> = steep::ops::ALL.iter().map(|kernel| kernel.name).collect();
+        let ours: Vec<&str> = ops::ALL.iter().map(|(name, _)| *name).collect();
+        assert_eq!(ours, theirs);
+    }
+}
