@@ -145,6 +145,11 @@ impl Device {
         }
     }
 
+    /// Every device of this machine, best first.
+    pub async fn all() -> Vec<Device> {
+        vec![Device::cpu()]
+    }
+
     /// The CPU. Always there.
     pub fn cpu() -> Device {
         Device::Cpu(Rc::new(cpu::Cpu::new()))
