@@ -288,7 +288,7 @@ fn bad_settings_are_errors_in_one_line() {
         assert!(!message.contains('\n'));
         message
     };
-    assert_eq!(fails(settings(0), &noise), "steps 0: wanted at least 1");
+    assert_eq!(fails(settings(0), &noise), "steps 0: wanted 1 to 100000");
     let unknown = Settings { classes: vec![9], ..settings(2) };
     assert_eq!(fails(unknown, &noise), "class 9: wanted 0 to 3, or 4 for none");
     assert!(fails(Settings { classes: vec![], ..settings(2) }, &noise).contains("wanted at least one"));

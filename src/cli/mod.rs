@@ -1,5 +1,6 @@
 //! The command line, one verb per file. Outside tests and benches, the only code that blocks on a future.
 
+mod bench;
 mod devices;
 mod forward;
 mod generate;
@@ -45,6 +46,7 @@ enum Verb {
     Generate(generate::Args),
     Plan(plan::Args),
     Forward(forward::Args),
+    Bench(bench::Args),
     Inspect(inspect::Args),
     Devices(devices::Args),
 }
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Verb::Generate(args) => pollster::block_on(generate::run(args)),
         Verb::Plan(args) => plan::run(args),
         Verb::Forward(args) => pollster::block_on(forward::run(args)),
+        Verb::Bench(args) => pollster::block_on(bench::run(args)),
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),
         Verb::Devices(args) => pollster::block_on(devices::run(args)),
     })

@@ -276,10 +276,10 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
         let tile = &mut out[i * stride..];
         let mut acc = [[V::ZERO; Q]; R];
         if let Some(rescale) = rescale {
-            for r in 0..R {
+            for (r, acc) in acc.iter_mut().enumerate() {
                 let rescale = V::splat(rescale[i + r]);
-                for n in 0..Q {
-                    acc[r][n] = V::load(&tile[r * stride + n * LANES..]).mul_add::<I>(rescale, V::ZERO);
+                for (n, acc) in acc.iter_mut().enumerate() {
+                    *acc = V::load(&tile[r * stride + n * LANES..]).mul_add::<I>(rescale, V::ZERO);
                 }
             }
         }
