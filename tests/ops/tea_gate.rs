@@ -26,13 +26,12 @@ impl Run {
     }
 }
 
-/// P pairs whose sums have about this quotient, and NaN at step 0, where there is nothing to compare with.
+/// P pairs, each with a quotient of its own, whose sums have this one; NaN at step 0, where nothing is compared.
 fn partials(seed: u64, distance: Option<f64>, pairs: usize) -> Vec<f32> {
     let Some(d) = distance else { return vec![f32::NAN; 2 * pairs] };
-    oracle::data(seed, pairs, 0.0, 1.0)
-        .iter()
-        .flat_map(|w| [(d * f64::from(w.abs())) as f32, w.abs()])
-        .collect()
+    let [changes, sizes] = [1, 2].map(|part| wide(&oracle::data(part * 1000 + seed, pairs, 2.0, 0.5)));
+    let scale = d * sizes.iter().sum::<f64>() / changes.iter().sum::<f64>();
+    changes.iter().zip(sizes).flat_map(|(change, size)| [(scale * change) as f32, size as f32]).collect()
 }
 
 fn all_partials(distances: &[Option<f64>], pairs: usize) -> Vec<Vec<f32>> {
