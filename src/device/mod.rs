@@ -105,7 +105,7 @@ pub enum Gate<'a> {
     Unless(&'a Tensor),
 }
 
-/// What a device has done so far. The difference of two snapshots is what happened in between.
+/// What a device has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Calls that did their work.
@@ -116,6 +116,18 @@ pub struct Counters {
     pub reads: u64,
     /// Tensors made.
     pub allocations: u64,
+}
+
+impl Counters {
+    /// What happened after `earlier`.
+    pub fn since(&self, earlier: &Counters) -> Counters {
+        Counters {
+            launched: self.launched - earlier.launched,
+            gated_off: self.gated_off - earlier.gated_off,
+            reads: self.reads - earlier.reads,
+            allocations: self.allocations - earlier.allocations,
+        }
+    }
 }
 
 /// Where tensors live and ops run. Cheap to clone; belongs to one thread.

@@ -287,11 +287,11 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
         // The last scalar that is touched: checked once, so that the loop need not.
         assert!((R - 1) * x.next + (terms - 1) * x.step < x_tile.len());
         for (j, y) in y.chunks(stride).enumerate() {
-            for r in 0..R {
+            for (r, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: r < R and j < terms, see the assertion.
                 let x = V::splat(unsafe { *x_tile.get_unchecked(r * x.next + j * x.step) });
-                for n in 0..Q {
-                    acc[r][n] = x.mul_add::<I>(V::load(&y[n * LANES..]), acc[r][n]);
+                for (n, acc) in acc.iter_mut().enumerate() {
+                    *acc = x.mul_add::<I>(V::load(&y[n * LANES..]), *acc);
                 }
             }
         }

@@ -176,11 +176,7 @@ fn gates<const N: usize>(
             let start = on.device.counters();
             call(&on, gate, &mut outs).unwrap();
             let end = on.device.counters();
-            let counted = Counters {
-                launched: end.launched - start.launched,
-                gated_off: end.gated_off - start.gated_off,
-                reads: end.reads - start.reads,
-            };
+            let counted = end.since(&start);
             (outs.each_ref().map(bits), counted)
         };
         let on_ = Counters { launched: 1, ..Counters::default() };
