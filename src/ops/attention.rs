@@ -229,6 +229,8 @@ fn products<I: Isa, const Q: usize>(
 
 /// [`products`] for rows `i..`, `R` at a time while that many are left; returns the next row.
 #[inline(always)]
+// Indices, so that the accumulators are seen to be registers.
+#[allow(clippy::needless_range_loop)]
 fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
     out: &mut [f32],
     rescale: Option<[V; Q]>,
@@ -261,9 +263,9 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
                 }
             }
         }
-        for (r, acc) in acc.iter().enumerate() {
-            for (n, acc) in acc.iter().enumerate() {
-                acc.store(&mut tile[r * width + n * LANES..]);
+        for r in 0..R {
+            for n in 0..Q {
+                acc[r][n].store(&mut tile[r * width + n * LANES..]);
             }
         }
         i += R;
