@@ -33,10 +33,12 @@ fn table(kind: &str, results: &Value) -> String {
             let (cached, uncached) = (number(results, "wall_ms"), number(results, "uncached_wall_ms"));
             let bound = steps / computed as f64;
             t += "| | uncached | cached |\n|---|---|---|\n";
-            writeln!(t, "| steps that run the transformer | {steps} | {computed} ({skipped} skipped) |").unwrap();
+            writeln!(t, "| steps that run the transformer | {steps} | {computed} ({skipped} skipped) |")
+                .unwrap();
             writeln!(t, "| wall time | {:.2} s | {:.2} s |", uncached / 1e3, cached / 1e3).unwrap();
             let speedup = uncached / cached;
-            writeln!(t, "| speedup, and its bound (steps / computed) | | {speedup:.2}× of {bound:.2}× |").unwrap();
+            writeln!(t, "| speedup, and its bound (steps / computed) | | {speedup:.2}× of {bound:.2}× |")
+                .unwrap();
             let (psnr, ssim) = (number(results, "psnr"), number(results, "ssim"));
             writeln!(t, "| against the uncached clip | | PSNR {psnr:.1} dB, SSIM {ssim:.3} |").unwrap();
             writeln!(t, "\n`{}`, {}.", text(results, "cache"), text(results, "device")).unwrap();
@@ -62,7 +64,8 @@ fn table(kind: &str, results: &Value) -> String {
                 };
                 let (op, shape, source) = (text(row, "op"), text(row, "shape"), text(row, "source"));
                 let (ms, ceiling) = (number(row, "ms"), number(row, "ceiling_pct"));
-                writeln!(t, "| `{op}` | {shape} | {source} | {ms:.3} ms | {rate} | {ceiling:.0} % |").unwrap();
+                writeln!(t, "| `{op}` | {shape} | {source} | {ms:.3} ms | {rate} | {ceiling:.0} % |")
+                    .unwrap();
             }
         }
         _ => panic!("no table of kind {kind}"),
@@ -91,7 +94,10 @@ fn readme_tables_come_from_committed_results() {
     if std::env::var_os("STEEP_UPDATE").is_some() {
         std::fs::write(&path, &fresh).unwrap();
     } else {
-        assert!(readme == fresh, "the tables are not those of the results: STEEP_UPDATE=1 cargo test --test readme");
+        assert!(
+            readme == fresh,
+            "the tables are not those of the results: STEEP_UPDATE=1 cargo test --test readme"
+        );
     }
 }
 
