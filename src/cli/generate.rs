@@ -1,5 +1,6 @@
 //! `steep generate`
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -182,11 +183,14 @@ impl Args {
         };
         let (mut computed, mut skipped) = (0, 0);
         let mut progress = |p: Progress| {
+            // In one message, so that no half of it is drawn before the other.
+            let mut message = format!("{}/{steps}", p.done);
             if let Some(decision) = p.decision {
                 computed += usize::from(decision.computes());
                 skipped += usize::from(!decision.computes());
-                bar.set_message(format!("{}  {computed} computed, {skipped} skipped", decision.letter()));
+                message += &format!("  {}  {computed} computed, {skipped} skipped", decision.letter());
             }
+            bar.set_message(message);
             bar.set_position(p.done as u64);
             super::go_on()
         };
@@ -205,7 +209,7 @@ impl Args {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new(self.steps as u64);
-        let template = "  {prefix}  {wide_bar:.blue/dim} {pos}/{len}  {msg}  {eta} left";
+        let template = "  {prefix}  {wide_bar:.blue/dim} {msg}  {eta} left";
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
@@ -238,7 +242,11 @@ impl Made<'_> {
         }
         let written: Vec<&Path> = files.iter().map(|(path, _)| *path).collect();
         match (args.json_to_stdout(), args.quiet) {
-            (true, false) => eprint!("{}", report::summary(self, &written, report::Paint::of_stderr())),
+            (true, false) => {
+                let summary = report::summary(self, &written, report::Paint::of_stderr());
+                // Where standard error is closed, there is nobody to tell.
+                let _ = std::io::stderr().write_all(summary.as_bytes());
+            }
             (false, false) => super::say(&report::summary(self, &written, report::Paint::of_stdout()))?,
             _ => {}
         }

@@ -1,4 +1,5 @@
 //! Ctrl-C, and what is drawn while a run goes on.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -21,7 +22,6 @@ fn listening(child: &Child) {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn an_interrupted_run_writes_nothing() {
     let place = Place::new();
@@ -40,7 +40,6 @@ fn an_interrupted_run_writes_nothing() {
 }
 
 /// `script` (util-linux) runs a command in a terminal of its own.
-#[cfg(target_os = "linux")]
 #[test]
 fn progress_is_drawn_in_a_terminal_alone() {
     let place = Place::new();
