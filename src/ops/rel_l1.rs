@@ -83,7 +83,7 @@ fn runs<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
 }
 
 /// Vectors between two calls of [`Sums::settle`].
-const SETTLE: usize = 64;
+const SETTLE: usize = 16;
 
 /// The two sums: f32 lanes for a stretch, f64 across stretches.
 pub(super) struct Sums {

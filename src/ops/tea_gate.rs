@@ -22,7 +22,8 @@ pub const TRACE_COLUMNS: usize = 4;
 pub struct TeaStep<'a> {
     /// Threshold, coefficients and which steps are forced.
     pub rule: &'a TeaCache,
-    /// Its index. At 0 the state begins anew, and `partials` are not read: there is nothing to compare with.
+    /// Its index. At 0 there is nothing to compare with: `partials` are not read, the step computes, and with that the
+    /// state begins anew.
     pub index: usize,
 }
 
@@ -101,9 +102,6 @@ fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
     let (flag, state, trace) = unsafe {
         (l.write::<u32>(0, 0..1), l.write::<f32>(1, 0..2), l.write::<f32>(2, row..row + TRACE_COLUMNS))
     };
-    if p.step == 0 {
-        state.fill(0.0);
-    }
     let (accumulated, computed_before) = (state[0], state[1] != 0.0);
     let d = if p.step == 0 { f32::NAN } else { distance(l.read::<f32>(0)) };
     let mut f = p.coefficients[0];
