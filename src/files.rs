@@ -14,22 +14,50 @@ use crate::{Error, Result};
 /// removed if anything fails. A new file has the permissions that the umask leaves, a replaced
 /// one keeps its own, and a link stays a link. A device or a pipe is written to directly.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let why = |e: io::Error| Error::file(path, format!("wanted to write {} bytes: {e}", bytes.len()));
-    let target = match Target::of(path)? {
-        Target::Stream => {
-            let mut stream = fs::OpenOptions::new().write(true).open(path).map_err(why)?;
-            return stream.write_all(bytes).map_err(why);
+    write_all(&[(path, bytes)])
+}
+
+/// As [`write_atomically`], for several files: none takes its name before all are there in full.
+pub fn write_all(files: &[(&Path, impl AsRef<[u8]>)]) -> Result<()> {
+    let staged = files.iter().map(|(path, bytes)| Staged::new(path, bytes.as_ref()));
+    let staged: Vec<Staged> = staged.collect::<Result<_>>()?;
+    staged.into_iter().try_for_each(Staged::commit)
+}
+
+/// A file that is written but has not taken its name.
+enum Staged<'a> {
+    File { path: &'a Path, file: NamedTempFile, target: PathBuf },
+    Stream { path: &'a Path, bytes: &'a [u8] },
+}
+
+impl<'a> Staged<'a> {
+    fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
+        let why = |e: io::Error| Error::file(path, format!("wanted to write {} bytes: {e}", bytes.len()));
+        let target = match Target::of(path)? {
+            Target::Stream => return Ok(Staged::Stream { path, bytes }),
+            Target::File(target) => target,
+        };
+        let mut file = temporary(path, &target)?;
+        file.write_all(bytes).map_err(why)?;
+        if let Ok(old) = fs::metadata(&target) {
+            file.as_file().set_permissions(old.permissions()).map_err(why)?;
         }
-        Target::File(target) => target,
-    };
-    let mut file = temporary(path, &target)?;
-    file.write_all(bytes).map_err(why)?;
-    if let Ok(old) = fs::metadata(&target) {
-        file.as_file().set_permissions(old.permissions()).map_err(why)?;
+        file.as_file().sync_all().map_err(why)?;
+        Ok(Staged::File { path, file, target })
     }
-    file.as_file().sync_all().map_err(why)?;
-    file.persist(&target).map_err(|e| why(e.error))?;
-    Ok(())
+
+    fn commit(self) -> Result<()> {
+        match self {
+            Staged::File { path, file, target } => {
+                file.persist(&target).map_err(|e| Error::file(path, e.error))?;
+            }
+            Staged::Stream { path, bytes } => {
+                let stream = fs::OpenOptions::new().write(true).open(path);
+                stream.and_then(|mut s| s.write_all(bytes)).map_err(|e| Error::file(path, e))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Says whether [`write_atomically`] can be expected to work, before the work that it is for.

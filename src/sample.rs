@@ -73,12 +73,11 @@ impl Schedule {
     ///   i·⌊1000/steps⌋ downwards.
     pub fn new(prediction: Prediction, steps: usize, guidance: f32) -> Result<Schedule> {
         const TRAINED: usize = 1000;
-        if steps == 0 || (prediction == Prediction::Epsilon && steps > TRAINED) {
-            let wanted = match prediction {
-                Prediction::Velocity => "at least 1".to_string(),
-                Prediction::Epsilon => format!("1 to {TRAINED}"),
-            };
-            return Err(Error::setting(format!("steps {steps}"), wanted));
+        // Far above any use, and low enough that a wrong number is an error before it is a shortage of memory.
+        const MOST: usize = 100_000;
+        let most = if prediction == Prediction::Epsilon { TRAINED } else { MOST };
+        if !(1..=most).contains(&steps) {
+            return Err(Error::setting(format!("steps {steps}"), format!("1 to {most}")));
         }
         if !guidance.is_finite() {
             return Err(Error::setting(format!("guidance {guidance}"), "a finite number"));

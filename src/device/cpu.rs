@@ -54,7 +54,14 @@ impl Cpu {
         matches!(need, Need::Nothing)
     }
 
+    fn count(&self, change: impl FnOnce(&mut Counters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
     pub(super) fn alloc(&self, bytes: usize) -> Result<Buffer> {
+        self.count(|c| c.allocations += 1);
         let n = bytes.div_ceil(size_of::<Line>());
         let mut lines = Vec::new();
         lines
@@ -65,15 +72,12 @@ impl Cpu {
     }
 
     pub(super) fn run(&self, call: Call<'_, '_>) -> Result<()> {
-        let mut counters = self.counters.get();
         let open = match call.gate {
             Gate::Open => true,
             Gate::If(flag) => buffer(flag).flag(),
             Gate::Unless(flag) => !buffer(flag).flag(),
         };
-        counters.launched += u64::from(open);
-        counters.gated_off += u64::from(!open);
-        self.counters.set(counters);
+        self.count(|c| if open { c.launched += 1 } else { c.gated_off += 1 });
         if !open {
             return Ok(());
         }
@@ -96,9 +100,7 @@ impl Cpu {
     }
 
     pub(super) fn read(&self, from: &[(&Tensor, usize)]) -> Vec<Vec<u8>> {
-        let mut counters = self.counters.get();
-        counters.reads += 1;
-        self.counters.set(counters);
+        self.count(|c| c.reads += 1);
         let copy = |(t, n): &(&Tensor, usize)| buffer(t).bytes()[..*n].to_vec();
         from.iter().map(copy).collect()
     }

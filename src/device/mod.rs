@@ -107,6 +107,8 @@ pub struct Counters {
     pub gated_off: u64,
     /// Times the host waited for data.
     pub reads: u64,
+    /// Tensors made.
+    pub allocations: u64,
 }
 
 /// Where tensors live and ops run. Cheap to clone; belongs to one thread.
@@ -134,6 +136,11 @@ impl Device {
             "auto" | "cpu" => Ok(Device::cpu()),
             _ => Err(Error::device(format!("`{name}`"), "unknown or not built in; wanted auto or cpu")),
         }
+    }
+
+    /// Every device of this machine, best first.
+    pub async fn all() -> Vec<Device> {
+        vec![Device::cpu()]
     }
 
     /// The CPU. Always there.

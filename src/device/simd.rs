@@ -14,23 +14,120 @@ pub trait Isa {
     const FMA: bool;
     /// Vector accumulators that fit the register file, with some left for operands.
     const ACCUMULATORS: usize;
+
+    /// a·b + c, lane by lane. Explicit where it can be: left to itself, the compiler vectorises a loop over
+    /// accumulators across them instead of along their lanes, with gathers.
+    #[inline(always)]
+    fn mul_add(a: V, b: V, c: V) -> V {
+        let mut r = c;
+        for i in 0..LANES {
+            r.0[i] = mul_add::<Self>(a.0[i], b.0[i], c.0[i]);
+        }
+        r
+    }
+
+    /// Row i of the result is lane i of every row.
+    #[inline(always)]
+    fn transpose(rows: [V; LANES]) -> [V; LANES] {
+        let mut r = [V::ZERO; LANES];
+        for (i, row) in rows.iter().enumerate() {
+            for (r, x) in r.iter_mut().zip(row.0) {
+                r.0[i] = x;
+            }
+        }
+        r
+    }
 }
 
 /// 32 registers of 16 lanes.
+#[cfg(target_arch = "x86_64")]
 pub struct Avx512;
 /// 16 registers of 8 lanes.
+#[cfg(target_arch = "x86_64")]
 pub struct Avx2;
 /// Whatever the target's baseline has.
 pub struct Portable;
 
+#[cfg(target_arch = "x86_64")]
 impl Isa for Avx512 {
     const FMA: bool = true;
     const ACCUMULATORS: usize = 16;
+
+    #[inline(always)]
+    fn mul_add(a: V, b: V, c: V) -> V {
+        use std::arch::x86_64::*;
+        // SAFETY: kernels for this instruction set run only where it is; a `V` has room for 16 f32.
+        unsafe {
+            let (a, b) = (_mm512_loadu_ps(a.0.as_ptr()), _mm512_loadu_ps(b.0.as_ptr()));
+            let mut r = c;
+            _mm512_storeu_ps(r.0.as_mut_ptr(), _mm512_fmadd_ps(a, b, _mm512_loadu_ps(c.0.as_ptr())));
+            r
+        }
+    }
+
+    /// Pairs, then pairs of pairs, then quarters of a register.
+    #[inline(always)]
+    fn transpose(rows: [V; LANES]) -> [V; LANES] {
+        use std::arch::x86_64::*;
+        // SAFETY: as above.
+        unsafe {
+            let mut r = [_mm512_setzero_ps(); LANES];
+            for i in 0..LANES {
+                r[i] = _mm512_loadu_ps(rows[i].0.as_ptr());
+            }
+            let mut t = r;
+            for i in 0..8 {
+                t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            }
+            let mut u = t;
+            for i in 0..8 {
+                let (from, to) = (i / 2 * 4 + i % 2, i / 2 * 4 + i % 2 * 2);
+                let (a, b) = (_mm512_castps_pd(t[from]), _mm512_castps_pd(t[from + 2]));
+                u[to] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                u[to + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+            }
+            let mut out = u;
+            for i in 0..4 {
+                let even = _mm512_shuffle_f32x4::<0x88>(u[i], u[i + 4]);
+                let odd = _mm512_shuffle_f32x4::<0xdd>(u[i], u[i + 4]);
+                let even_high = _mm512_shuffle_f32x4::<0x88>(u[i + 8], u[i + 12]);
+                let odd_high = _mm512_shuffle_f32x4::<0xdd>(u[i + 8], u[i + 12]);
+                out[i] = _mm512_shuffle_f32x4::<0x88>(even, even_high);
+                out[i + 4] = _mm512_shuffle_f32x4::<0x88>(odd, odd_high);
+                out[i + 8] = _mm512_shuffle_f32x4::<0xdd>(even, even_high);
+                out[i + 12] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_high);
+            }
+            let mut columns = [V::ZERO; LANES];
+            for i in 0..LANES {
+                _mm512_storeu_ps(columns[i].0.as_mut_ptr(), out[i]);
+            }
+            columns
+        }
+    }
 }
+
+#[cfg(target_arch = "x86_64")]
 impl Isa for Avx2 {
     const FMA: bool = true;
     const ACCUMULATORS: usize = 4;
+
+    #[inline(always)]
+    fn mul_add(a: V, b: V, c: V) -> V {
+        use std::arch::x86_64::*;
+        // SAFETY: as above, in two halves.
+        unsafe {
+            let mut r = c;
+            for i in [0, 8] {
+                let (a, b) = (_mm256_loadu_ps(a.0.as_ptr().add(i)), _mm256_loadu_ps(b.0.as_ptr().add(i)));
+                let c = _mm256_loadu_ps(c.0.as_ptr().add(i));
+                _mm256_storeu_ps(r.0.as_mut_ptr().add(i), _mm256_fmadd_ps(a, b, c));
+            }
+            r
+        }
+    }
 }
+
 impl Isa for Portable {
     const FMA: bool = cfg!(target_arch = "aarch64");
     const ACCUMULATORS: usize = 4;
@@ -143,11 +240,7 @@ impl V {
     /// `self * b + c`, fused where the instruction set has it.
     #[inline(always)]
     pub fn mul_add<I: Isa>(self, b: V, c: V) -> V {
-        let mut r = c;
-        for i in 0..LANES {
-            r.0[i] = mul_add::<I>(self.0[i], b.0[i], c.0[i]);
-        }
-        r
+        I::mul_add(self, b, c)
     }
 
     /// The greater, lane by lane; `b` where `self` is NaN.
@@ -176,8 +269,30 @@ impl V {
 
     /// e^x, lane by lane.
     #[inline(always)]
-    pub fn exp<I: Isa>(self) -> V {
-        self.map(exp::<I>)
+    pub fn exp<I: Isa>(mut self) -> V {
+        // Loops, here and below: a function handed to `map` may be called instead of inlined.
+        for x in &mut self.0 {
+            *x = exp::<I>(*x);
+        }
+        self
+    }
+
+    /// [`silu`], lane by lane.
+    #[inline(always)]
+    pub fn silu<I: Isa>(mut self) -> V {
+        for x in &mut self.0 {
+            *x = silu::<I>(*x);
+        }
+        self
+    }
+
+    /// [`gelu`], lane by lane.
+    #[inline(always)]
+    pub fn gelu<I: Isa>(mut self) -> V {
+        for x in &mut self.0 {
+            *x = gelu::<I>(*x);
+        }
+        self
     }
 }
 
@@ -205,7 +320,7 @@ impl std::ops::Mul for V {
 
 /// `a * b + c`, fused where the instruction set has it.
 #[inline(always)]
-pub fn mul_add<I: Isa>(a: f32, b: f32, c: f32) -> f32 {
+pub fn mul_add<I: Isa + ?Sized>(a: f32, b: f32, c: f32) -> f32 {
     if I::FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
@@ -314,11 +429,13 @@ impl Element for f16 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         let h = u32::from(self.to_bits());
-        let magnitude = (h & 0x7fff) << 13;
-        // Moves the exponent from f16's bias to f32's, subnormals included.
-        let finite = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
-        let special = magnitude | 0x7f80_0000;
-        let bits = if magnitude >= 0x7c00 << 13 { special } else { finite };
+        let magnitude = h & 0x7fff;
+        // Normal numbers change their exponent's bias. Subnormal ones are multiples of 2^-24, converted as integers:
+        // as f32 subnormals they would make the processor stumble.
+        let normal = (magnitude << 13) + (112 << 23);
+        let subnormal = (magnitude as i32 as f32 * f32::from_bits((127 - 24) << 23)).to_bits();
+        let bits = if magnitude < 0x400 { subnormal } else { normal };
+        let bits = if magnitude >= 0x7c00 { magnitude << 13 | 0x7f80_0000 } else { bits };
         f32::from_bits(bits | (h & 0x8000) << 16)
     }
     #[inline(always)]
@@ -425,6 +542,21 @@ mod tests {
     }
 
     #[test]
+    fn transpose_turns_rows_into_lanes() {
+        fn check<I: Isa>() {
+            let rows = std::array::from_fn(|i| V(std::array::from_fn(|j| (i * LANES + j) as f32)));
+            for (j, row) in I::transpose(rows).iter().enumerate() {
+                assert_eq!(row.0, std::array::from_fn(|i| (i * LANES + j) as f32));
+            }
+        }
+        check::<Portable>();
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            check::<Avx512>();
+        }
+    }
+
+    #[test]
     fn exp_is_within_two_ulps() {
         fn check<I: Isa>() {
             for i in -86_900..88_700 {
@@ -440,6 +572,7 @@ mod tests {
             assert!(exp::<I>(f32::NAN).is_nan());
         }
         check::<Portable>();
+        #[cfg(target_arch = "x86_64")]
         check::<Avx2>();
     }
 }

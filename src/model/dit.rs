@@ -74,6 +74,16 @@ pub struct Acts {
     hidden: Tensor,
 }
 
+impl Acts {
+    /// The memory they take.
+    pub fn bytes(&self) -> usize {
+        let streams = [&self.stack_in, &self.x, &self.signal, &self.tokens, &self.h, &self.qkv, &self.hidden];
+        let rows = [&self.condition, &self.sinusoids, &self.time_hidden, &self.time, &self.act];
+        let mods = [&self.mods, &self.head_mods];
+        streams.into_iter().chain(rows).chain(mods).map(Tensor::bytes).sum()
+    }
+}
+
 impl Dit {
     /// Loads a checkpoint with matrix operands of `dtype`.
     pub fn load(device: &Device, checkpoint: &Checkpoint, dtype: DType) -> Result<Dit> {

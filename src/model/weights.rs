@@ -54,6 +54,11 @@ impl Checkpoint {
         Checkpoint::new(name, Bytes::Static(super::SHIPPED))
     }
 
+    /// The checkpoint at `path`; where none is named, the shipped one.
+    pub fn open_or_shipped(path: Option<&Path>) -> Result<Checkpoint> {
+        path.map_or_else(Checkpoint::shipped, Checkpoint::open)
+    }
+
     fn new(path: PathBuf, bytes: Bytes) -> Result<Checkpoint> {
         let fail = |why: String| Error::file(&path, why);
         let (_, header) = SafeTensors::read_metadata(bytes.get())

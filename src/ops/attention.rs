@@ -1,22 +1,22 @@
 //! `out = softmax(q · kᵀ / √h) · v` per head, over the tokens of a frame or over the frames of a place.
 //!
-//! The CPU kernel is FlashAttention (arXiv 2205.14135) turned on its side. A vector's lanes are sixteen *queries*:
+//! The CPU kernel is FlashAttention (arXiv 2205.14135) with a vector's lanes along whatever needs no crossing:
 //!
 //! ```text
 //! for each tile of keys:
-//!     s[key][query] = Σ_c k[key][c] · q[c][query]          k is a scalar that all lanes share
-//!     m' = max(m, max over keys of s)                      one maximum per lane: nothing crosses lanes
-//!     p = exp(s − m');  r = exp(m − m')
-//!     l = l·r + Σ over keys of p;  o[c] = o[c]·r + Σ over keys of v[key][c] · p[key]
+//!     s[key][query] = Σ_c k[key][c] · q[c][query]                lanes are queries, k is a scalar
+//!     m' = max(m, max over keys of s)                            one maximum per lane
+//!     p = exp(s − m');  r = exp(m − m');  l = l·r + Σ over keys of p
+//!     o[query][c] = o[query][c]·r[query] + Σ over keys of p[key][query] · v[key][c]       lanes are channels
 //! out = o / l
 //! ```
 //!
-//! So keys and values are read where they lie, only the queries are transposed, and the S×S matrix never exists.
+//! Both products are one routine, a scalar times a vector into a block of registers. Only the queries are transposed,
+//! once; the S×S matrix never exists.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
-use crate::device::matmul::widen;
 use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype};
 use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{Error, Result, Tensor};
@@ -129,19 +129,28 @@ fn lanes<I: Isa, T: Element, const Q: usize>(
     };
 
     let width = Q * LANES;
-    let mut scratch = Scratch::take(2 * h * width + KEYS * width + 2 * KEYS * h);
-    let (q, rest) = scratch.floats().split_at_mut(h * width);
-    let (o, rest) = rest.split_at_mut(h * width);
+    // Channels in whole vectors.
+    let hv = h.next_multiple_of(LANES);
+    let mut scratch = Scratch::take(hv * width + width * hv + KEYS * width + 2 * KEYS * hv + 2 * width);
+    let (q, rest) = scratch.floats().split_at_mut(hv * width);
+    let (o, rest) = rest.split_at_mut(width * hv);
     let (s, rest) = rest.split_at_mut(KEYS * width);
-    let (k, rest) = rest.split_at_mut(KEYS * h);
-    let v = &mut rest[..KEYS * h];
+    let (k, rest) = rest.split_at_mut(KEYS * hv);
+    let (v, rest) = rest.split_at_mut(KEYS * hv);
+    let (rescale, inverse) = rest[..2 * width].split_at_mut(width);
 
-    let scale = 1.0 / (h as f32).sqrt();
-    for lane in 0..width {
-        // Lanes past the last query repeat it, and are not stored.
-        let token = (queries.start + lane).min(queries.end - 1);
-        for (c, x) in part(token, 0).iter().enumerate() {
-            q[c * width + lane] = x.to_f32() * scale;
+    let scale = V::splat(1.0 / (h as f32).sqrt());
+    for c in (0..h).step_by(LANES) {
+        for first in (0..width).step_by(LANES) {
+            // Lanes past the last query repeat it, and are not stored.
+            let token = |lane: usize| (queries.start + first + lane).min(queries.end - 1);
+            let mut rows = [V::ZERO; LANES];
+            for (lane, row) in rows.iter_mut().enumerate() {
+                *row = vector(part(token(lane), 0), c);
+            }
+            for (i, column) in I::transpose(rows).into_iter().enumerate() {
+                (column * scale).store(&mut q[(c + i) * width + first..]);
+            }
         }
     }
     o.fill(0.0);
@@ -151,111 +160,136 @@ fn lanes<I: Isa, T: Element, const Q: usize>(
     for first in (0..length).step_by(KEYS) {
         let keys = KEYS.min(length - first);
         for j in 0..keys {
-            widen(part(first + j, 1), &mut k[j * h..(j + 1) * h]);
-            widen(part(first + j, 2), &mut v[j * h..(j + 1) * h]);
-        }
-        // Every element of s is a dot product over channels, every element of o one over keys.
-        products::<I, Q>(&mut s[..keys * width], None, q, Scalars { at: k, step: 1, next: h }, h);
-        let mut rescale = [V::ZERO; Q];
-        for i in 0..Q {
-            let mut top = max[i];
-            for s in s[..keys * width].chunks_exact(width) {
-                top = V::load(&s[i * LANES..]).max(top);
+            for c in (0..h).step_by(LANES) {
+                vector(part(first + j, 1), c).store(&mut k[j * hv + c..]);
+                vector(part(first + j, 2), c).store(&mut v[j * hv + c..]);
             }
-            rescale[i] = (max[i] - top).exp::<I>();
+        }
+        let s = &mut s[..keys * width];
+        let by_key = Scalars { of: k, next: hv, step: 1 };
+        products::<I, Q>(s, width, None, by_key, &q[..h * width]);
+        for i in 0..Q {
+            let lanes = i * LANES;
+            let mut top = max[i];
+            for s in s.chunks_exact(width) {
+                top = V::load(&s[lanes..]).max(top);
+            }
+            let r = (max[i] - top).exp::<I>();
+            r.store(&mut rescale[lanes..]);
             max[i] = top;
-            let mut total = sum[i] * rescale[i];
-            for s in s[..keys * width].chunks_exact_mut(width) {
-                let p = (V::load(&s[i * LANES..]) - top).exp::<I>();
-                p.store(&mut s[i * LANES..]);
+            let mut total = sum[i] * r;
+            for s in s.chunks_exact_mut(width) {
+                let p = (V::load(&s[lanes..]) - top).exp::<I>();
+                p.store(&mut s[lanes..]);
                 total = total + p;
             }
             sum[i] = total;
         }
-        let values = Scalars { at: v, step: h, next: 1 };
-        products::<I, Q>(o, Some(rescale), &s[..keys * width], values, keys);
+        let by_query = Scalars { of: s, next: 1, step: width };
+        // Four vectors of channels at a time, then what is left over.
+        let mut c = 0;
+        while c + 4 * LANES <= hv {
+            products::<I, 4>(&mut o[c..], hv, Some(rescale), by_query, &v[c..keys * hv]);
+            c += 4 * LANES;
+        }
+        while c < hv {
+            products::<I, 1>(&mut o[c..], hv, Some(rescale), by_query, &v[c..keys * hv]);
+            c += LANES;
+        }
     }
 
-    for i in 0..Q {
-        let inverse = sum[i].map(|x| 1.0 / x);
-        for o in o.chunks_exact_mut(width) {
-            (V::load(&o[i * LANES..]) * inverse).store(&mut o[i * LANES..]);
-        }
+    for (i, sum) in sum.into_iter().enumerate() {
+        sum.map(|x| 1.0 / x).store(&mut inverse[i * LANES..]);
     }
     for (lane, token) in queries.enumerate() {
         let at = row(token) * dim + head * h;
         // SAFETY: a token's output in one head belongs to one block.
         let out = unsafe { l.write::<T>(0, at..at + h) };
-        for (x, o) in out.iter_mut().zip(o.chunks_exact(width)) {
-            *x = T::from_f32(o[lane]);
+        let (o, inverse) = (&o[lane * hv..][..hv], V::splat(inverse[lane]));
+        for (out, o) in out.chunks_mut(LANES).zip(o.chunks_exact(LANES)) {
+            let o = V::load(o) * inverse;
+            match out.len() {
+                LANES => T::store(o, out),
+                _ => T::store_tail(o, out),
+            }
         }
     }
 }
 
-/// Scalar operands: output i takes `at[i·next + j·step]` in term j.
-#[derive(Clone, Copy)]
-struct Scalars<'a> {
-    at: &'a [f32],
-    step: usize,
-    next: usize,
+/// Elements `at..at + 16` of a row; zeros past its end.
+#[inline(always)]
+fn vector<T: Element>(row: &[T], at: usize) -> V {
+    match row.len() - at {
+        left if left < LANES => T::load_tail(&row[at..], 0.0),
+        _ => T::load(&row[at..]),
+    }
 }
 
-/// out[i] = (rescale · out[i] or 0) + Σ_j x[i, j] · y[j] for every row i of `out`, where rows of `out` and `y` are
-/// `Q` vectors and x is scalar; `terms` is the number of j.
+/// The scalar operand of [`products`]: that of output row i in term j is `of[i·next + j·step]`.
+#[derive(Clone, Copy)]
+struct Scalars<'a> {
+    of: &'a [f32],
+    next: usize,
+    step: usize,
+}
+
+/// `out[i] = out[i]·rescale[i] + Σ_j x[i, j]·y[j]` for `Q` vectors at the start of every row i of `out` and j of `y`,
+/// where both have rows of `stride`. Without `rescale` the old `out` counts as 0.
 #[inline(always)]
 fn products<I: Isa, const Q: usize>(
     out: &mut [f32],
-    rescale: Option<[V; Q]>,
-    y: &[f32],
+    stride: usize,
+    rescale: Option<&[f32]>,
     x: Scalars<'_>,
-    terms: usize,
+    y: &[f32],
 ) {
-    let rows = out.len() / (Q * LANES);
     let mut i = 0;
     // As many rows at once as the registers hold.
-    if I::ACCUMULATORS / Q >= 16 {
-        i = rows_at_once::<I, Q, 16>(out, rescale, y, x, terms, i);
+    if I::ACCUMULATORS >= 16 * Q {
+        i = rows_at_once::<I, Q, 16>(out, stride, rescale, x, y, i);
     }
-    if I::ACCUMULATORS / Q >= 8 {
-        i = rows_at_once::<I, Q, 8>(out, rescale, y, x, terms, i);
+    if I::ACCUMULATORS >= 8 * Q {
+        i = rows_at_once::<I, Q, 8>(out, stride, rescale, x, y, i);
     }
-    if I::ACCUMULATORS / Q >= 4 {
-        i = rows_at_once::<I, Q, 4>(out, rescale, y, x, terms, i);
+    if I::ACCUMULATORS >= 4 * Q {
+        i = rows_at_once::<I, Q, 4>(out, stride, rescale, x, y, i);
     }
-    i = rows_at_once::<I, Q, 2>(out, rescale, y, x, terms, i);
-    i = rows_at_once::<I, Q, 1>(out, rescale, y, x, terms, i);
-    debug_assert_eq!(i, rows);
+    if I::ACCUMULATORS >= 2 * Q {
+        i = rows_at_once::<I, Q, 2>(out, stride, rescale, x, y, i);
+    }
+    rows_at_once::<I, Q, 1>(out, stride, rescale, x, y, i);
 }
 
 /// [`products`] for rows `i..`, `R` at a time while that many are left; returns the next row.
 #[inline(always)]
 fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
     out: &mut [f32],
-    rescale: Option<[V; Q]>,
-    y: &[f32],
+    stride: usize,
+    rescale: Option<&[f32]>,
     x: Scalars<'_>,
-    terms: usize,
+    y: &[f32],
     mut i: usize,
 ) -> usize {
-    let width = Q * LANES;
-    let rows = out.len() / width;
+    let rows = out.len().div_ceil(stride);
+    let terms = y.len().div_ceil(stride);
     while i + R <= rows {
-        let tile = &mut out[i * width..(i + R) * width];
+        let tile = &mut out[i * stride..];
         let mut acc = [[V::ZERO; Q]; R];
         if let Some(rescale) = rescale {
             for r in 0..R {
+                let rescale = V::splat(rescale[i + r]);
                 for n in 0..Q {
-                    acc[r][n] = V::load(&tile[r * width + n * LANES..]) * rescale[n];
+                    acc[r][n] = V::load(&tile[r * stride + n * LANES..]).mul_add::<I>(rescale, V::ZERO);
                 }
             }
         }
-        let base = &x.at[i * x.next..];
+        let x_tile = &x.of[i * x.next..];
         // The last scalar that is touched: checked once, so that the loop need not.
-        assert!((R - 1) * x.next + (terms - 1) * x.step < base.len());
-        for (j, y) in y.chunks_exact(width).take(terms).enumerate() {
+        assert!((R - 1) * x.next + (terms - 1) * x.step < x_tile.len());
+        for (j, y) in y.chunks(stride).enumerate() {
             for r in 0..R {
                 // SAFETY: r < R and j < terms, see the assertion.
-                let x = V::splat(unsafe { *base.get_unchecked(r * x.next + j * x.step) });
+                let x = V::splat(unsafe { *x_tile.get_unchecked(r * x.next + j * x.step) });
                 for n in 0..Q {
                     acc[r][n] = x.mul_add::<I>(V::load(&y[n * LANES..]), acc[r][n]);
                 }
@@ -263,7 +297,7 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
         }
         for r in 0..R {
             for n in 0..Q {
-                acc[r][n].store(&mut tile[r * width + n * LANES..]);
+                acc[r][n].store(&mut tile[r * stride + n * LANES..]);
             }
         }
         i += R;

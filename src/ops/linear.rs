@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::matmul::{Rows, dot, matmul, widen};
-use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, gelu, silu};
+use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype};
 use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
@@ -186,8 +186,8 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
         // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
         let out = unsafe { l.write::<O>(0, at.clone()) };
         match p.epilogue {
-            SILU => store_row(out, y, bias, |y, _, _| y.map(silu::<I>)),
-            GELU => store_row(out, y, bias, |y, _, _| y.map(gelu::<I>)),
+            SILU => store_row(out, y, bias, |y, _, _| y.silu::<I>()),
+            GELU => store_row(out, y, bias, |y, _, _| y.gelu::<I>()),
             GATE_ADD | GATE_ADD_ONTO => {
                 let sample = i / p.rows_per_sample as usize;
                 let gates = sample * p.mods_columns as usize + p.gate_at as usize;

@@ -1,0 +1,285 @@
+//! `steep generate`
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use steep::cache::{IDENTITY, Policy, Spec, Step, TeaCache};
+use steep::metrics::{psnr, ssim};
+use steep::model::{Checkpoint, Dit};
+use steep::sample::{self, GateMode, Progress, Settings};
+use steep::video::Video;
+use steep::{DType, Device, Error, Result, noise};
+
+use super::{output, report};
+
+/// Sample a video, with or without a cache
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  steep generate --class 7 --seed 3 --cache tea:0.2 --compare --out seven.gif --json seven.json")]
+pub struct Args {
+    /// Checkpoint to load (safetensors); without it, the shipped model
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// What to draw; `inspect` tells how many classes a model has
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub class: usize,
+    /// Seed of the noise
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Denoising steps
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub steps: usize,
+    /// g in u + g·(c − u); 1 does without the unconditional half
+    #[arg(long, value_name = "G", default_value_t = 3.0, allow_negative_numbers = true)]
+    pub guidance: f32,
+    /// Where to run, as `devices` names it; `auto` is the best there is
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: String,
+    /// Type of matrix operands: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub dtype: DType,
+    /// off, uniform:N, mask:1011..., or tea:THRESHOLD[:NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]
+    #[arg(long, value_name = "SPEC", default_value = "off")]
+    pub cache: Spec,
+    /// Who acts on the decision of a `tea` cache: the host reads it at each step, or the kernels look themselves
+    #[arg(long, value_name = "MODE", default_value = "host")]
+    pub gate: Mode,
+    /// Run without the cache first, and say what it gained and lost
+    #[arg(long)]
+    pub compare: bool,
+    /// Write the clip: .gif, .png (animated), .y4m, or .safetensors (`video`, f32 [F, C, H, W]).
+    /// With --compare, uncached and cached side by side, or a second tensor `uncached`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Frames a second in a picture file
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub fps: u32,
+    /// Magnification in a picture file; without it, to about 256 rows
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub scale: Option<u8>,
+    /// Draw distances, sums and decisions of all steps (.svg)
+    #[arg(long, value_name = "FILE")]
+    pub skip_map: Option<PathBuf>,
+    /// Write the run's record; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Print errors and warnings alone
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Mode {
+    Host,
+    Device,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Host => "host",
+            Mode::Device => "device",
+        }
+    }
+}
+
+/// A timed run.
+pub struct Outcome {
+    pub video: Video,
+    pub steps: Vec<sample::Record>,
+    pub wall: Duration,
+}
+
+/// All that was made, for the report and the files.
+pub struct Made<'a> {
+    pub args: &'a Args,
+    pub checkpoint: &'a Checkpoint,
+    pub device: &'a Device,
+    pub uncached: Option<Outcome>,
+    pub cached: Outcome,
+    pub psnr: Option<f64>,
+    pub ssim: Option<f64>,
+}
+
+pub async fn run(args: &Args) -> Result<()> {
+    args.check()?;
+    super::watch_for_interrupts()?;
+    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let device = Device::open(&args.device).await?;
+    let model = Dit::load(&device, &checkpoint, args.dtype)?;
+    let mut policy = args.cache.policy(args.steps)?;
+
+    // Runs are timed warm: three steps of a cache that skips whatever it may go through every kernel.
+    let mut warm = TeaCache::new(f64::INFINITY, IDENTITY, 3);
+    args.sample(&model, 3, &mut warm, &ProgressBar::hidden()).await?;
+    let uncached = match args.compare {
+        true => {
+            let mut off = Spec::Off.policy(args.steps)?;
+            Some(args.sample(&model, args.steps, &mut *off, &args.bar("uncached")).await?)
+        }
+        false => None,
+    };
+    let bar = args.bar(&args.cache.to_string());
+    let cached = args.sample(&model, args.steps, &mut *policy, &bar).await?;
+
+    let (psnr, ssim) = match &uncached {
+        // Frames smaller than its window have no SSIM.
+        Some(u) => (Some(psnr(&u.video, &cached.video)?), ssim(&u.video, &cached.video).ok()),
+        None => (None, None),
+    };
+    let made = Made { args, checkpoint: &checkpoint, device: &device, uncached, cached, psnr, ssim };
+    made.write()
+}
+
+impl Outcome {
+    pub fn trace(&self) -> Vec<Step> {
+        self.steps.iter().map(|r| r.step).collect()
+    }
+
+    pub fn computed(&self) -> usize {
+        self.steps.iter().filter(|r| r.step.decision.computes()).count()
+    }
+}
+
+impl Args {
+    /// What can be known to be wrong before any work.
+    fn check(&self) -> Result<()> {
+        if let Some(out) = &self.out {
+            Format::of(out)?;
+        }
+        self.cache.policy(self.steps)?;
+        let outputs: Vec<&Path> = self.files().into_iter().flatten().collect();
+        let inputs: Vec<&Path> = self.model.iter().map(PathBuf::as_path).collect();
+        output::check(&outputs, &inputs)
+    }
+
+    /// Where the clip, the skip map and the record go.
+    fn files(&self) -> [Option<&Path>; 3] {
+        let json = self.json.as_deref().filter(|_| !self.json_to_stdout());
+        [self.out.as_deref(), self.skip_map.as_deref(), json]
+    }
+
+    fn json_to_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    async fn sample(
+        &self,
+        model: &Dit,
+        steps: usize,
+        policy: &mut dyn Policy,
+        bar: &ProgressBar,
+    ) -> Result<Outcome> {
+        let c = model.config();
+        let settings = Settings { steps, guidance: self.guidance, classes: vec![self.class] };
+        let noise = noise::normal(self.seed, 0, c.clip());
+        let mode = match self.gate {
+            Mode::Host => GateMode::Host,
+            Mode::Device => GateMode::Device,
+        };
+        let (mut computed, mut skipped) = (0, 0);
+        let mut progress = |p: Progress| {
+            if let Some(decision) = p.decision {
+                computed += usize::from(decision.computes());
+                skipped += usize::from(!decision.computes());
+                bar.set_message(format!("{}  {computed} computed, {skipped} skipped", decision.letter()));
+            }
+            bar.set_position(p.done as u64);
+            super::go_on()
+        };
+        let start = Instant::now();
+        let run = sample::sample(model, &settings, &noise, policy, mode, &mut progress).await;
+        let wall = start.elapsed();
+        bar.finish_and_clear();
+        let run = run?;
+        let video = Video::new(c.frames, c.channels, c.height, c.width, run.clips)?;
+        Ok(Outcome { video, steps: run.steps, wall })
+    }
+
+    /// Draws to standard error, if that is a terminal.
+    fn bar(&self, prefix: &str) -> ProgressBar {
+        if self.quiet {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(self.steps as u64);
+        let template = "  {prefix}  {wide_bar:.blue/dim} {pos}/{len}  {msg}  {eta} left";
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.set_prefix(prefix.to_string());
+        bar
+    }
+}
+
+impl Made<'_> {
+    fn write(&self) -> Result<()> {
+        let args = self.args;
+        let [clip, map, json] = args.files();
+        let record = format!("{:#}\n", report::record(self));
+        let mut files = Vec::new();
+        if let Some(path) = clip {
+            files.push((path, self.clip(path)?));
+        }
+        if let Some(path) = map {
+            files.push((path, report::skip_map(self).into_bytes()));
+        }
+        if let Some(path) = json {
+            files.push((path, record.clone().into_bytes()));
+        }
+        output::write(&files)?;
+
+        let spoilt = self.cached.video.data.iter().filter(|v| !v.is_finite()).count();
+        if spoilt > 0 {
+            let all = self.cached.video.data.len();
+            super::complain(&format!("warning: {spoilt} of the clip's {all} values are not finite"));
+        }
+        let written: Vec<&Path> = files.iter().map(|(path, _)| *path).collect();
+        match (args.json_to_stdout(), args.quiet) {
+            (true, false) => eprint!("{}", report::summary(self, &written, report::Paint::of_stderr())),
+            (false, false) => super::say(&report::summary(self, &written, report::Paint::of_stdout()))?,
+            _ => {}
+        }
+        if args.json_to_stdout() { super::say(&record) } else { Ok(()) }
+    }
+
+    /// The clip as the file's ending asks for it.
+    fn clip(&self, path: &Path) -> Result<Vec<u8>> {
+        let format = Format::of(path)?;
+        let cached = &self.cached.video;
+        let uncached = self.uncached.as_ref().map(|u| &u.video);
+        if let Format::Safetensors = format {
+            return report::safetensors(self, path);
+        }
+        let both: Vec<&Video> = uncached.into_iter().chain([cached]).collect();
+        let fitting = (256 / cached.height).clamp(1, 64);
+        let scale = self.args.scale.map_or(fitting, usize::from);
+        let picture = Video::side_by_side(&both, 1)?.upscale(scale)?;
+        match format {
+            Format::Gif => picture.gif(self.args.fps),
+            Format::Apng => picture.apng(self.args.fps),
+            _ => picture.y4m(self.args.fps),
+        }
+    }
+}
+
+enum Format {
+    Gif,
+    Apng,
+    Y4m,
+    Safetensors,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Format> {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("gif") => Ok(Format::Gif),
+            Some("png") => Ok(Format::Apng),
+            Some("y4m") => Ok(Format::Y4m),
+            Some("safetensors") => Ok(Format::Safetensors),
+            _ => Err(Error::file(path, "wanted a name that ends in .gif, .png, .y4m or .safetensors")),
+        }
+    }
+}

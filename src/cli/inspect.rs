@@ -1,0 +1,119 @@
+//! `steep inspect`
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use steep::model::{Checkpoint, Dit, Prediction};
+use steep::{DType, Device, Result};
+
+use super::say;
+
+/// Say what a checkpoint holds: shape, parameters, work and memory
+///
+/// The checkpoint is loaded, so weights that are missing or not finite are reported.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  steep inspect\n  steep inspect model.safetensors --tensors")]
+pub struct Args {
+    /// Checkpoint (safetensors); without it, the shipped model
+    #[arg(value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Also list every tensor
+    #[arg(long)]
+    tensors: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What guidance makes of one clip.
+const BATCH: usize = 2;
+
+pub async fn run(args: &Args) -> Result<()> {
+    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let model = Dit::load(&Device::cpu(), &checkpoint, DType::F32)?;
+    let activations = model.acts(BATCH)?.bytes();
+    let tensors = checkpoint.tensors()?;
+    let parameters: usize = tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
+    let dtypes: BTreeSet<&str> = tensors.iter().map(|(_, dtype, _)| dtype.as_str()).collect();
+    let notes = checkpoint.metadata().iter().filter(|(key, _)| *key != "config");
+    let c = checkpoint.config();
+
+    if args.json {
+        let row = |(name, dtype, shape): &(String, String, Vec<usize>)| json!({ "name": name, "dtype": dtype, "shape": shape });
+        let mut all = json!({
+            "model": checkpoint.name(),
+            "config": c,
+            "parameters": parameters,
+            "dtypes": dtypes,
+            "flops": c.flops(1),
+            "block_flops": c.block_flops(1),
+            "activation_bytes": activations,
+            "batch": BATCH,
+            "metadata": notes.collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        if args.tensors {
+            all["tensors"] = tensors.iter().map(row).collect::<Value>();
+        }
+        return say(&format!("{all:#}\n"));
+    }
+
+    let dtypes: Vec<&str> = dtypes.into_iter().collect();
+    let attention = match c.temporal {
+        true => "odd blocks over frames, even ones within a frame",
+        false => "within a frame",
+    };
+    let sampler = match c.prediction {
+        Prediction::Velocity => "velocity, sampled by Euler steps",
+        Prediction::Epsilon => "noise, sampled by DDIM steps",
+    };
+    let share = 100.0 * c.block_flops(1) as f64 / c.flops(1) as f64;
+    let s = |n| if n == 1 { "" } else { "s" };
+    let mut rows = vec![
+        ("parameters", format!("{:.2} M, {}", parameters as f64 / 1e6, dtypes.join(" and "))),
+        (
+            "clip",
+            format!(
+                "{} frame{} of {}×{}, {} channel{}",
+                c.frames,
+                s(c.frames),
+                c.height,
+                c.width,
+                c.channels,
+                s(c.channels)
+            ),
+        ),
+        (
+            "tokens",
+            format!("{} a frame, patches of {2}×{2}: {} in all", c.tokens(), c.tokens() * c.frames, c.patch),
+        ),
+    ];
+    rows.extend([
+        (
+            "blocks",
+            format!(
+                "{}, d = {}, {} heads of {}, MLP ×{}",
+                c.depth,
+                c.dim,
+                c.heads,
+                c.dim / c.heads,
+                c.mlp_ratio
+            ),
+        ),
+        ("attention", attention.into()),
+        ("classes", c.classes.to_string()),
+        ("predicts", sampler.into()),
+        ("forward", format!("{:.3} GFLOP a clip, {share:.1} % in the blocks", c.flops(1) as f64 / 1e9)),
+        ("activations", format!("{:.1} MB in f32 for a batch of {BATCH}", activations as f64 / 1e6)),
+    ]);
+    let notes = notes.map(|(key, value)| (key.as_str(), value.escape_debug().to_string()));
+    let row = |(key, value)| format!("  {key:12}{value}\n");
+    let mut text = format!("{}\n", checkpoint.name());
+    text.extend(rows.into_iter().chain(notes).map(row));
+    if args.tensors {
+        let width = tensors.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
+        text.push('\n');
+        text.extend(tensors.iter().map(|(name, d, shape)| format!("  {name:width$}  {d:4}  {shape:?}\n")));
+    }
+    say(&text)
+}

@@ -1,0 +1,184 @@
+//! What `generate` says about a run: in words, as a record, as a picture, beside the tensors.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use steep::cache::{Spec, Step, letters};
+use steep::plot::{self, StepBar};
+use steep::{Result, sample};
+
+use super::generate::{Made, Outcome};
+use super::output;
+
+/// Colour, where it is shown to a person who has not asked for none (no-color.org).
+#[derive(Clone, Copy)]
+pub struct Paint(bool);
+
+impl Paint {
+    pub fn of_stdout() -> Paint {
+        Paint(std::io::stdout().is_terminal() && Paint::wanted())
+    }
+
+    pub fn of_stderr() -> Paint {
+        Paint(std::io::stderr().is_terminal() && Paint::wanted())
+    }
+
+    fn wanted() -> bool {
+        std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
+    }
+
+    /// The decisions, blue where the blocks ran.
+    pub fn decisions(self, letters: &str) -> String {
+        let runs = letters.as_bytes().chunk_by(|a, b| a == b);
+        let colour = |run: &[u8]| {
+            let code = match run[0] {
+                b'S' => "33",
+                b'F' => "1;34",
+                _ => "34",
+            };
+            self.with(code, &String::from_utf8_lossy(run))
+        };
+        runs.map(colour).collect()
+    }
+}
+
+/// A few lines for people.
+pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
+    let (args, cached) = (made.args, &made.cached);
+    let steps = cached.trace();
+    let (total, computed) = (steps.len(), cached.computed());
+    let cache = shortened(&args.cache.to_string());
+    let width = cache.chars().count().max("uncached".len());
+    let row = |name: &str, computed: usize, outcome: &Outcome| {
+        let (skipped, seconds) = (total - computed, outcome.wall.as_secs_f64());
+        format!("  {name:width$}  {computed:4} computed  {skipped:4} skipped  {seconds:8.3} s\n")
+    };
+    let mut lines = vec![
+        format!(
+            "{} in {}, {}\n",
+            paint.with("1", &made.checkpoint.name()),
+            args.dtype,
+            made.device.describe()
+        ),
+        format!("class {}, {total} steps, guidance {}, seed {}\n\n", args.class, args.guidance, args.seed),
+    ];
+    if let Some(uncached) = &made.uncached {
+        lines.push(row("uncached", total, uncached));
+    }
+    lines.push(row(&cache, computed, cached));
+    lines.push(format!("\n  {}\n", paint.decisions(&letters(&steps))));
+    if let Some(uncached) = &made.uncached {
+        let speedup = uncached.wall.as_secs_f64() / cached.wall.as_secs_f64();
+        let bound = total as f64 / computed as f64;
+        let times = paint.with("1", &format!("{speedup:.2}× faster"));
+        let share = 100.0 * speedup / bound;
+        lines.push(format!(
+            "\n  {times}, {share:.0} % of the {bound:.2}× that {computed} of {total} steps allow\n"
+        ));
+    }
+    if let Some(psnr) = made.psnr {
+        let ssim = made.ssim.map_or(String::new(), |s| format!(", SSIM {s:.3}"));
+        lines.push(format!("  PSNR {psnr:.1} dB{ssim} between the two clips\n"));
+    }
+    if !written.is_empty() {
+        let names: Vec<_> = written.iter().map(|p| p.display().to_string()).collect();
+        lines.push(format!("  wrote {}\n", names.join(" and ")));
+    }
+    lines.concat()
+}
+
+/// A mask is as long as the run.
+fn shortened(cache: &str) -> String {
+    const MOST: usize = 32;
+    match cache.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &cache[..end]),
+        None => cache.into(),
+    }
+}
+
+/// The settings of the clip: all that its values depend on.
+fn settings(made: &Made) -> Value {
+    let args = made.args;
+    json!({
+        "device": made.device.name(),
+        "dtype": args.dtype.name(),
+        "model": made.checkpoint.name(),
+        "class": args.class,
+        "cache": args.cache.to_string(),
+        "seed": args.seed,
+        "guidance": number(args.guidance),
+    })
+}
+
+/// The run for programs. A number that is absent or not finite is null.
+pub fn record(made: &Made) -> Value {
+    let cached = &made.cached;
+    let ms = |outcome: &Outcome| 1e3 * outcome.wall.as_secs_f64();
+    let row = |(i, r): (usize, &sample::Record)| {
+        let mut row = step(i, &r.step);
+        row["t"] = number(r.time);
+        row["ms"] = json!(r.ms);
+        row
+    };
+    let mut record = settings(made);
+    record["device"] = json!(made.device.describe());
+    record["gate"] = json!(made.args.gate.name());
+    record["steps"] = cached.steps.iter().enumerate().map(row).collect();
+    record["computed"] = json!(cached.computed());
+    record["skipped"] = json!(cached.steps.len() - cached.computed());
+    record["wall_ms"] = json!(ms(cached));
+    record["uncached_wall_ms"] = json!(made.uncached.as_ref().map(ms));
+    record["psnr"] = json!(made.psnr);
+    record["ssim"] = json!(made.ssim);
+    record
+}
+
+/// A step of a trace, as `generate` and `plan` write it.
+pub fn step(i: usize, step: &Step) -> Value {
+    json!({
+        "i": i,
+        "d": step.distance,
+        "rescaled": step.rescaled,
+        "acc": step.accumulated,
+        "decision": step.decision.letter().to_string(),
+    })
+}
+
+/// The number as it was written or as f32 prints it, not with the digits that f64 adds.
+fn number(x: f32) -> Value {
+    json!(x.to_string().parse::<f64>().ok())
+}
+
+/// Distances, sums and decisions as SVG.
+pub fn skip_map(made: &Made) -> String {
+    let (args, cached) = (made.args, &made.cached);
+    let bar = |r: &sample::Record| StepBar {
+        decision: r.step.decision.letter(),
+        distance: r.step.distance,
+        accumulated: r.step.accumulated,
+    };
+    let bars: Vec<StepBar> = cached.steps.iter().map(bar).collect();
+    let threshold = match args.cache {
+        Spec::Tea { threshold, .. } => Some(threshold),
+        _ => None,
+    };
+    let (model, cache) = (made.checkpoint.name(), shortened(&args.cache.to_string()));
+    let title = format!("{model}, {cache}: {} of {} steps computed", cached.computed(), bars.len());
+    plot::skip_map(&title, &bars, threshold)
+}
+
+/// The clip as tensors, with the settings as JSON in the metadata. The same settings give the same bytes.
+pub fn safetensors(made: &Made, path: &Path) -> Result<Vec<u8>> {
+    let videos = [("video", Some(&made.cached)), ("uncached", made.uncached.as_ref())];
+    let videos = videos.into_iter().filter_map(|(name, outcome)| Some((name, &outcome?.video)));
+    let tensors: Vec<_> = videos.map(|(name, v)| (name, v.shape().to_vec(), v.data.as_slice())).collect();
+    // One entry: the crate writes several in an order that changes from run to run.
+    let metadata = HashMap::from([("steep".into(), settings(made).to_string())]);
+    output::safetensors(path, &tensors, Some(metadata))
+}

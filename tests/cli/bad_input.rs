@@ -1,0 +1,185 @@
+//! Bad input: one line, exit status 2, nothing overwritten.
+
+use std::fs;
+use std::process::Command;
+
+use crate::{Place, STEEP, complaint, fixture};
+
+/// Runs `generate` onto a file that exists, and returns the complaint.
+#[track_caller]
+fn refused(args: &[&str]) -> String {
+    let place = Place::new();
+    fs::write(place.path("x.gif"), "kept").unwrap();
+    let out = place.run(&[&["generate", "--out", "x.gif", "--steps", "3"], args].concat());
+    let said = complaint(&out, 2);
+    assert_eq!(fs::read_to_string(place.path("x.gif")).unwrap(), "kept");
+    assert_eq!(place.names(), ["x.gif"]);
+    said
+}
+
+/// [`refused`], and the complaint has these words.
+#[track_caller]
+fn refuses(args: &[&str], words: &[&str]) {
+    let said = refused(args);
+    for word in words {
+        assert!(said.contains(word), "no {word:?} in {said:?}");
+    }
+}
+
+/// A setting twice is a usage error, so these go without the defaults of [`refused`].
+#[track_caller]
+fn refuses_settings(args: &[&str], words: &[&str]) {
+    let place = Place::new();
+    let model = fixture("tiny-latte");
+    let said = complaint(&place.run(&[&["generate", "--model", &model], args].concat()), 2);
+    for word in words {
+        assert!(said.contains(word), "no {word:?} in {said:?}");
+    }
+    assert!(place.names().is_empty());
+}
+
+#[test]
+fn settings_out_of_range() {
+    let latte = fixture("tiny-latte");
+    let model = ["--model", &latte];
+    for (args, words) in [
+        (["--class", "5"], &["class 5", "0 to 3"][..]),
+        (["--class", "-1"], &["'-1'"]),
+        (["--class", "two"], &["two", "--class"]),
+        (["--cache", "tea:-1"], &["tea:-1", "from 0 to inf"]),
+        (["--cache", "tea:nan"], &["tea:NaN", "from 0 to inf"]),
+        (["--cache", "mask:10"], &["mask:10", "3 digits", "got 2"]),
+        (["--cache", "mask:011"], &["begins with 1"]),
+        (["--cache", "tea:0.1:no-such-model"], &["no-such-model", "latte-1"]),
+        (["--cache", "sometimes"], &["sometimes", "uniform:N"]),
+        (["--device", "abacus"], &["abacus", "cpu"]),
+        (["--dtype", "f8"], &["f8", "bf16"]),
+        (["--guidance", "NaN"], &["guidance NaN", "finite"]),
+        (["--fps", "0"], &["--fps", "1..=1000"]),
+        (["--scale", "65"], &["--scale", "1..=64"]),
+        (["--gate", "nobody"], &["nobody", "host, device"]),
+    ] {
+        refuses(&[&model[..], &args].concat(), words);
+    }
+}
+
+#[test]
+fn steps_out_of_range() {
+    refuses_settings(&["--steps", "0"], &["steps 0"]);
+    refuses_settings(&["--steps", "18446744073709551615"], &["1 to 100000"]);
+    let dit = fixture("tiny-dit");
+    let said = complaint(&Place::new().run(&["generate", "--model", &dit, "--steps", "1001"]), 2);
+    assert!(said.contains("1 to 1000"), "{said}");
+}
+
+#[test]
+fn usage_errors_are_one_line_too() {
+    for (args, words) in [
+        (&["generate", "--stesp", "3"][..], &["--stesp", "'--steps'"][..]),
+        (&["dream"], &["dream"]),
+        (&["plan"], &["--threshold", "FILE"]),
+        (&["forward"], &["--out", "IN"]),
+    ] {
+        let said = complaint(&Place::new().run(args), 2);
+        for word in words {
+            assert!(said.contains(word), "no {word:?} in {said:?}");
+        }
+        assert!(!said.contains("Usage"), "{said}");
+    }
+}
+
+/// The small Latte with its bytes changed.
+fn damaged(place: &Place, damage: impl Fn(&mut Vec<u8>)) -> String {
+    let mut bytes = fs::read(fixture("tiny-latte")).unwrap();
+    damage(&mut bytes);
+    let path = place.path("damaged.safetensors");
+    fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+/// Replaces text in the header by as much text.
+fn edit(bytes: &mut [u8], from: &str, to: &str) {
+    assert_eq!(from.len(), to.len());
+    let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+    bytes[at..][..to.len()].copy_from_slice(to.as_bytes());
+}
+
+#[test]
+fn checkpoints_that_cannot_be_used() {
+    let place = Place::new();
+    refuses(&["--model", "missing.safetensors"], &["missing.safetensors", "No such file"]);
+    refuses(&["--model", "."], &["folder"]);
+    type Damage = fn(&mut Vec<u8>);
+    let cases: [(Damage, &[&str]); 9] = [
+        (|b| b.truncate(b.len() - 1), &["not a whole safetensors file"]),
+        (|b| b.truncate(100), &["not a whole safetensors file"]),
+        (|b| b.clear(), &["not a whole safetensors file"]),
+        (|b| edit(b, r#"depth\": 4"#, r#"depth\": 5"#), &["blocks.4.", "missing"]),
+        (|b| edit(b, r#"depth\": 4"#, r#"depth\": 3"#), &["blocks.3.", "not part of this model"]),
+        (|b| edit(b, r#"heads\": 2"#, r#"heads\": 0"#), &["heads 0"]),
+        (|b| edit(b, r#"dim\": 96"#, r#"dim\": 98"#), &["wanted", "98"]),
+        (|b| edit(b, r#""config""#, r#""gifnoc""#), &["no `config`"]),
+        (
+            |b| {
+                let end = b.len();
+                b[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+            },
+            &["NaN", "wanted finite weights"],
+        ),
+    ];
+    for (damage, words) in cases {
+        let model = damaged(&place, damage);
+        refuses(&["--model", &model], &[&["damaged.safetensors"], words].concat());
+    }
+}
+
+/// Outputs are looked at before the work: these would run for hours.
+#[test]
+fn outputs_that_cannot_be_written() {
+    for (args, words) in [
+        (&["--out", "none/x.gif"][..], &["none/x.gif", "existing folder"][..]),
+        (&["--out", "x.avi"], &["x.avi", ".gif, .png, .y4m or .safetensors"]),
+        (&["--out", "gif"], &["wanted a name that ends in"]),
+        (&["--skip-map", "."], &["folder"]),
+        (&["--json", "none/run.json"], &["none/run.json"]),
+        (&["--out", "a.gif", "--json", "./a.gif"], &["named twice"]),
+    ] {
+        refuses_settings(&[&["--steps", "100000"], args].concat(), words);
+    }
+}
+
+#[test]
+fn the_model_is_not_written_over() {
+    let place = Place::new();
+    let model = damaged(&place, |_| ());
+    let before = fs::read(&model).unwrap();
+    for out in ["damaged.safetensors", "./damaged.safetensors", &model] {
+        let args = ["generate", "--model", &model, "--steps", "1", "--out", out];
+        assert!(complaint(&place.run(&args), 2).contains("is an input"));
+    }
+    let input = fixture("tiny-latte.fixture");
+    let args = ["forward", &input, "--model", &model, "--out", &model];
+    assert!(complaint(&place.run(&args), 2).contains("is an input"));
+    assert_eq!(fs::read(&model).unwrap(), before);
+}
+
+/// A limit of 1 KiB on the size of files stands in for a full disk. All files or none.
+#[test]
+fn a_full_disk_leaves_everything_as_it_was() {
+    let place = Place::new();
+    let names = ["map.svg", "run.json", "x.safetensors"];
+    for name in names {
+        fs::write(place.path(name), "kept").unwrap();
+    }
+    let settings = "--steps 1 --json run.json --skip-map map.svg --out x.safetensors";
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 1; exec {STEEP} generate --model {} {settings}",
+        fixture("tiny-latte")
+    );
+    let out = Command::new("bash").args(["-c", &script]).current_dir(place.0.path()).output().unwrap();
+    assert!(complaint(&out, 2).contains("x.safetensors: wanted to write"));
+    for name in names {
+        assert_eq!(fs::read_to_string(place.path(name)).unwrap(), "kept", "{name}");
+    }
+    assert_eq!(place.names(), names, "no temporary file is left");
+}

@@ -1,0 +1,203 @@
+//! `steep generate`, and `steep` alone.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{Place, STEEP, fixture, tensor, text};
+
+#[test]
+fn steep_alone_shows_what_caching_buys() {
+    let place = Place::new();
+    let said = place.ok(&[]);
+    for part in ["moving-mnist-32", "cpu", "50 computed", "30 skipped", "faster", "PSNR", "SSIM", "FC", "F\n"]
+    {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    assert!(!said.contains('\x1b'), "colour outside a terminal");
+    assert!(said.lines().count() <= 12 && said.lines().all(|l| l.chars().count() <= 80), "{said}");
+    assert_eq!(place.names(), ["steep.gif", "steep.svg"]);
+    assert!(fs::read(place.path("steep.gif")).unwrap().starts_with(b"GIF89a"));
+    assert!(fs::read_to_string(place.path("steep.svg")).unwrap().starts_with("<svg"));
+}
+
+#[test]
+fn compare_writes_both_clips_side_by_side() {
+    let place = Place::new();
+    place.generate("--steps 4 --compare --cache uniform:2 --scale 3 --out x.y4m");
+    let y4m = fs::read(place.path("x.y4m")).unwrap();
+    // Two clips 6 wide, 1 between them; 10 high.
+    assert!(y4m.starts_with(b"YUV4MPEG2 W39 H30 F8:1 "), "{}", String::from_utf8_lossy(&y4m[..40]));
+
+    place.generate("--steps 4 --compare --cache uniform:2 --out x.safetensors");
+    place.generate("--steps 4 --cache off --out plain.safetensors");
+    let (shape, video) = tensor(&place.path("x.safetensors"), "video");
+    let (_, uncached) = tensor(&place.path("x.safetensors"), "uncached");
+    assert_eq!(shape, [3, 2, 10, 6]);
+    assert_eq!(uncached, tensor(&place.path("plain.safetensors"), "video").1);
+    assert_ne!(uncached, video);
+
+    place.generate("--steps 2 --out x.png");
+    assert!(fs::read(place.path("x.png")).unwrap().starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn one_seed_gives_one_file() {
+    let place = Place::new();
+    let file = |name: &str, settings: &str| {
+        place.generate(&format!("--steps 5 --class 2 {settings} --out {name}.safetensors"));
+        fs::read(place.path(&format!("{name}.safetensors"))).unwrap()
+    };
+    let first = file("a", "--seed 7 --cache tea:0.1");
+    assert_eq!(first, file("b", "--seed 7 --cache tea:0.1"));
+    assert_eq!(
+        first,
+        file("c", "--seed 7 --cache tea:0.1 --gate device"),
+        "the gate's place changes nothing"
+    );
+    assert_ne!(first, file("d", "--seed 8 --cache tea:0.1"));
+    let metadata = |bytes: &[u8]| {
+        let (_, header) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+        header.metadata().as_ref().unwrap()["steep"].clone()
+    };
+    let settings: Value = serde_json::from_str(&metadata(&first)).unwrap();
+    assert_eq!(settings["seed"], 7);
+    assert_eq!(settings["cache"], "tea:0.1");
+    assert_eq!(settings["model"], "tiny-latte");
+}
+
+#[test]
+fn a_cache_that_skips_nothing_changes_nothing() {
+    let place = Place::new();
+    let video = |cache: &str| {
+        place.generate(&format!("--steps 5 --seed 3 --cache {cache} --out x.safetensors"));
+        let (_, video) = tensor(&place.path("x.safetensors"), "video");
+        video.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    let off = video("off");
+    for never in ["tea:0", "tea:1e-12", "mask:11111", "uniform:1"] {
+        assert_eq!(off, video(never), "{never}");
+    }
+    assert_ne!(off, video("tea:inf"));
+}
+
+#[test]
+fn the_record_has_every_step() {
+    let place = Place::new();
+    let record: Value =
+        serde_json::from_str(&place.generate(
+            "--steps 6 --class 1 --seed 4 --guidance 2.1 --cache tea:0.2 --compare --quiet --json -",
+        ))
+        .unwrap();
+    for (key, wanted) in
+        [("device", "cpu"), ("dtype", "f32"), ("model", "tiny-latte"), ("cache", "tea:0.2"), ("gate", "host")]
+    {
+        assert_eq!(record[key], wanted);
+    }
+    assert!(record["device"].as_str().unwrap().starts_with("cpu ("));
+    assert_eq!((&record["seed"], &record["class"]), (&4.into(), &1.into()));
+    assert_eq!(record["guidance"], 2.1);
+    assert_eq!(record["ssim"], Value::Null, "the clip is smaller than SSIM's window");
+    assert!(record["psnr"].as_f64().unwrap() > 0.0);
+    assert!(record["wall_ms"].as_f64().unwrap() > 0.0 && record["uncached_wall_ms"].as_f64().unwrap() > 0.0);
+
+    let steps = record["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 6);
+    let letters: String = steps.iter().map(|s| s["decision"].as_str().unwrap()).collect();
+    let computed = letters.chars().filter(|&c| c != 'S').count();
+    assert_eq!((&record["computed"], &record["skipped"]), (&computed.into(), &(6 - computed).into()));
+    for (i, step) in steps.iter().enumerate() {
+        let keys: Vec<_> = step.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["i", "d", "rescaled", "acc", "decision", "t", "ms"]);
+        assert_eq!(step["i"], i);
+        assert_eq!(step["d"].is_null(), i == 0);
+        assert_eq!(step["rescaled"].is_null(), i == 0 || i == 5, "forced steps rescale nothing");
+        assert!((step["t"].as_f64().unwrap() - 1000.0 * (1.0 - i as f64 / 6.0)).abs() < 1e-3);
+        assert!(step["ms"].as_f64().unwrap() >= 0.0 && step["acc"].is_number());
+    }
+
+    // The record replays to the same decisions.
+    let replayed = place.pipe(&record.to_string(), &["plan", "--threshold", "0.2", "-"]);
+    assert_eq!(text(&replayed.stdout).lines().next().unwrap(), letters);
+}
+
+#[test]
+fn without_a_comparison_there_is_no_quality() {
+    let place = Place::new();
+    place.generate("--steps 2 --json run.json");
+    let record: Value = serde_json::from_str(&fs::read_to_string(place.path("run.json")).unwrap()).unwrap();
+    for absent in ["psnr", "ssim", "uncached_wall_ms"] {
+        assert_eq!(record.get(absent), Some(&Value::Null), "{absent}");
+    }
+    assert_eq!(record["steps"][1]["d"], Value::Null, "`off` measures nothing");
+    assert_eq!(place.names(), ["run.json"]);
+}
+
+#[test]
+fn a_record_on_standard_output_has_it_to_itself() {
+    let place = Place::new();
+    let model = fixture("tiny-latte");
+    let out = place.run(&["generate", "--model", &model, "--steps", "2", "--json", "-"]);
+    assert!(serde_json::from_slice::<Value>(&out.stdout).is_ok());
+    assert!(text(&out.stderr).contains("tiny-latte"), "the report goes to standard error");
+    assert_eq!(place.generate("--steps 2 --quiet"), "");
+}
+
+#[test]
+fn a_clip_that_is_not_finite_is_told() {
+    let place = Place::new();
+    let model = fixture("tiny-dit");
+    let args = ["generate", "--model", &model, "--steps", "4", "--guidance", "3.4e38", "--out", "x.gif"];
+    let out = place.run(&args);
+    assert!(out.status.success());
+    let said = text(&out.stderr);
+    assert!(said.starts_with("steep: warning: 256 of ") && said.contains("not finite"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn the_epsilon_model_and_the_small_types_run_too() {
+    let place = Place::new();
+    for dtype in ["f32", "f16", "bf16"] {
+        let model = fixture("tiny-dit");
+        let args = ["--steps", "3", "--dtype", dtype, "--guidance", "1", "--compare", "--cache", "mask:101"];
+        let said = place.ok(&[&["generate", "--model", &model], &args[..]].concat());
+        assert!(said.contains("CSC") && said.contains(dtype), "{said}");
+    }
+}
+
+#[test]
+fn devices_and_inspect_say_what_is_there() {
+    let place = Place::new();
+    assert!(place.ok(&["devices"]).lines().any(|l| l.starts_with("cpu ")));
+    let devices: Value = serde_json::from_str(&place.ok(&["devices", "--json"])).unwrap();
+    assert!(devices.as_array().unwrap().iter().any(|d| d["name"] == "cpu"));
+
+    assert!(place.ok(&["inspect"]).contains("4.19 M"));
+    let model = fixture("tiny-latte");
+    let json: Value = serde_json::from_str(&place.ok(&["inspect", &model, "--json", "--tensors"])).unwrap();
+    assert_eq!(json["config"]["dim"], 96);
+    let sizes = json["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).product::<u64>());
+    assert_eq!(json["parameters"], sizes.sum::<u64>());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let script = format!("set -o pipefail; {STEEP} plan --list | head -n 1");
+    let out = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+}
+
+#[test]
+fn help_ends_well_and_has_an_example() {
+    let place = Place::new();
+    assert!(place.ok(&["--help"]).contains("steep generate --class 6 --compare"));
+    for verb in ["generate", "plan", "forward", "inspect", "devices"] {
+        let help = place.ok(&[verb, "--help"]);
+        assert!(help.contains("Example") && help.contains(&format!("steep {verb}")), "{help}");
+    }
+}

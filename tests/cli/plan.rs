@@ -1,0 +1,148 @@
+//! `steep plan`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::tables::{FLUX, Golden, HUNYUAN, LATTE, OPEN_SORA, WAN_RET};
+use crate::{Place, complaint, text};
+
+/// The distances alone, one on each line.
+fn lines(golden: &Golden) -> String {
+    golden.rows().iter().map(|row| format!("{}\n", row[0])).collect()
+}
+
+fn plan(place: &Place, input: &str, args: &str) -> String {
+    let args: Vec<&str> = ["plan", "-"].into_iter().chain(args.split_whitespace()).collect();
+    let out = place.pipe(input, &args);
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+    text(&out.stdout)
+}
+
+#[test]
+fn golden_traces() {
+    let place = Place::new();
+    for golden in [&OPEN_SORA, &LATTE, &FLUX, &HUNYUAN] {
+        for run in golden.runs {
+            let args = format!("--coefficients {} --threshold {}", golden.set, run.threshold);
+            let said = plan(&place, &lines(golden), &args);
+            let (letters, counts) = said.trim_end().split_once('\n').unwrap();
+            assert_eq!(letters, run.letters, "{}", golden.set);
+            let (total, skipped) = (letters.len(), letters.len() - run.computes);
+            let ratio = run.ratio;
+            let wanted = format!(
+                "{total} steps, {} computed, {skipped} skipped: at most {ratio:.2}× faster",
+                run.computes
+            );
+            assert_eq!(counts, wanted);
+        }
+    }
+    let said = plan(
+        &place,
+        &lines(&WAN_RET),
+        "--coefficients wan2.1-t2v-1.3b-ret --threshold 0.1 --warmup 5 --no-force-last",
+    );
+    assert!(said.starts_with("FFFFFSSCSCSCSCSC\n"), "{said}");
+}
+
+#[test]
+fn all_spellings_of_a_list_are_one() {
+    let place = Place::new();
+    let numbers: Vec<_> = FLUX.rows().iter().skip(1).map(|row| row[0]).collect();
+    let wanted = FLUX.runs[1].letters;
+    assert_eq!(wanted, "FCSCSSCSSCSSCSSCSSCSSCSSCSCF");
+    let commas = numbers.join(",");
+    for input in [
+        numbers.join("\n"),
+        format!("# FLUX.1-dev\n-, {}\n", numbers.join(", ")),
+        format!("nan {}", numbers.join("\t")),
+        format!("{commas} # 27 of them\n\n"),
+        format!("NaN\r\n{}\r\n", numbers.join("\r\n")),
+    ] {
+        for steps in ["", "--steps 28"] {
+            let said = plan(&place, &input, &format!("--coefficients flux-1-dev --threshold 0.4 {steps}"));
+            assert_eq!(said.lines().next().unwrap(), wanted, "{input}");
+        }
+    }
+    // A number for the first step is kept out of the sum: that step is forced.
+    let said = plan(&place, &format!("0.5,{commas}"), "--coefficients flux-1-dev --threshold 0.4 --steps 28");
+    assert_eq!(said.lines().next().unwrap(), wanted);
+    // Five numbers say the same as the name, from a file too.
+    fs::write(place.path("d.txt"), &commas).unwrap();
+    let c = "4.98651651e+02,-2.83781631e+02,5.58554382e+01,-3.82021401e+00,2.64230861e-01";
+    let said = place.ok(&["plan", "d.txt", "--threshold", "0.4", "--coefficients", c]);
+    assert_eq!(said.lines().next().unwrap(), wanted);
+}
+
+#[test]
+fn negative_values_as_asked() {
+    let place = Place::new();
+    let list = ".05 .09 .12 .14 .16 .18 .20 .22 .24 .26 .28 .30 .32 .34 .36 .38 .40 .42 .45";
+    for (mode, wanted) in
+        [("raw", "FSSSSSSSSSSSSSCCCCSF"), ("clamp", "FSSSSCSCSCCCCCCCCCSF"), ("abs", "FCCSCSCSCCCCCCCCCCCF")]
+    {
+        let args = format!("--coefficients wan2.1-t2v-14b --threshold 0.2 --negative {mode}");
+        assert_eq!(plan(&place, list, &args).lines().next().unwrap(), wanted);
+    }
+    // Coefficients may begin with a minus.
+    let said = plan(&place, "0.1 0.1", "--threshold 0.2 --negative abs --coefficients -1,0,0,0,-0.3");
+    assert!(said.starts_with("FCF\n"), "{said}");
+}
+
+#[test]
+fn table_and_json_have_every_step() {
+    let place = Place::new();
+    let args = "--coefficients flux-1-dev --threshold 0.4";
+    let table = plan(&place, &lines(&FLUX), &format!("{args} --table"));
+    let rows: Vec<Vec<&str>> = table.lines().skip(4).map(|l| l.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 28);
+    assert_eq!(rows[0], ["0", "-", "-", "0.000000", "F"]);
+    assert_eq!(rows[3], ["3", "0.130000", "0.230512", "0.488673", "C"]);
+
+    let json: Value = serde_json::from_str(&plan(&place, &lines(&FLUX), &format!("{args} --json"))).unwrap();
+    assert_eq!(json["decisions"], FLUX.runs[1].letters);
+    assert_eq!((&json["computed"], &json["skipped"]), (&12.into(), &16.into()));
+    assert_eq!(json["steps"].as_array().unwrap().len(), 28);
+    assert_eq!(json["steps"][3]["decision"], "C");
+    assert!((json["steps"][3]["acc"].as_f64().unwrap() - 0.488672729).abs() < 1e-8);
+}
+
+#[test]
+fn the_list_names_every_set() {
+    let place = Place::new();
+    let (list, json) = (place.ok(&["plan", "--list"]), place.ok(&["plan", "--list", "--json"]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    for (i, set) in steep::cache::SETS.iter().enumerate() {
+        assert!(list.contains(set.name) && list.contains(set.source));
+        assert_eq!(json[i]["name"], set.name);
+        assert_eq!(json[i]["coefficients"][4].as_f64(), Some(set.coefficients[4]));
+    }
+}
+
+#[test]
+fn lists_that_make_no_sense() {
+    let place = Place::new();
+    for (input, args, words) in [
+        ("0.1 x 0.2", "", "line 1: wanted a distance, 0 or more, `-` or nan, got \"x\""),
+        ("0.1\n-0.2", "", "line 2"),
+        ("", "", "at least one distance"),
+        ("-", "", "at least one distance"),
+        ("0.1 0.2", "--steps 9", "9 distances for --steps 9, or 8"),
+        ("0.1 0.2", "--steps 0", "got 2"),
+        ("{\"steps\": 3}", "", "`steps`"),
+        ("{\"steps\": [{\"d\": \"x\"}]}", "", "step 0"),
+        ("{\"steps\": [{\"d\": null}, {\"d\": null}]}", "", "without distances"),
+        ("{", "", "not JSON"),
+        ("0.1", "--coefficients nobody", "nobody"),
+        ("0.1", "--coefficients 1,2,3", "five numbers"),
+    ] {
+        let args: Vec<&str> =
+            ["plan", "-", "--threshold", "0.1"].into_iter().chain(args.split_whitespace()).collect();
+        let said = complaint(&place.pipe(input, &args), 2);
+        assert!(said.contains(words), "{input:?}: {said}");
+    }
+    let said = complaint(&place.run(&["plan", "none.txt", "--threshold", "-0.1"]), 2);
+    assert!(said.contains("tea:-0.1"), "{said}");
+    let said = complaint(&place.run(&["plan", "none.txt", "--threshold", "0.1"]), 2);
+    assert!(said.contains("none.txt"), "{said}");
+}
