@@ -1,5 +1,6 @@
 //! The command line, one verb per file. Outside tests and benches, the only code that blocks on a future.
 
+mod bench;
 mod devices;
 mod forward;
 mod generate;
@@ -46,6 +47,7 @@ enum Verb {
     Plan(plan::Args),
     Forward(forward::Args),
     Inspect(inspect::Args),
+    Bench(bench::Args),
     Devices(devices::Args),
 }
 
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(args) => plan::run(args),
         Verb::Forward(args) => pollster::block_on(forward::run(args)),
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),
+        Verb::Bench(args) => pollster::block_on(bench::run(args)),
         Verb::Devices(args) => pollster::block_on(devices::run(args)),
     })
 }
