@@ -59,10 +59,7 @@ pub async fn run(args: &Args) -> Result<()> {
         return Err(Error::setting(format!("op `{op}`"), names.join(", ")));
     }
     super::watch_for_interrupts()?;
-    let checkpoint = match &args.model {
-        Some(path) => Checkpoint::open(path)?,
-        None => Checkpoint::shipped()?,
-    };
+    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
     let device = Device::open(&args.device).await?;
     let ceilings = Ceilings::measure(&device, args.dtype)?;
     let mut report = Report { device, ceilings, rows: args.json.then(Vec::new) };

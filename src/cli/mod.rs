@@ -48,6 +48,7 @@ enum Verb {
     Forward(forward::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
+    Bench(bench::Args),
     Devices(devices::Args),
 }
 
@@ -76,6 +77,7 @@ pub fn main() -> ExitCode {
         Verb::Forward(args) => pollster::block_on(forward::run(args)),
         Verb::Bench(args) => pollster::block_on(bench::run(args)),
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),
+        Verb::Bench(args) => pollster::block_on(bench::run(args)),
         Verb::Devices(args) => pollster::block_on(devices::run(args)),
     })
 }
