@@ -15,6 +15,8 @@ mod cases;
 use cases::{Case, forward, ops};
 
 fn main() -> Result<()> {
+    // As in the program: this thread is one of those that compute.
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     let device = pollster::block_on(Device::open("auto"))?;
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(300))

@@ -70,6 +70,9 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    // This thread is one of those that compute: no op begins by waking another and waiting. It can only fail where the
+    // threads exist already, and then it does not matter.
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     finish(match &cli.verb {
         Verb::Generate(args) => pollster::block_on(generate::run(args)),
         Verb::Plan(args) => plan::run(args),

@@ -3,7 +3,9 @@
 //!
 //! A kernel is written once, generic over [`Isa`], and [`cpu_sources!`](crate::device::cpu_sources) makes one
 //! [`Source`](super::Source) of it per instruction set. Everything between the kernel and the arithmetic must be
-//! `#[inline(always)]`: a function that is not inlined is compiled for the baseline and runs ten times slower.
+//! `#[inline(always)]`: a function or closure that is not inlined is compiled for the baseline and runs ten times
+//! slower. Two shapes of loop come out well: plain ones over zipped slices, and arrays of accumulators; [`V`] is for
+//! kernels that must say which way the lanes run.
 
 use bytemuck::Pod;
 use half::{bf16, f16};
@@ -205,12 +207,6 @@ impl V {
         v
     }
 
-    /// Elements `at..at + 16`; zeros past the end.
-    #[inline(always)]
-    pub fn load_at(x: &[f32], at: usize) -> V {
-        if at + LANES <= x.len() { V::load(&x[at..]) } else { f32::load_tail(&x[at..], 0.0) }
-    }
-
     /// Writes to the first 16 elements.
     #[inline(always)]
     pub fn store(self, x: &mut [f32]) {
@@ -249,48 +245,34 @@ impl V {
         self.zip(b, |x, y| if x > y { x } else { y })
     }
 
-    /// |x|.
+    /// |x|, lane by lane.
     #[inline(always)]
-    pub fn abs(self) -> V {
-        self.map(f32::abs)
+    pub fn abs(mut self) -> V {
+        for x in &mut self.0 {
+            *x = x.abs();
+        }
+        self
     }
 
     /// The sum of the lanes, as a tree.
     #[inline(always)]
     pub fn sum(self) -> f32 {
-        let mut r = self.0;
-        for half in [8, 4, 2, 1] {
-            for i in 0..half {
-                r[i] += r[i + half];
-            }
+        let (x, mut eight, mut four) = (self.0, [0.0; 8], [0.0; 4]);
+        for i in 0..8 {
+            eight[i] = x[i] + x[i + 8];
         }
-        r[0]
+        for i in 0..4 {
+            four[i] = eight[i] + eight[i + 4];
+        }
+        (four[0] + four[2]) + (four[1] + four[3])
     }
 
     /// e^x, lane by lane.
     #[inline(always)]
     pub fn exp<I: Isa>(mut self) -> V {
-        // Loops, here and below: a function handed to `map` may be called instead of inlined.
+        // A loop: a function handed to `map` may be called instead of inlined.
         for x in &mut self.0 {
             *x = exp::<I>(*x);
-        }
-        self
-    }
-
-    /// [`silu`], lane by lane.
-    #[inline(always)]
-    pub fn silu<I: Isa>(mut self) -> V {
-        for x in &mut self.0 {
-            *x = silu::<I>(*x);
-        }
-        self
-    }
-
-    /// [`gelu`], lane by lane.
-    #[inline(always)]
-    pub fn gelu<I: Isa>(mut self) -> V {
-        for x in &mut self.0 {
-            *x = gelu::<I>(*x);
         }
         self
     }
@@ -478,6 +460,32 @@ macro_rules! by_dtype {
     };
 }
 pub(crate) use by_dtype;
+
+/// Copies around the cache: an ordinary store first reads the line it is about to overwrite, a streaming one does not.
+/// For outputs that no cache holds; followed by [`streamed`] before anybody else may look.
+#[inline(always)]
+pub fn stream(dst: &mut [u8], src: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if dst.as_ptr().cast::<std::arch::x86_64::__m128i>().is_aligned() && dst.len().is_multiple_of(16) {
+        use std::arch::x86_64::*;
+        for (dst, src) in dst.chunks_exact_mut(16).zip(src.chunks_exact(16)) {
+            // SAFETY: both are 16 bytes, the destination is aligned, and SSE2 is part of x86-64.
+            unsafe { _mm_stream_si128(dst.as_mut_ptr().cast(), _mm_loadu_si128(src.as_ptr().cast())) };
+        }
+        return;
+    }
+    dst.copy_from_slice(src);
+}
+
+/// Orders what was [`stream`]ed before what follows.
+#[inline(always)]
+pub fn streamed() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_sfence()
+    };
+}
 
 /// Working memory of a block, kept by its thread from call to call.
 pub struct Scratch {

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::matmul::{Rows, dot, matmul, widen};
-use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype};
+use crate::device::simd::{Element, Isa, Scratch, by_dtype, gelu, mul_add, silu};
 use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
@@ -185,38 +185,38 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
         let at = i * n + columns.start..i * n + columns.end;
         // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
         let out = unsafe { l.write::<O>(0, at.clone()) };
+        let gates = || {
+            let sample = i / p.rows_per_sample as usize;
+            let start = sample * p.mods_columns as usize + p.gate_at as usize;
+            &l.read::<f32>(3)[start + columns.start..start + columns.end]
+        };
+        let row = out.iter_mut().zip(y).zip(bias);
         match p.epilogue {
-            SILU => store_row(out, y, bias, |y, _, _| y.silu::<I>()),
-            GELU => store_row(out, y, bias, |y, _, _| y.gelu::<I>()),
-            GATE_ADD | GATE_ADD_ONTO => {
-                let sample = i / p.rows_per_sample as usize;
-                let gates = sample * p.mods_columns as usize + p.gate_at as usize;
-                let gates = &l.read::<f32>(3)[gates + columns.start..gates + columns.end];
-                if p.epilogue == GATE_ADD {
-                    store_row(out, y, bias, |y, old, j| V::load_at(gates, j).mul_add::<I>(y, old))
-                } else {
-                    let onto = &l.read::<f32>(4)[at];
-                    store_row(out, y, bias, |y, _, j| {
-                        V::load_at(gates, j).mul_add::<I>(y, V::load_at(onto, j))
-                    })
+            SILU => {
+                for ((out, y), b) in row {
+                    *out = O::from_f32(silu::<I>(y + b));
                 }
             }
-            _ => store_row(out, y, bias, |y, _, _| y),
+            GELU => {
+                for ((out, y), b) in row {
+                    *out = O::from_f32(gelu::<I>(y + b));
+                }
+            }
+            GATE_ADD => {
+                for (((out, y), b), gate) in row.zip(gates()) {
+                    *out = O::from_f32(mul_add::<I>(*gate, y + b, out.to_f32()));
+                }
+            }
+            GATE_ADD_ONTO => {
+                for ((((out, y), b), gate), onto) in row.zip(gates()).zip(&l.read::<f32>(4)[at]) {
+                    *out = O::from_f32(mul_add::<I>(*gate, y + b, *onto));
+                }
+            }
+            _ => {
+                for ((out, y), b) in row {
+                    *out = O::from_f32(y + b);
+                }
+            }
         }
-    }
-}
-
-/// out[j] = f(y[j] + bias[j], out[j], j), sixteen at a time.
-#[inline(always)]
-fn store_row<O: Element>(out: &mut [O], y: &[f32], bias: &[f32], f: impl Fn(V, V, usize) -> V) {
-    let whole = out.len() / LANES * LANES;
-    for j in (0..whole).step_by(LANES) {
-        let v = f(V::load(&y[j..]) + V::load(&bias[j..]), O::load(&out[j..]), j);
-        O::store(v, &mut out[j..]);
-    }
-    if whole < out.len() {
-        let j = whole;
-        let v = V::load_at(y, j) + V::load_at(bias, j);
-        O::store_tail(f(v, O::load_tail(&out[j..], 0.0), j), &mut out[j..]);
     }
 }

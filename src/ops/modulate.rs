@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
-use crate::device::simd::{Element, Isa, LANES, V, by_dtype};
+use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, mul_add, stream, streamed};
 use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
@@ -81,6 +81,9 @@ pub(super) fn check(
     })
 }
 
+/// Outputs of this many bytes leave the caches before anyone reads them.
+const LARGE: usize = 16 << 20;
+
 #[inline(always)]
 fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
     by_dtype!(l.write_dtype(0), rows::<I>(l, block))
@@ -90,80 +93,81 @@ fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
 fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
     let p: Params = l.params();
     let d = p.dim as usize;
+    let large = p.rows as usize * d * size_of::<T>() >= LARGE;
+    let mut scratch = Scratch::take(if large { d } else { 0 });
     for row in rows.clone() {
         let x = &l.read::<f32>(0)[row * d..(row + 1) * d];
         // SAFETY: a row belongs to one block.
         let out = unsafe { l.write::<T>(0, row * d..(row + 1) * d) };
-        let m = Modulation::<I>::of_row(&p, l.read(1), x, row);
-        let whole = d / LANES * LANES;
-        for j in (0..whole).step_by(LANES) {
-            T::store(m.at(V::load(&x[j..]), j), &mut out[j..]);
+        let m = Modulation::of_row::<I>(&p, l.read(1), x, row);
+        if large {
+            let staged = &mut bytemuck::cast_slice_mut(scratch.floats())[..d];
+            m.apply::<I, T>(x, staged);
+            stream(bytemuck::cast_slice_mut(out), bytemuck::cast_slice(staged));
+        } else {
+            m.apply::<I, T>(x, out);
         }
-        if whole < d {
-            T::store_tail(m.at(V::load_at(x, whole), whole), &mut out[whole..]);
-        }
+    }
+    if large {
+        streamed();
     }
 }
 
 /// What turns a row's elements into its modulated ones: its statistics and its sample's shift and scale.
-pub(super) struct Modulation<'a, I> {
-    mean: V,
-    inverse_deviation: V,
+pub(super) struct Modulation<'a> {
+    mean: f32,
+    inverse_deviation: f32,
     shift: &'a [f32],
     scale: &'a [f32],
-    isa: std::marker::PhantomData<I>,
 }
 
-impl<'a, I: Isa> Modulation<'a, I> {
+impl<'a> Modulation<'a> {
     /// Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision.
     #[inline(always)]
-    pub fn of_row(p: &Params, mods: &'a [f32], x: &[f32], row: usize) -> Self {
+    pub fn of_row<I: Isa>(p: &Params, mods: &'a [f32], x: &[f32], row: usize) -> Self {
         let d = p.dim as usize;
         let mods = &mods[row / p.rows_per_sample as usize * p.mods_columns as usize..];
-        let mean = sum(x, V::ZERO, |x, _, acc| acc + x) / d as f32;
-        let mean = V::splat(mean);
-        let squares = sum(x, mean, |x, mean, acc| {
-            let deviation = x - mean;
-            deviation.mul_add::<I>(deviation, acc)
-        });
-        let inverse_deviation = 1.0 / (squares / d as f32 + 1e-6).sqrt();
+        let mean = sum::<I, false>(x, 0.0) / d as f32;
+        let squares = sum::<I, true>(x, mean);
         Modulation {
             mean,
-            inverse_deviation: V::splat(inverse_deviation),
+            inverse_deviation: 1.0 / (squares / d as f32 + 1e-6).sqrt(),
             shift: &mods[p.shift_at as usize..][..d],
             scale: &mods[p.scale_at as usize..][..d],
-            isa: std::marker::PhantomData,
         }
     }
 
-    /// Elements `j..j + 16` of the row, modulated.
+    /// The row, modulated.
     #[inline(always)]
-    pub fn at(&self, x: V, j: usize) -> V {
-        let normal = (x - self.mean) * self.inverse_deviation;
-        let (scale, shift) = (V::load_at(self.scale, j), V::load_at(self.shift, j));
-        normal.mul_add::<I>(scale + V::splat(1.0), shift)
+    pub fn apply<I: Isa, T: Element>(&self, x: &[f32], out: &mut [T]) {
+        let Modulation { mean, inverse_deviation, .. } = *self;
+        for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(self.scale).zip(self.shift) {
+            *out = T::from_f32(mul_add::<I>((x - mean) * inverse_deviation, 1.0 + scale, *shift));
+        }
     }
 }
 
-/// Σ over a row: four accumulators, then a tree. `f(x, mean, acc)` adds sixteen elements; in the tail, lanes past the
-/// end hold the mean, which must add nothing.
+/// Σ x, or Σ (x − mean)²: four vectors of accumulators, then a tree.
 #[inline(always)]
-fn sum(x: &[f32], mean: V, f: impl Fn(V, V, V) -> V) -> f32 {
+fn sum<I: Isa, const SQUARES: bool>(x: &[f32], mean: f32) -> f32 {
+    // Every term is one fused multiply-add: x·1 + acc, or the square of x·1 − mean.
+    let (one, minus_mean) = (V::splat(1.0), V::splat(-mean));
     let mut acc = [V::ZERO; 4];
-    let wide = x.chunks_exact(4 * LANES);
-    let rest = wide.remainder();
-    for x in wide {
+    let (whole, rest) = x.as_chunks::<{ 4 * LANES }>();
+    for x in whole {
         for (i, acc) in acc.iter_mut().enumerate() {
-            *acc = f(V::load(&x[i * LANES..]), mean, *acc);
+            let x = V::load(&x[i * LANES..]);
+            *acc = if SQUARES {
+                let deviation = x.mul_add::<I>(one, minus_mean);
+                deviation.mul_add::<I>(deviation, *acc)
+            } else {
+                x.mul_add::<I>(one, *acc)
+            };
         }
     }
-    let rest = rest.chunks_exact(LANES);
-    let tail = rest.remainder();
+    let mut total = ((acc[0] + acc[1]) + (acc[2] + acc[3])).sum();
     for x in rest {
-        acc[0] = f(V::load(x), mean, acc[0]);
+        total += if SQUARES { (x - mean) * (x - mean) } else { *x };
     }
-    if !tail.is_empty() {
-        acc[1] = f(f32::load_tail(tail, mean.0[0]), mean, acc[1]);
-    }
-    ((acc[0] + acc[1]) + (acc[2] + acc[3])).sum()
+    total
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::modulate::{Chunks, Modulation, Params, check};
 use super::rel_l1::{Sums, check_partials};
 use crate::device::cpu::{Block, Launch};
-use crate::device::simd::{Element, Isa, LANES, V, by_dtype};
+use crate::device::simd::{Element, Isa, Scratch, by_dtype};
 use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{Result, Tensor};
 
@@ -56,25 +56,16 @@ fn runs<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
     let p: Params = l.params();
     let (rows, d) = (p.rows as usize, p.dim as usize);
     let total = l.work()[2];
+    let mut scratch = Scratch::take(d);
     for run in runs.clone() {
-        let mut sums = Sums::new();
+        let mut sums = Sums::default();
         for row in share(rows, total, run) {
             let x = &l.read::<f32>(0)[row * d..(row + 1) * d];
             // SAFETY: a row belongs to one run, a run to one block.
             let signal = unsafe { l.write::<T>(0, row * d..(row + 1) * d) };
-            let m = Modulation::<I>::of_row(&p, l.read(1), x, row);
-            let whole = d / LANES * LANES;
-            for j in (0..whole).step_by(LANES) {
-                let previous = T::load(&signal[j..]);
-                T::store(m.at(V::load(&x[j..]), j), &mut signal[j..]);
-                sums.add(T::load(&signal[j..]), previous);
-            }
-            if whole < d {
-                let previous = T::load_tail(&signal[whole..], 0.0);
-                T::store_tail(m.at(V::load_at(x, whole), whole), &mut signal[whole..]);
-                sums.add(T::load_tail(&signal[whole..], 0.0), previous);
-            }
-            sums.settle();
+            let cur = &mut bytemuck::cast_slice_mut(scratch.floats())[..d];
+            Modulation::of_row::<I>(&p, l.read(1), x, row).apply::<I, T>(x, cur);
+            sums.step::<I, T>(cur, signal);
         }
         // SAFETY: a run's pair belongs to one block.
         unsafe { l.write::<f32>(1, run * 2..run * 2 + 2) }.copy_from_slice(&sums.totals());

@@ -63,56 +63,50 @@ fn runs<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
         let cur = &all[span.clone()];
         // SAFETY: shares are disjoint, and a share belongs to one block.
         let prev = unsafe { l.write::<T>(0, span) };
-        let mut sums = Sums::new();
-        // Often enough settled that no f32 sum grows past what its next addend can reach.
-        for (cur, prev) in cur.chunks(SETTLE * LANES).zip(prev.chunks_mut(SETTLE * LANES)) {
-            let whole = cur.len() / LANES * LANES;
-            for j in (0..whole).step_by(LANES) {
-                let (c, p) = (T::load(&cur[j..]), T::load(&prev[j..]));
-                prev[j..j + LANES].copy_from_slice(&cur[j..j + LANES]);
-                sums.add(c, p);
-            }
-            let (cur, prev) = (&cur[whole..], &mut prev[whole..]);
-            sums.add(T::load_tail(cur, 0.0), T::load_tail(prev, 0.0));
-            prev.copy_from_slice(cur);
-            sums.settle();
-        }
+        let mut sums = Sums::default();
+        sums.step::<I, T>(cur, prev);
         // SAFETY: a run's pair belongs to one block.
         unsafe { l.write::<f32>(1, run * 2..run * 2 + 2) }.copy_from_slice(&sums.totals());
     }
 }
 
-/// Vectors between two calls of [`Sums::settle`].
-const SETTLE: usize = 16;
-
-/// The two sums: f32 lanes for a stretch, f64 across stretches.
-pub(super) struct Sums {
-    change: V,
-    size: V,
-    totals: [f64; 2],
-}
+/// Σ|cur − prev| and Σ|prev|: f32 for a stretch, f64 across stretches.
+#[derive(Default)]
+pub(super) struct Sums([f64; 2]);
 
 impl Sums {
+    /// Adds a stretch of the sums and moves `prev` on to `cur`.
     #[inline(always)]
-    pub fn new() -> Sums {
-        Sums { change: V::ZERO, size: V::ZERO, totals: [0.0; 2] }
-    }
-
-    #[inline(always)]
-    pub fn add(&mut self, cur: V, prev: V) {
-        self.change = self.change + (cur - prev).abs();
-        self.size = self.size + prev.abs();
-    }
-
-    #[inline(always)]
-    pub fn settle(&mut self) {
-        self.totals[0] += f64::from(self.change.sum());
-        self.totals[1] += f64::from(self.size.sum());
-        (self.change, self.size) = (V::ZERO, V::ZERO);
+    pub fn step<I: Isa, T: Element>(&mut self, cur: &[T], prev: &mut [T]) {
+        const WIDTH: usize = 4 * LANES;
+        // Few enough additions in a row that equal addends, which all round the same way, do no harm.
+        const STRETCH: usize = 16 * WIDTH;
+        let (one, minus_one) = (V::splat(1.0), V::splat(-1.0));
+        for (cur, prev) in cur.chunks(STRETCH).zip(prev.chunks_mut(STRETCH)) {
+            let (mut change, mut size) = ([V::ZERO; 4], [V::ZERO; 4]);
+            let (cur, cur_rest) = cur.as_chunks::<WIDTH>();
+            let (prev, prev_rest) = prev.as_chunks_mut::<WIDTH>();
+            for (cur, prev) in cur.iter().zip(prev) {
+                for i in 0..4 {
+                    let (c, p) = (T::load(&cur[i * LANES..]), T::load(&prev[i * LANES..]));
+                    change[i] = p.mul_add::<I>(minus_one, c).abs().mul_add::<I>(one, change[i]);
+                    size[i] = p.abs().mul_add::<I>(one, size[i]);
+                }
+                *prev = *cur;
+            }
+            let [mut change, mut size] = [change, size].map(|v| ((v[0] + v[1]) + (v[2] + v[3])).sum());
+            for (cur, prev) in cur_rest.iter().zip(prev_rest) {
+                change += (cur.to_f32() - prev.to_f32()).abs();
+                size += prev.to_f32().abs();
+                *prev = *cur;
+            }
+            self.0[0] += f64::from(change);
+            self.0[1] += f64::from(size);
+        }
     }
 
     #[inline(always)]
     pub fn totals(&self) -> [f32; 2] {
-        self.totals.map(|t| t as f32)
+        self.0.map(|t| t as f32)
     }
 }

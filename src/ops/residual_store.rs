@@ -1,7 +1,7 @@
 //! `residual = out − in`: what the transformer stack did to its input, kept for the steps that skip it.
 
 use crate::device::cpu::{Block, Launch};
-use crate::device::simd::{Isa, LANES, V};
+use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Result, Tensor};
 
@@ -38,21 +38,11 @@ pub(super) fn elementwise(
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    each(l, block, |a, b| a - b)
-}
-
-/// The block loop of the two residual ops.
-#[inline(always)]
-pub(super) fn each(l: &Launch<'_>, Block([_, _, span]): &Block, f: impl Fn(V, V) -> V) {
+fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, span]): &Block) {
     let (a, b) = (&l.read::<f32>(0)[span.clone()], &l.read::<f32>(1)[span.clone()]);
     // SAFETY: blocks are disjoint ranges of the output.
     let out = unsafe { l.write::<f32>(0, span.clone()) };
-    let whole = out.len() / LANES * LANES;
-    for j in (0..whole).step_by(LANES) {
-        f(V::load(&a[j..]), V::load(&b[j..])).store(&mut out[j..]);
-    }
-    for j in whole..out.len() {
-        out[j] = f(V::splat(a[j]), V::splat(b[j])).0[0];
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        *out = a - b;
     }
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
-use crate::device::simd::{Isa, LANES, V};
+use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Result, Tensor};
 
@@ -49,12 +49,8 @@ fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
         let table = &l.read::<f32>(0)[frame * d..(frame + 1) * d];
         // SAFETY: a row belongs to one block.
         let x = unsafe { l.write::<f32>(0, row * d..(row + 1) * d) };
-        let whole = d / LANES * LANES;
-        for j in (0..whole).step_by(LANES) {
-            (V::load(&x[j..]) + V::load(&table[j..])).store(&mut x[j..]);
-        }
-        for j in whole..d {
-            x[j] += table[j];
+        for (x, table) in x.iter_mut().zip(table) {
+            *x += table;
         }
     }
 }
