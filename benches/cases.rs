@@ -10,6 +10,8 @@ pub mod ceilings;
 pub mod forward;
 pub mod ops;
 
+use ceilings::Bound;
+
 /// One op at one shape.
 pub struct Case {
     /// The op's name, or `forward`.
@@ -120,9 +122,14 @@ impl Case {
         seconds(device, runs, &mut || (self.run)(&mut self.writes, &self.reads))
     }
 
-    /// Seconds of one run: the median of about 0.3 s of them.
-    pub fn time(&mut self, device: &Device) -> Result<f64> {
-        time(device, &mut || (self.run)(&mut self.writes, &self.reads))
+    /// Seconds of one run: the median of about `seconds` of them.
+    pub fn time(&mut self, device: &Device, seconds: f64) -> Result<f64> {
+        time(device, seconds, &mut || (self.run)(&mut self.writes, &self.reads))
+    }
+
+    /// What limits it.
+    pub fn bound(&self) -> Bound {
+        if self.flops == 0 { Bound::Copy } else { Bound::Matmul }
     }
 }
 
@@ -144,13 +151,12 @@ fn seconds(device: &Device, runs: usize, run: &mut dyn FnMut() -> Result<()>) ->
 }
 
 /// Seconds of one `run`: the median over samples, each long enough that a mark weighs nothing beside it.
-pub fn time(device: &Device, run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+pub fn time(device: &Device, all: f64, run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
     const SAMPLE: f64 = 2e-3;
-    const ALL: f64 = 0.3;
     seconds(device, 1, run)?;
     let once = seconds(device, 2, run)?.max(1e-7) / 2.0;
     let runs = (SAMPLE / once).ceil() as usize;
-    let samples = ((ALL / (once * runs as f64)) as usize).clamp(5, 99);
+    let samples = ((all / (once * runs as f64)) as usize).clamp(3, 99);
     let mut marks: Vec<Mark> = vec![device.mark()];
     for _ in 0..samples {
         for _ in 0..runs {

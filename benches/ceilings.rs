@@ -7,25 +7,46 @@ use steep::{DType, Device, Result, Tensor};
 
 use super::{normal, numbers, time};
 
-/// Best of several ways each.
+/// What limits an op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Bytes read and written per second, by a copy between buffers no cache holds.
+    Copy,
+    /// Multiplications and additions per second, by a large matrix product.
+    Matmul,
+}
+
+/// Several ways to reach each bound; the best one counts.
 pub struct Ceilings {
-    /// Bytes read and written per second by a copy between buffers no cache holds.
-    pub copy: f64,
-    /// Multiplications and additions per second of a large matrix product.
-    pub matmul: f64,
+    device: Device,
+    ways: Vec<Way>,
+}
+
+struct Way {
+    bound: Bound,
+    /// Bytes or operations of one run.
+    amount: f64,
+    run: Box<dyn FnMut() -> Result<()>>,
 }
 
 impl Ceilings {
-    /// Measures both; a few seconds.
-    pub fn measure(device: &Device, dtype: DType) -> Result<Ceilings> {
+    /// Makes the buffers.
+    pub fn new(device: &Device, dtype: DType) -> Result<Ceilings> {
         // Any device: two streams in and one out; a matrix product in the dtype that is benchmarked.
-        let mut ceilings = Ceilings { copy: add(device)?, matmul: product(device, dtype)? };
+        let mut ways = vec![add(device)?, product(device, dtype)?];
         if device.name() == "cpu" {
-            ceilings.copy =
-                ceilings.copy.max(copy(device, copy_ordinary)?).max(copy(device, copy_streaming)?);
-            ceilings.matmul = ceilings.matmul.max(product_all_threads(device)?);
+            ways.extend([copy(copy_ordinary), copy(copy_streaming), product_all_threads()]);
         }
-        Ok(ceilings)
+        Ok(Ceilings { device: device.clone(), ways })
+    }
+
+    /// The best rate now, from about `seconds` for each way.
+    pub fn measure(&mut self, bound: Bound, seconds: f64) -> Result<f64> {
+        let mut best: f64 = 0.0;
+        for way in self.ways.iter_mut().filter(|way| way.bound == bound) {
+            best = best.max(way.amount / time(&self.device, seconds, &mut way.run)?);
+        }
+        Ok(best)
     }
 }
 
@@ -33,32 +54,31 @@ impl Ceilings {
 const BUFFER: usize = 256 << 20;
 /// Side of the multiplied matrices.
 const SIDE: usize = 2048;
+/// Operations of their product.
+const PRODUCT: f64 = 2.0 * (SIDE * SIDE * SIDE) as f64;
 
-fn add(device: &Device) -> Result<f64> {
+fn add(device: &Device) -> Result<Way> {
     let stream = |seed| normal(device, DType::F32, [BUFFER / 16], seed);
     let (mut out, a, b) = (stream(1)?, stream(2)?, stream(3)?);
-    let bytes = 3 * out.bytes();
-    Ok(bytes as f64 / time(device, &mut || residual_reuse(Gate::Open, &mut out, &a, &b))?)
+    let amount = 3.0 * out.bytes() as f64;
+    let run = Box::new(move || residual_reuse(Gate::Open, &mut out, &a, &b));
+    Ok(Way { bound: Bound::Copy, amount, run })
 }
 
-fn product(device: &Device, dtype: DType) -> Result<f64> {
+fn product(device: &Device, dtype: DType) -> Result<Way> {
     let (x, w) = (normal(device, dtype, [SIDE, SIDE], 1)?, normal(device, dtype, [SIDE, SIDE], 2)?);
     let bias = normal(device, DType::F32, [SIDE], 3)?;
     let mut out = Tensor::zeros(device, dtype, [SIDE, SIDE])?;
-    let run = &mut || linear(Gate::Open, &mut out, &x, &w, &bias, Epilogue::Bias);
-    Ok(product_flops() / time(device, run)?)
-}
-
-fn product_flops() -> f64 {
-    2.0 * (SIDE as f64).powi(3)
+    let run = Box::new(move || linear(Gate::Open, &mut out, &x, &w, &bias, Epilogue::Bias));
+    Ok(Way { bound: Bound::Matmul, amount: PRODUCT, run })
 }
 
 /// The `gemm` crate as it divides the work itself.
-fn product_all_threads(device: &Device) -> Result<f64> {
+fn product_all_threads() -> Way {
     let (x, w) = (numbers(1, SIDE * SIDE), numbers(2, SIDE * SIDE));
     let mut out = vec![0f32; SIDE * SIDE];
     let (row, threads) = (SIDE as isize, gemm::Parallelism::Rayon(0));
-    let mut run = || {
+    let run = Box::new(move || {
         let (out, x, w) = (out.as_mut_ptr(), x.as_ptr(), w.as_ptr());
         // SAFETY: three square row-major matrices, `w` read as its transpose; `out` is ours alone.
         unsafe {
@@ -68,21 +88,21 @@ fn product_all_threads(device: &Device) -> Result<f64> {
             )
         };
         Ok(())
-    };
-    Ok(product_flops() / time(device, &mut run)?)
+    });
+    Way { bound: Bound::Matmul, amount: PRODUCT, run }
 }
 
-fn copy(device: &Device, copy: fn(&mut [u64], &[u64])) -> Result<f64> {
+fn copy(copy: fn(&mut [u64], &[u64])) -> Way {
     let from: Vec<u64> = (0..BUFFER as u64 / 8).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
     let mut to = vec![0; from.len()];
-    let seconds = time(device, &mut || {
+    let run = Box::new(move || {
         // Pieces that fit the second-level cache, dealt to all threads.
         const PIECE: usize = (256 << 10) / 8;
         to.par_chunks_mut(PIECE).zip(from.par_chunks(PIECE)).for_each(|(to, from)| copy(to, from));
+        assert!(to[BUFFER / 16] == from[BUFFER / 16]);
         Ok(())
-    })?;
-    assert!(to == from);
-    Ok(2.0 * BUFFER as f64 / seconds)
+    });
+    Way { bound: Bound::Copy, amount: 2.0 * BUFFER as f64, run }
 }
 
 fn copy_ordinary(to: &mut [u64], from: &[u64]) {

@@ -56,17 +56,22 @@ fn table(kind: &str, results: &Value) -> String {
             writeln!(t, "\n{cpu}, two threads, PyTorch {torch}; medians of interleaved rounds.").unwrap();
         }
         "ops" => {
-            t += "| op | shape | source | time | rate | of the ceiling |\n|---|---|---|---|---|---|\n";
+            t += "| op | shape | time | rate | of the ceiling |\n|---|---|---|---|---|\n";
+            let mut last = ("", "");
             for row in results.as_array().unwrap() {
+                let (op, shape) = (text(row, "op"), text(row, "shape"));
+                // Sources come best first: the one that runs unless another is asked for.
+                if std::mem::replace(&mut last, (op, shape)) == (op, shape) {
+                    continue;
+                }
                 let rate = match row["gflops"].as_f64() {
                     Some(gflops) => format!("{gflops:.0} GFLOP/s"),
                     None => format!("{:.1} GB/s", number(row, "gbps")),
                 };
-                let (op, shape, source) = (text(row, "op"), text(row, "shape"), text(row, "source"));
                 let (ms, ceiling) = (number(row, "ms"), number(row, "ceiling_pct"));
-                writeln!(t, "| `{op}` | {shape} | {source} | {ms:.3} ms | {rate} | {ceiling:.0} % |")
-                    .unwrap();
+                writeln!(t, "| `{op}` | {shape} | {ms:.3} ms | {rate} | {ceiling:.0} % |").unwrap();
             }
+            writeln!(t, "\n{}, f32.", text(&results[0], "device")).unwrap();
         }
         _ => panic!("no table of kind {kind}"),
     }

@@ -11,14 +11,16 @@ use steep::{DType, Device, Error, Result};
 #[path = "../../benches/cases.rs"]
 mod cases;
 
-use cases::{Case, ceilings::Ceilings, forward, ops};
+use cases::ceilings::{Bound, Ceilings};
+use cases::{Case, forward, ops};
 
 /// Time every op with every source, and the whole model, beside what this machine can do at best
 ///
-/// Each result is verified against a naive f64 reference before it is timed; a wrong one ends the run. Times are medians
-/// of about 0.3 s of repetitions on random data.
+/// Each result is verified against a naive f64 reference before it is timed; a wrong one ends the run. Then five rounds go
+/// through the ceiling and all sources in turn, on random data, so that a slow moment of the machine hits all of them;
+/// what is printed are medians over rounds.
 ///
-/// Two ceilings are measured first. "copy": bytes read and written per second between buffers of 256 MiB by all threads,
+/// Two ceilings. "copy": bytes read and written per second between buffers of 256 MiB by all threads,
 /// the best of ordinary stores, streaming stores (which do not read the line that they overwrite), and an addition of two
 /// streams. "matmul": the best product of two 2048×2048 matrices, by `linear` in this dtype or by the `gemm` crate in f32.
 ///
@@ -61,7 +63,7 @@ pub async fn run(args: &Args) -> Result<()> {
     super::watch_for_interrupts()?;
     let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
     let device = Device::open(&args.device).await?;
-    let ceilings = Ceilings::measure(&device, args.dtype)?;
+    let ceilings = Ceilings::new(&device, args.dtype)?;
     let mut report = Report { device, ceilings, rows: args.json.then(Vec::new) };
     report.head()?;
     for (_, cases) in ops::ALL.iter().filter(|(name, _)| wanted(name)) {
@@ -86,16 +88,16 @@ struct Report {
 }
 
 impl Report {
-    fn head(&self) -> Result<()> {
+    fn head(&mut self) -> Result<()> {
         if self.rows.is_some() {
             return Ok(());
         }
-        let Ceilings { copy, matmul } = self.ceilings;
+        let [copy, matmul] = [Bound::Copy, Bound::Matmul].map(|bound| self.ceilings.measure(bound, 0.3));
         super::say(&format!(
             "{}: copy {:.1} GB/s, matmul {:.0} GFLOP/s\n\n{:16} {:9} {:22} {:5} {:>10} {:>14}  % of ceiling\n",
             self.device.describe(),
-            copy / 1e9,
-            matmul / 1e9,
+            copy? / 1e9,
+            matmul? / 1e9,
             "op",
             "source",
             "shape",
@@ -105,24 +107,44 @@ impl Report {
         ))
     }
 
-    /// Verifies and times a case with every source that fits, best first.
+    /// Verifies a case with every source that fits, best first, then times them.
     fn case(&mut self, mut case: Case) -> Result<()> {
-        for source in case.sources(&self.device) {
-            super::go_on()?;
+        const ROUNDS: usize = 5;
+        const SECONDS: f64 = 0.06;
+        let sources = case.sources(&self.device);
+        for source in &sources {
             self.device.prefer(Some(source));
-            let seconds = case.verify().and_then(|()| case.time(&self.device));
+            let verified = case.verify();
             self.device.prefer(None);
-            self.row(&case, source, seconds?)?;
+            verified?;
+        }
+        let amount = if case.bound() == Bound::Copy { case.bytes } else { case.flops } as f64;
+        let mut seconds = vec![vec![]; sources.len()];
+        let mut shares = seconds.clone();
+        for _ in 0..ROUNDS {
+            super::go_on()?;
+            let ceiling = self.ceilings.measure(case.bound(), SECONDS)?;
+            for (i, source) in sources.iter().enumerate() {
+                self.device.prefer(Some(source));
+                let timed = case.time(&self.device, SECONDS);
+                self.device.prefer(None);
+                let timed = timed?;
+                seconds[i].push(timed);
+                shares[i].push(amount / timed / ceiling);
+            }
+        }
+        let median = |mut of: Vec<f64>| {
+            of.sort_by(f64::total_cmp);
+            of[ROUNDS / 2]
+        };
+        for (source, (seconds, shares)) in sources.into_iter().zip(seconds.into_iter().zip(shares)) {
+            self.row(&case, source, median(seconds), median(shares))?;
         }
         Ok(())
     }
 
-    fn row(&mut self, case: &Case, source: &str, seconds: f64) -> Result<()> {
+    fn row(&mut self, case: &Case, source: &str, seconds: f64, share: f64) -> Result<()> {
         let (bytes, flops) = (case.bytes as f64 / seconds, case.flops as f64 / seconds);
-        let share = match case.flops {
-            0 => bytes / self.ceilings.copy,
-            _ => flops / self.ceilings.matmul,
-        };
         let (ms, percent) = (1e3 * seconds, 100.0 * share);
         let Some(rows) = &mut self.rows else {
             let (rate, of) = match case.flops {
