@@ -1,9 +1,10 @@
 //! What this machine can do at best, measured in the same run as what is compared with it.
 
+use memmap2::MmapMut;
 use rayon::prelude::*;
 use steep::device::Gate;
 use steep::ops::{Epilogue, linear, residual_reuse};
-use steep::{DType, Device, Result, Tensor};
+use steep::{DType, Device, Error, Result, Tensor};
 
 use super::{normal, numbers, time};
 
@@ -35,7 +36,7 @@ impl Ceilings {
         // Any device: two streams in and one out; a matrix product in the dtype that is benchmarked.
         let mut ways = vec![add(device)?, product(device, dtype)?];
         if device.name() == "cpu" {
-            ways.extend([copy(copy_ordinary), copy(copy_streaming), product_all_threads()]);
+            ways.extend([copy(copy_ordinary)?, copy(copy_streaming)?, product_all_threads()]);
         }
         Ok(Ceilings { device: device.clone(), ways })
     }
@@ -92,17 +93,29 @@ fn product_all_threads() -> Way {
     Way { bound: Bound::Matmul, amount: PRODUCT, run }
 }
 
-fn copy(copy: fn(&mut [u64], &[u64])) -> Way {
-    let from: Vec<u64> = (0..BUFFER as u64 / 8).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
-    let mut to = vec![0; from.len()];
+fn copy(copy: fn(&mut [u64], &[u64])) -> Result<Way> {
+    let (mut to, mut from) = (pages()?, pages()?);
+    for (i, x) in bytemuck::cast_slice_mut::<u8, u64>(&mut from).iter_mut().enumerate() {
+        *x = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
     let run = Box::new(move || {
         // Pieces that fit the second-level cache, dealt to all threads.
         const PIECE: usize = (256 << 10) / 8;
+        let to: &mut [u64] = bytemuck::cast_slice_mut(&mut to);
+        let from: &[u64] = bytemuck::cast_slice(&from);
         to.par_chunks_mut(PIECE).zip(from.par_chunks(PIECE)).for_each(|(to, from)| copy(to, from));
         assert!(to[BUFFER / 16] == from[BUFFER / 16]);
         Ok(())
     });
-    Way { bound: Bound::Copy, amount: 2.0 * BUFFER as f64, run }
+    Ok(Way { bound: Bound::Copy, amount: 2.0 * BUFFER as f64, run })
+}
+
+/// Memory like that of tensors: in large pages where the system has them.
+fn pages() -> Result<MmapMut> {
+    let map = MmapMut::map_anon(BUFFER).map_err(|e| Error::device("cpu", e))?;
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    Ok(map)
 }
 
 fn copy_ordinary(to: &mut [u64], from: &[u64]) {

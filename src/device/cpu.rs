@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use bytemuck::{AnyBitPattern, Pod, Zeroable};
+use memmap2::MmapMut;
 use rayon::prelude::*;
 
 use super::{Call, Code, Counters, Gate, Need, Storage};
@@ -62,13 +63,16 @@ impl Cpu {
 
     pub(super) fn alloc(&self, bytes: usize) -> Result<Buffer> {
         self.count(|c| c.allocations += 1);
+        if let Some(pages) = Buffer::huge(bytes) {
+            return Ok(pages);
+        }
         let n = bytes.div_ceil(size_of::<Line>());
         let mut lines = Vec::new();
         lines
             .try_reserve_exact(n)
             .map_err(|_| Error::device("cpu", format!("out of memory: {bytes} bytes were wanted")))?;
         lines.resize(n, Line::zeroed());
-        Ok(Buffer { lines })
+        Ok(Buffer::Lines(lines))
     }
 
     pub(super) fn run(&self, call: Call<'_, '_>) -> Result<()> {
@@ -109,20 +113,45 @@ impl Cpu {
 /// A cache line: buffers start on one, so vector loads of whole rows do not straddle.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
-struct Line([u8; 64]);
+pub(crate) struct Line([u8; 64]);
 
 /// A tensor's memory.
-pub(crate) struct Buffer {
-    lines: Vec<Line>,
+pub(crate) enum Buffer {
+    Lines(Vec<Line>),
+    /// From `start` on; in pages of 2 MiB where the system has them: a large tensor in small pages spends more time on
+    /// finding its pages than on arithmetic, and how much differs from run to run.
+    Pages {
+        map: MmapMut,
+        start: usize,
+    },
 }
 
 impl Buffer {
+    fn huge(bytes: usize) -> Option<Buffer> {
+        const PAGE: usize = 2 << 20;
+        if bytes < PAGE {
+            return None;
+        }
+        let map = MmapMut::map_anon(bytes.checked_add(PAGE)?).ok()?;
+        #[cfg(target_os = "linux")]
+        // A kernel that was built without huge pages says no, and small ones do.
+        let _ = map.advise(memmap2::Advice::HugePage);
+        let start = map.as_ptr().align_offset(PAGE);
+        Some(Buffer::Pages { map, start })
+    }
+
     fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.lines)
+        match self {
+            Buffer::Lines(lines) => bytemuck::cast_slice(lines),
+            Buffer::Pages { map, start } => &map[*start..],
+        }
     }
 
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut(&mut self.lines)
+        match self {
+            Buffer::Lines(lines) => bytemuck::cast_slice_mut(lines),
+            Buffer::Pages { map, start } => &mut map[*start..],
+        }
     }
 
     fn flag(&self) -> bool {

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
-use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, mul_add, stream, streamed};
+use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, mul_add, prefetch, stream, streamed};
 use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
@@ -101,6 +101,8 @@ fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
         let out = unsafe { l.write::<T>(0, row * d..(row + 1) * d) };
         let m = Modulation::of_row::<I>(&p, l.read(1), x, row);
         if large {
+            // Memory would idle while a row is worked on: the next one is asked for meanwhile.
+            prefetch(l.read::<f32>(0).get((row + 1) * d..(row + 2) * d).unwrap_or(&[]));
             let staged = &mut bytemuck::cast_slice_mut(scratch.floats())[..d];
             m.apply::<I, T>(x, staged);
             stream(bytemuck::cast_slice_mut(out), bytemuck::cast_slice(staged));
