@@ -1,6 +1,6 @@
 """One forward pass, batch 2, f32: steep against PyTorch eager and torch.compile, in one run on one machine.
 
-    python reference/compare_cpu.py --steep target/release/steep --out benches/results/<date>-<machine>-forward.json
+    python reference/compare_cpu.py --steep target/release/steep --out benches/results/<date>-<machine>.forward.json
 
 Three sizes: the shipped model (32x32), the same at 64x64, and S (dim 384, depth 12, heads 6, 64x64), the last two with
 random weights. Outputs are compared before anything is timed. Rounds are interleaved (eager, compiled, steep, eager, ..)

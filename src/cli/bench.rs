@@ -30,7 +30,7 @@ use cases::{Case, forward, ops};
 #[command(after_help = "\
 Examples:
   steep bench --op modulate --dtype bf16
-  steep bench --json > benches/results/2026-01-31-epyc-genoa-2.json")]
+  steep bench --json > benches/results/2026-01-31-epyc-2.ops.json")]
 pub struct Args {
     /// One op only, by name; `forward` is one evaluation of the model
     #[arg(long, value_name = "NAME")]
