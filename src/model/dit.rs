@@ -179,7 +179,7 @@ impl Dit {
 
     /// Patches and positions into `stack_in`; time and label into `condition`.
     ///
-    /// `z` f32 [Z, F, C, H, W], Z dividing B; `times` f32 [S, B] of which row `step` counts; `labels` u32 [B].
+    /// `z` f32 [Z, F, C, H, W], Z dividing B; `times` f32 [S, B] of which row `step` counts; `labels` `u32 [B]`.
     pub fn embed(
         &self,
         a: &mut Acts,

@@ -24,7 +24,7 @@ struct Params {
 /// - `act`: T [B, d]
 /// - `time`: f32 [B, d]
 /// - `table`: f32 [classes + 1, d]; the last row means "no class"
-/// - `labels`: u32 [B]; a label past the table counts as "no class"
+/// - `labels`: `u32 [B]`; a label past the table counts as "no class"
 pub fn label_embed(
     gate: Gate<'_>,
     c: &mut Tensor,

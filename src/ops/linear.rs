@@ -55,7 +55,7 @@ const GATE_ADD_ONTO: u32 = 4;
 /// - `out`: T or f32, [.., n]; f32 with [`Epilogue::GateAdd`]
 /// - `x`: T [.., k]
 /// - `w`: T [n, k], rows are outputs as in `torch.nn.Linear`
-/// - `bias`: f32 [n]
+/// - `bias`: `f32 [n]`
 pub fn linear(
     gate: Gate<'_>,
     out: &mut Tensor,

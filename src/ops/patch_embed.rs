@@ -29,7 +29,7 @@ struct Params {
 /// - `x`: f32 [B, F, N, d]; B a multiple of Z, so that both halves of a guided batch read one clip
 /// - `z`: f32 [Z, F, C, H, W]
 /// - `w`: T [d, C, p, p]
-/// - `bias`: f32 [d]
+/// - `bias`: `f32 [d]`
 /// - `pos`: f32 [N, d]
 pub fn patch_embed(
     gate: Gate<'_>,

@@ -50,8 +50,8 @@ const ABS: u32 = 2;
 /// acc = 0 unless skipped
 /// ```
 ///
-/// - `flag`: u32 [1], 1 = compute
-/// - `state`: f32 [2], (acc, whether a step was computed), from step to step
+/// - `flag`: `u32 [1]`, 1 = compute
+/// - `state`: `f32 [2]`, (acc, whether a step was computed), from step to step
 /// - `trace`: f32 [T, 4], row `step.index` is written; see [`TRACE_COLUMNS`]
 /// - `partials`: f32 [P, 2]
 pub fn tea_gate(
