@@ -135,7 +135,7 @@ pub struct Tensor {
 }
 
 /// What guard bytes and unwritten elements hold: NaN in every float type.
-const POISON: u8 = 0xff;
+pub(crate) const POISON: u8 = 0xff;
 
 impl Tensor {
     pub(crate) fn new(device: &Device, dtype: DType, shape: Shape, guard: usize) -> Result<Tensor> {

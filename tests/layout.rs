@@ -41,7 +41,7 @@ fn names_and_labels_are_unique() {
     for kernel in ALL {
         assert!(names.insert(kernel.name), "two ops are called {}", kernel.name);
         let mut labels = HashSet::new();
-        for source in kernel.sources {
+        for source in kernel.sources() {
             assert!(labels.insert(source.label), "{} has two sources {}", kernel.name, source.label);
         }
     }
@@ -50,7 +50,7 @@ fn names_and_labels_are_unique() {
 #[test]
 fn every_op_runs_anywhere() {
     for kernel in ALL {
-        let anywhere = kernel.sources.iter().any(|source| source.needs == Need::Nothing);
+        let anywhere = kernel.cpu.iter().any(|source| source.needs == Need::Nothing);
         assert!(anywhere, "every source of {} needs something", kernel.name);
     }
 }

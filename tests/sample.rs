@@ -114,9 +114,9 @@ fn invariant_03_a_skipped_step_reuses_the_residual_and_runs_no_block() {
 
         model.embed(&mut a, &tensor(2), (&times, 1), &labels).unwrap();
         model.probe(&mut a, None).unwrap();
-        let before = device.counters();
+        let before = block_on(device.counters()).unwrap();
         model.blocks(&mut a, Gate::If(&flag)).unwrap();
-        let after = device.counters();
+        let after = block_on(device.counters()).unwrap();
         assert_eq!(after.launched, before.launched, "a block ran on {}", device.name());
         assert!(after.gated_off > before.gated_off + 20);
         residual_reuse(Gate::Unless(&flag), &mut a.x, &a.stack_in, &residual).unwrap();
@@ -223,10 +223,10 @@ fn device_gate_reads_nothing_before_the_end_and_no_step_allocates() {
         let noise = noise::normal(1, 0, model.config().clip());
         for (mode, reads) in [(GateMode::Device, 0), (GateMode::Host, 8)] {
             let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8).unwrap();
-            let start = device.counters().reads;
+            let start = block_on(device.counters()).unwrap().reads;
             let mut seen = Vec::new();
             let mut progress = |p: Progress| {
-                seen.push(device.counters());
+                seen.push(block_on(device.counters()).unwrap());
                 assert_eq!(p.decision.is_some(), mode == GateMode::Host);
                 Ok(())
             };

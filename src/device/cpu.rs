@@ -11,18 +11,18 @@ use bytemuck::{AnyBitPattern, Pod, Zeroable};
 use memmap2::MmapMut;
 use rayon::prelude::*;
 
-use super::{Call, Code, Counters, Gate, Need, Storage};
+use super::{Call, Choice, Code, Counters, Gate, Need, Source, Storage};
 use crate::{DType, Error, Result, Tensor};
 
 /// The CPU as a device.
 pub struct Cpu {
     pub(super) counters: Cell<Counters>,
-    pub(super) preferred: Cell<Option<&'static str>>,
+    pub(super) choice: Choice,
 }
 
 impl Cpu {
     pub(super) fn new() -> Cpu {
-        Cpu { counters: Cell::default(), preferred: Cell::new(None) }
+        Cpu { counters: Cell::default(), choice: Choice::default() }
     }
 
     pub(super) fn describe(&self) -> String {
@@ -38,6 +38,7 @@ impl Cpu {
         #[cfg(target_arch = "x86_64")]
         match need {
             Need::Nothing => true,
+            Need::Subgroups | Need::CpuAdapter => false,
             Need::Avx2 => {
                 is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")
@@ -75,7 +76,7 @@ impl Cpu {
         Ok(Buffer::Lines(lines))
     }
 
-    pub(super) fn run(&self, call: Call<'_, '_>) -> Result<()> {
+    pub(super) fn run(&self, source: &Source, call: Call<'_, '_>) -> Result<()> {
         let open = match call.gate {
             Gate::Open => true,
             Gate::If(flag) => buffer(flag).flag(),
@@ -85,8 +86,7 @@ impl Cpu {
         if !open {
             return Ok(());
         }
-        let device = call.writes[0].device.clone();
-        let Code::Cpu { run, tile } = device.source(call.kernel)?.code;
+        let Code::Cpu { run, tile } = source.code else { unreachable!("the CPU's sources are functions") };
         let launch = Launch::new(call);
         let work = launch.work;
         let grid: [usize; 3] = std::array::from_fn(|i| work[i].div_ceil(tile[i]));
@@ -160,7 +160,7 @@ impl Buffer {
 }
 
 fn buffer(t: &Tensor) -> &Buffer {
-    let Storage::Cpu(buffer) = &t.storage;
+    let Storage::Cpu(buffer) = &t.storage else { unreachable!("a tensor of this device") };
     buffer
 }
 
@@ -198,7 +198,7 @@ impl<'a> Launch<'a> {
         let (mut writes, mut reads) = ([none; MAX_WRITES], [none; MAX_READS]);
         for (view, t) in writes.iter_mut().zip(call.writes.iter_mut()) {
             let (bytes, dtype) = (t.bytes(), t.dtype);
-            let Storage::Cpu(buffer) = &mut t.storage;
+            let Storage::Cpu(buffer) = &mut t.storage else { unreachable!("a tensor of this device") };
             let at = buffer.bytes_mut().as_mut_ptr();
             *view = View { at, bytes, dtype };
         }

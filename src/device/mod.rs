@@ -7,9 +7,11 @@
 pub mod cpu;
 pub(crate) mod matmul;
 pub(crate) mod simd;
+pub mod wgpu;
 
 pub(crate) use simd::cpu_sources;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::{DType, Error, Result, Tensor};
@@ -18,8 +20,18 @@ use crate::{DType, Error, Result, Tensor};
 pub struct Kernel {
     /// The op's one name.
     pub name: &'static str,
-    /// Best first. A device takes the first that fits it; tests and benches take all that fit.
-    pub sources: &'static [Source],
+    /// In Rust. Best first, in every language: a device takes the first that fits it and the call; tests and benches
+    /// take all that fit.
+    pub cpu: &'static [Source],
+    /// In WGSL.
+    pub wgsl: &'static [Source],
+}
+
+impl Kernel {
+    /// All sources, in all languages.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.cpu.iter().chain(self.wgsl)
+    }
 }
 
 /// One implementation of an op in one language.
@@ -32,11 +44,53 @@ pub struct Source {
     pub code: Code,
 }
 
+impl Source {
+    /// A WGSL source that runs on any adapter and takes any shape, of `text` pieces (see [`wgsl!`](crate::device::wgsl)).
+    pub const fn wgsl(label: &'static str, text: &'static [&'static str], tile: [usize; 3]) -> Source {
+        Source { label, needs: Need::Nothing, code: Code::Wgsl { text, tile, constants: &[], multiple: 1 } }
+    }
+
+    /// The same, for adapters that have `needs`.
+    pub const fn needs(mut self, needs: Need) -> Source {
+        self.needs = needs;
+        self
+    }
+
+    /// The same, with constants in front of the text.
+    pub const fn with(mut self, with: &'static [(&'static str, u32)]) -> Source {
+        if let Code::Wgsl { constants, .. } = &mut self.code {
+            *constants = with;
+        }
+        self
+    }
+
+    /// The same, for calls whose row lengths are multiples of `of`.
+    pub const fn multiple(mut self, of: usize) -> Source {
+        if let Code::Wgsl { multiple, .. } = &mut self.code {
+            *multiple = of;
+        }
+        self
+    }
+}
+
+/// The text of `wgsl/NAME.wgsl`.
+macro_rules! wgsl {
+    ($name:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wgsl/", $name, ".wgsl"))
+    };
+}
+pub(crate) use wgsl;
+
 /// What a source asks of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Runs anywhere its language does.
     Nothing,
+    /// A GPU with subgroup operations, of whatever size.
+    Subgroups,
+    /// A processor that poses as a GPU, with subgroups of one size (the constant `LANES`): its lanes are those of a
+    /// vector register, and memory and barriers cost what they cost on a processor.
+    CpuAdapter,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
     /// x86-64 with AVX-512 (F, BW, DQ, VL).
@@ -52,6 +106,17 @@ pub enum Code {
         /// How much work a block takes, in the op's units; the last block of a row may be smaller.
         tile: [usize; 3],
     },
+    /// A compute shader whose entry point has the op's name.
+    Wgsl {
+        /// The pieces of the module, without what [`prelude::module`](wgpu::prelude::module) puts in front of them.
+        text: &'static [&'static str],
+        /// How much work a workgroup takes; `workgroup_id.x` counts along the last dimension.
+        tile: [usize; 3],
+        /// `const NAME = VALUEu;`
+        constants: &'static [(&'static str, u32)],
+        /// What the call's row lengths must be multiples of.
+        multiple: usize,
+    },
 }
 
 /// One launch of an op: all that an executor is told. Binding order is writes, reads, params in every language.
@@ -64,7 +129,16 @@ pub struct Call<'a, 'w> {
     pub(crate) params: &'a [u8],
     /// In units of the op: rows, tiles, elements.
     pub(crate) work: [usize; 3],
+    /// A power of two that divides the length of every row the op deals in; see [`multiple_of`].
+    pub(crate) multiple: usize,
+    /// What languages that are compiled while the program runs may take as constant.
+    pub(crate) constants: &'a [(&'static str, u32)],
     pub(crate) gate: Gate<'a>,
+}
+
+/// The largest power of two, up to 64, that divides all of `lengths`.
+pub(crate) fn multiple_of(lengths: &[usize]) -> usize {
+    1 << lengths.iter().fold(64, |all, length| all | length).trailing_zeros()
 }
 
 impl Call<'_, '_> {
@@ -135,31 +209,54 @@ impl Counters {
 pub enum Device {
     /// Multi-threaded, vectorised; the default where there is no GPU.
     Cpu(Rc<cpu::Cpu>),
+    /// Any GPU, through Vulkan, Metal, DirectX 12 or a browser.
+    Wgpu(Rc<wgpu::Wgpu>),
 }
 
 /// A moment in a device's queue; see [`Device::mark`].
 pub enum Mark {
     /// The CPU runs a call as it is enqueued, so its moments are the host's.
     Cpu(std::time::Instant),
+    /// A time stamp that the GPU writes when it gets there.
+    Wgpu(wgpu::Stamp),
 }
 
 /// The memory behind a tensor.
 pub(crate) enum Storage {
     Cpu(cpu::Buffer),
+    Wgpu(wgpu::Buffer),
 }
 
 impl Device {
-    /// Opens a device by name: `auto` (the best there is) or `cpu`.
+    /// Opens a device by name:
+    ///
+    /// - `auto`: the best there is, a GPU if there is one, else the CPU (a software renderer is no GPU)
+    /// - `cpu`
+    /// - `wgpu`, `wgpu:N`: the best adapter, or the N-th of [`all`](Self::all)
+    /// - `wgpu:core`, `wgpu:N:core`: the same with no more than what WebGPU promises everywhere, so that what runs
+    ///   there runs in a browser: no optional feature, the default limits, checked shaders
     pub async fn open(name: &str) -> Result<Device> {
-        match name {
-            "auto" | "cpu" => Ok(Device::cpu()),
-            _ => Err(Error::device(format!("`{name}`"), "unknown or not built in; wanted auto or cpu")),
+        let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
+        match (kind, rest) {
+            ("auto", "") => match wgpu::Wgpu::open_gpu().await {
+                Some(gpu) => Ok(Device::Wgpu(Rc::new(gpu))),
+                None => Ok(Device::cpu()),
+            },
+            ("cpu", "") => Ok(Device::cpu()),
+            ("wgpu", rest) => Ok(Device::Wgpu(Rc::new(wgpu::Wgpu::open(rest).await?))),
+            _ => {
+                let why = "unknown or not built in; wanted auto, cpu, wgpu or wgpu:N";
+                Err(Error::device(format!("`{name}`"), why))
+            }
         }
     }
 
     /// Every device of this machine, best first.
     pub async fn all() -> Vec<Device> {
-        vec![Device::cpu()]
+        let mut all: Vec<_> = wgpu::Wgpu::all().await.into_iter().map(|w| Device::Wgpu(Rc::new(w))).collect();
+        let gpus = all.iter().take_while(|d| matches!(d, Device::Wgpu(w) if w.is_gpu())).count();
+        all.insert(gpus, Device::cpu());
+        all
     }
 
     /// The CPU. Always there.
@@ -171,28 +268,34 @@ impl Device {
     pub(crate) fn alloc(&self, bytes: usize) -> Result<Storage> {
         match self {
             Device::Cpu(cpu) => Ok(Storage::Cpu(cpu.alloc(bytes)?)),
+            Device::Wgpu(wgpu) => Ok(Storage::Wgpu(wgpu.alloc(bytes)?)),
         }
     }
 
     /// Copies bytes to the device; they fit, [`Tensor::write`] checked it.
     pub(crate) fn upload(&self, to: &mut Tensor, bytes: &[u8]) -> Result<()> {
-        match &mut to.storage {
-            Storage::Cpu(buffer) => buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes),
+        match (self, &mut to.storage) {
+            (_, Storage::Cpu(buffer)) => buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes),
+            (Device::Wgpu(wgpu), Storage::Wgpu(buffer)) => wgpu.upload(buffer, bytes),
+            (Device::Cpu(_), Storage::Wgpu(_)) => unreachable!("a tensor's storage is its device's"),
         }
         Ok(())
     }
 
     fn run(&self, call: Call<'_, '_>) -> Result<()> {
+        let source = self.choose(call.kernel, call.multiple)?;
         match self {
-            Device::Cpu(cpu) => cpu.run(call),
+            Device::Cpu(cpu) => cpu.run(source, call),
+            Device::Wgpu(wgpu) => wgpu.run(source, call),
         }
     }
 
     /// Waits for all that was enqueued and copies back the first bytes of each tensor, as many as stand beside it.
-    /// The only verb that waits.
+    /// The only verb that waits. What went wrong since the last time comes out here.
     pub(crate) async fn read(&self, from: &[(&Tensor, usize)]) -> Result<Vec<Vec<u8>>> {
         match self {
             Device::Cpu(cpu) => Ok(cpu.read(from)),
+            Device::Wgpu(wgpu) => wgpu.read(from).await,
         }
     }
 
@@ -200,22 +303,29 @@ impl Device {
     pub fn mark(&self) -> Mark {
         match self {
             Device::Cpu(_) => Mark::Cpu(std::time::Instant::now()),
+            Device::Wgpu(wgpu) => Mark::Wgpu(wgpu.mark()),
         }
     }
 
     /// Seconds from each mark to the next, on the device's own clock. Waits for the last one.
     pub async fn seconds(&self, marks: &[Mark]) -> Result<Vec<f64>> {
-        let between = |pair: &[Mark]| {
-            let (Mark::Cpu(from), Mark::Cpu(to)) = (&pair[0], &pair[1]);
-            to.duration_since(*from).as_secs_f64()
-        };
-        Ok(marks.windows(2).map(between).collect())
+        match self {
+            Device::Cpu(_) => {
+                let between = |pair: &[Mark]| match (&pair[0], &pair[1]) {
+                    (Mark::Cpu(from), Mark::Cpu(to)) => to.duration_since(*from).as_secs_f64(),
+                    _ => f64::NAN,
+                };
+                Ok(marks.windows(2).map(between).collect())
+            }
+            Device::Wgpu(wgpu) => wgpu.seconds(marks).await,
+        }
     }
 
-    /// What the device has done so far.
-    pub fn counters(&self) -> Counters {
+    /// What the device has done so far. Waits for what was enqueued: only then is it known which gated calls ran.
+    pub async fn counters(&self) -> Result<Counters> {
         match self {
-            Device::Cpu(cpu) => cpu.counters.get(),
+            Device::Cpu(cpu) => Ok(cpu.counters.get()),
+            Device::Wgpu(wgpu) => wgpu.counters().await,
         }
     }
 
@@ -223,6 +333,7 @@ impl Device {
     pub fn name(&self) -> String {
         match self {
             Device::Cpu(_) => "cpu".into(),
+            Device::Wgpu(wgpu) => wgpu.name().into(),
         }
     }
 
@@ -230,41 +341,70 @@ impl Device {
     pub fn describe(&self) -> String {
         match self {
             Device::Cpu(cpu) => cpu.describe(),
+            Device::Wgpu(wgpu) => wgpu.describe(),
         }
     }
 
     /// The sources of `kernel` that this device can run, best first.
     pub fn sources<'k>(&self, kernel: &'k Kernel) -> impl Iterator<Item = &'k Source> {
         let device = self.clone();
-        kernel.sources.iter().filter(move |s| match &device {
-            Device::Cpu(cpu) => matches!(s.code, Code::Cpu { .. }) && cpu.has(s.needs),
+        let all = match self {
+            Device::Cpu(_) => kernel.cpu,
+            Device::Wgpu(_) => kernel.wgsl,
+        };
+        all.iter().filter(move |s| match &device {
+            Device::Cpu(cpu) => cpu.has(s.needs),
+            Device::Wgpu(wgpu) => wgpu.has(s.needs),
         })
     }
 
     /// From now on prefers sources with this label, for every op that has one; `None` goes back to the best.
     /// For tests and benches, which go through all of them.
     pub fn prefer(&self, label: Option<&'static str>) {
+        self.choice().preferred.set(label);
+    }
+
+    /// The label of the source that ran last: not the preferred one, where that does not take the call's shape.
+    pub fn ran(&self) -> Option<&'static str> {
+        self.choice().ran.get()
+    }
+
+    fn choice(&self) -> &Choice {
         match self {
-            Device::Cpu(cpu) => cpu.preferred.set(label),
+            Device::Cpu(cpu) => &cpu.choice,
+            Device::Wgpu(wgpu) => &wgpu.choice,
         }
     }
 
-    /// The source of `kernel` that a call would run now.
-    pub fn source<'k>(&self, kernel: &'k Kernel) -> Result<&'k Source> {
-        let preferred = match self {
-            Device::Cpu(cpu) => cpu.preferred.get(),
+    /// The source that a call runs, given what its row lengths are multiples of.
+    fn choose<'k>(&self, kernel: &'k Kernel, multiple: usize) -> Result<&'k Source> {
+        let fits = |s: &&Source| match s.code {
+            Code::Cpu { .. } => true,
+            Code::Wgsl { multiple: wanted, .. } => multiple.is_multiple_of(wanted),
         };
-        let mut fitting = self.sources(kernel);
+        let mut fitting = self.sources(kernel).filter(fits);
         let first = fitting
             .next()
             .ok_or_else(|| Error::device(self.name(), format!("no source of `{}` runs here", kernel.name)))?;
+        let preferred = self.choice().preferred.get();
         let mut rest = std::iter::once(first).chain(fitting);
-        Ok(rest.find(|s| Some(s.label) == preferred).unwrap_or(first))
+        let source = rest.find(|s| Some(s.label) == preferred).unwrap_or(first);
+        self.choice().ran.set(Some(source.label));
+        Ok(source)
     }
 
     fn is(&self, other: &Device) -> bool {
         match (self, other) {
             (Device::Cpu(a), Device::Cpu(b)) => Rc::ptr_eq(a, b),
+            (Device::Wgpu(a), Device::Wgpu(b)) => Rc::ptr_eq(a, b),
+            _ => false,
         }
     }
+}
+
+/// Which sources run: the part of a device's state that all executors have.
+#[derive(Default)]
+pub(crate) struct Choice {
+    preferred: Cell<Option<&'static str>>,
+    ran: Cell<Option<&'static str>>,
 }

@@ -18,11 +18,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{Error, Result, Tensor};
 
 /// See [`attention`].
-pub static ATTENTION: Kernel = Kernel { name: "attention", sources: cpu_sources!(cpu, tile: [1, 2, 64]) };
+pub static ATTENTION: Kernel =
+    Kernel { name: "attention", cpu: cpu_sources!(cpu, tile: [1, 2, 64]), wgsl: &[] };
 
 /// What a token attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub fn attention(gate: Gate<'_>, out: &mut Tensor, qkv: &Tensor, heads: usize, o
         reads: &[qkv],
         params: bytemuck::bytes_of(&params),
         work: [sequences, heads, length],
+        multiple: multiple_of(&[dim / heads]),
+        constants: &[("HEAD", params.head)],
         gate,
     }
     .run()

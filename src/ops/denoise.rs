@@ -4,11 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Isa, mul_add};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`denoise`].
-pub static DENOISE: Kernel = Kernel { name: "denoise", sources: cpu_sources!(cpu, tile: [1, 1, 4]) };
+pub static DENOISE: Kernel = Kernel { name: "denoise", cpu: cpu_sources!(cpu, tile: [1, 1, 4]), wgsl: &[] };
 
 /// One step of a sampler, as numbers: every deterministic one is linear in the clip and the prediction.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,6 +78,8 @@ pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, up
         params: bytemuck::bytes_of(&params),
         // Rows of patches.
         work: [1, 1, samples * frames * (height / patch)],
+        multiple: multiple_of(&[width, pixels]),
+        constants: &[],
         gate,
     }
     .run()

@@ -4,11 +4,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, by_dtype, silu};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`label_embed`].
-pub static LABEL_EMBED: Kernel = Kernel { name: "label_embed", sources: cpu_sources!(cpu, tile: [1, 1, 16]) };
+pub static LABEL_EMBED: Kernel =
+    Kernel { name: "label_embed", cpu: cpu_sources!(cpu, tile: [1, 1, 16]), wgsl: &[] };
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -52,6 +53,8 @@ pub fn label_embed(
         reads: &[time, table, labels],
         params: bytemuck::bytes_of(&params),
         work: [1, 1, batch],
+        multiple: multiple_of(&[dim]),
+        constants: &[],
         gate,
     }
     .run()

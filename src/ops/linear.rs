@@ -5,11 +5,11 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::cpu::{Block, Launch};
 use crate::device::matmul::{Rows, dot, matmul, widen};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, gelu, mul_add, silu};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`linear`].
-pub static LINEAR: Kernel = Kernel { name: "linear", sources: cpu_sources!(cpu, tile: [1, 512, 96]) };
+pub static LINEAR: Kernel = Kernel { name: "linear", cpu: cpu_sources!(cpu, tile: [1, 512, 96]), wgsl: &[] };
 
 /// What happens to `y = x·wᵀ + bias` before it is stored.
 #[derive(Clone, Copy)]
@@ -121,6 +121,8 @@ pub fn linear(
         reads: &[x, w, bias, mods_read, onto_read],
         params: bytemuck::bytes_of(&params),
         work: [1, rows, n],
+        multiple: multiple_of(&[n, k]),
+        constants: &[],
         gate,
     }
     .run()

@@ -4,11 +4,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, mul_add, prefetch, stream, streamed};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`modulate`].
-pub static MODULATE: Kernel = Kernel { name: "modulate", sources: cpu_sources!(cpu, tile: [1, 1, 32]) };
+pub static MODULATE: Kernel =
+    Kernel { name: "modulate", cpu: cpu_sources!(cpu, tile: [1, 1, 32]), wgsl: &[] };
 
 /// Which chunks of a row of modulation are shift and scale, counted in units of d.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,12 @@ pub(super) struct Params {
     pub scale_at: u32,
 }
 
+impl Params {
+    pub fn multiple(&self) -> usize {
+        multiple_of(&[self.dim as usize, self.mods_columns as usize])
+    }
+}
+
 /// `out = layer_norm(x) · (1 + scale) + shift` over the last dimension, no affine, ε = 1e-6, two passes in f32
 /// (DiT, arXiv 2212.09748, section 3.2).
 ///
@@ -44,6 +51,8 @@ pub fn modulate(gate: Gate<'_>, out: &mut Tensor, x: &Tensor, mods: &Tensor, chu
         reads: &[x, mods],
         params: bytemuck::bytes_of(&params),
         work: [1, 1, params.rows as usize],
+        multiple: params.multiple(),
+        constants: &[],
         gate,
     }
     .run()

@@ -11,7 +11,7 @@ use crate::{Result, Tensor};
 
 /// See [`modulate_rel_l1`].
 pub static MODULATE_REL_L1: Kernel =
-    Kernel { name: "modulate_rel_l1", sources: cpu_sources!(cpu, tile: [1, 1, 16]) };
+    Kernel { name: "modulate_rel_l1", cpu: cpu_sources!(cpu, tile: [1, 1, 16]), wgsl: &[] };
 
 /// `cur = modulate(x)`; `partials = (Σ|cur − signal|, Σ|signal|)`; `signal = cur`.
 ///
@@ -41,6 +41,8 @@ pub fn modulate_rel_l1(
         reads: &[x, mods],
         params: bytemuck::bytes_of(&params),
         work: [1, 1, runs],
+        multiple: params.multiple(),
+        constants: &[],
         gate,
     }
     .run()

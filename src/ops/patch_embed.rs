@@ -5,12 +5,12 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::cpu::{Block, Launch};
 use crate::device::matmul::{Rows, matmul, widen};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`patch_embed`].
 pub static PATCH_EMBED: Kernel =
-    Kernel { name: "patch_embed", sources: cpu_sources!(cpu, tile: [1, 64, 1024]) };
+    Kernel { name: "patch_embed", cpu: cpu_sources!(cpu, tile: [1, 64, 1024]), wgsl: &[] };
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -72,6 +72,8 @@ pub fn patch_embed(
         reads: &[z, w, bias, pos],
         params: bytemuck::bytes_of(&params),
         work: [1, batch * frames * tokens, dim],
+        multiple: multiple_of(&[dim, channels * patch * patch]),
+        constants: &[],
         gate,
     }
     .run()

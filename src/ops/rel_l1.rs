@@ -1,13 +1,22 @@
 //! Σ|cur − prev| and Σ|prev| in one pass, with `prev := cur` in the same pass.
 
+use bytemuck::{Pod, Zeroable};
+
 use super::modulate_rel_l1::share;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, LANES, V, by_dtype};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`rel_l1`].
-pub static REL_L1: Kernel = Kernel { name: "rel_l1", sources: cpu_sources!(cpu, tile: [1, 1, 4]) };
+pub static REL_L1: Kernel = Kernel { name: "rel_l1", cpu: cpu_sources!(cpu, tile: [1, 1, 4]), wgsl: &[] };
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    elements: u32,
+    runs: u32,
+}
 
 /// How many partial sums a distance is made of, wherever it is computed: enough to fill a large GPU twice, few enough
 /// for one block to add up. Fixed, so that a distance does not depend on the machine.
@@ -26,12 +35,15 @@ pub fn rel_l1(gate: Gate<'_>, prev: &mut Tensor, partials: &mut Tensor, cur: &Te
     let dtype = cur.float(OP, "cur")?;
     prev.expect(OP, "prev", dtype, *cur.shape())?;
     let runs = check_partials(OP, partials)?;
+    let params = Params { elements: cur.elements() as u32, runs: runs as u32 };
     Call {
         kernel: &REL_L1,
         writes: &mut [prev, partials],
         reads: &[cur],
-        params: &[],
+        params: bytemuck::bytes_of(&params),
         work: [1, 1, runs],
+        multiple: multiple_of(&[cur.elements()]),
+        constants: &[],
         gate,
     }
     .run()

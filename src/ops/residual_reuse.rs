@@ -3,12 +3,18 @@
 use super::residual_store::elementwise;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
-use crate::device::{Gate, Kernel, cpu_sources};
+use crate::device::{Gate, Kernel, Source, cpu_sources, wgsl};
 use crate::{Result, Tensor};
 
 /// See [`residual_reuse`].
-pub static RESIDUAL_REUSE: Kernel =
-    Kernel { name: "residual_reuse", sources: cpu_sources!(cpu, tile: [1, 1, 1 << 14]) };
+pub static RESIDUAL_REUSE: Kernel = Kernel {
+    name: "residual_reuse",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
+    wgsl: &[
+        Source::wgsl("vec4", &[wgsl!("residual_reuse")], [1, 1, 1024]).multiple(4),
+        Source::wgsl("naive", &[wgsl!("ladder/residual_reuse_naive")], [1, 1, 256]),
+    ],
+};
 
 /// `stack_out = stack_in + residual`, all f32 and of one shape (arXiv 2411.19108, section 3.4: the cache holds the
 /// difference, so that the step's own input still enters).

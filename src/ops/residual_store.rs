@@ -1,13 +1,21 @@
 //! `residual = out − in`: what the transformer stack did to its input, kept for the steps that skip it.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{DType, Result, Tensor};
 
 /// See [`residual_store`].
 pub static RESIDUAL_STORE: Kernel =
-    Kernel { name: "residual_store", sources: cpu_sources!(cpu, tile: [1, 1, 1 << 14]) };
+    Kernel { name: "residual_store", cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]), wgsl: &[] };
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    elements: u32,
+}
 
 /// `residual = stack_out − stack_in`, all f32 and of one shape.
 pub fn residual_store(
@@ -33,8 +41,19 @@ pub(super) fn elementwise(
     out.expect(kernel.name, names[0], DType::F32, shape)?;
     a.expect(kernel.name, names[1], DType::F32, shape)?;
     b.expect(kernel.name, names[2], DType::F32, shape)?;
-    let work = [1, 1, out.elements()];
-    Call { kernel, writes: &mut [out], reads: &[a, b], params: &[], work, gate }.run()
+    let elements = out.elements();
+    let params = Params { elements: elements as u32 };
+    Call {
+        kernel,
+        writes: &mut [out],
+        reads: &[a, b],
+        params: bytemuck::bytes_of(&params),
+        work: [1, 1, elements],
+        multiple: multiple_of(&[elements]),
+        constants: &[],
+        gate,
+    }
+    .run()
 }
 
 #[inline(always)]

@@ -11,7 +11,7 @@ use crate::device::{Call, Gate, Kernel, cpu_sources};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`tea_gate`].
-pub static TEA_GATE: Kernel = Kernel { name: "tea_gate", sources: cpu_sources!(cpu, tile: [1, 1, 1]) };
+pub static TEA_GATE: Kernel = Kernel { name: "tea_gate", cpu: cpu_sources!(cpu, tile: [1, 1, 1]), wgsl: &[] };
 
 /// Columns of a row of the trace: distance (NaN at step 0), rescaled distance f(d) (NaN on forced steps), accumulated value
 /// as compared with the threshold, decision (0 skipped, 1 computed, 2 forced).
@@ -89,6 +89,8 @@ pub fn tea_gate(
         reads: &[partials],
         params: bytemuck::bytes_of(&params),
         work: [1, 1, 1],
+        multiple: 1,
+        constants: &[],
         gate,
     }
     .run()

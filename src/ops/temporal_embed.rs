@@ -4,12 +4,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{DType, Result, Tensor};
 
 /// See [`temporal_embed`].
 pub static TEMPORAL_EMBED: Kernel =
-    Kernel { name: "temporal_embed", sources: cpu_sources!(cpu, tile: [1, 1, 64]) };
+    Kernel { name: "temporal_embed", cpu: cpu_sources!(cpu, tile: [1, 1, 64]), wgsl: &[] };
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -35,6 +35,8 @@ pub fn temporal_embed(gate: Gate<'_>, x: &mut Tensor, table: &Tensor) -> Result<
         reads: &[table],
         params: bytemuck::bytes_of(&params),
         work: [1, 1, batch * frames * tokens],
+        multiple: multiple_of(&[dim]),
+        constants: &[],
         gate,
     }
     .run()

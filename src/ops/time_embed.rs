@@ -4,11 +4,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, by_dtype};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`time_embed`].
-pub static TIME_EMBED: Kernel = Kernel { name: "time_embed", sources: cpu_sources!(cpu, tile: [1, 1, 16]) };
+pub static TIME_EMBED: Kernel =
+    Kernel { name: "time_embed", cpu: cpu_sources!(cpu, tile: [1, 1, 16]), wgsl: &[] };
 
 /// Frequencies of the embedding, which is twice as wide.
 pub const FREQUENCIES: usize = 128;
@@ -44,6 +45,8 @@ pub fn time_embed(gate: Gate<'_>, out: &mut Tensor, times: &Tensor, step: usize)
         reads: &[times],
         params: bytemuck::bytes_of(&params),
         work: [1, 1, batch],
+        multiple: multiple_of(&[2 * FREQUENCIES]),
+        constants: &[],
         gate,
     }
     .run()

@@ -1,0 +1,149 @@
+//! Which adapter, and with which features and limits.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ::wgpu::{
+    Adapter, Backends, BufferUsages, DeviceDescriptor, DeviceType, ExperimentalFeatures, Features, Instance,
+    InstanceDescriptor, InstanceFlags, Limits,
+};
+
+use super::{Failure, Fault, SLOT, SLOTS, Wgpu, own};
+use crate::device::Choice;
+use crate::{Error, Result};
+
+/// Storage buffers that a source may bind: what WebGPU promises.
+const STORAGE_BUFFERS: u32 = 8;
+
+impl Wgpu {
+    /// Opens what stands behind `wgpu:`: nothing, `N`, `core` or `N:core`.
+    pub(in crate::device) async fn open(which: &str) -> Result<Wgpu> {
+        let name = if which.is_empty() { "wgpu".into() } else { format!("wgpu:{which}") };
+        let (number, core) = match which.strip_suffix("core") {
+            Some(rest) => (rest.strip_suffix(':').unwrap_or(rest), true),
+            None => (which, false),
+        };
+        let index: usize = match number {
+            "" => 0,
+            number => number.parse().map_err(|_| {
+                Error::device(format!("`{name}`"), "wanted wgpu, wgpu:N, wgpu:core or wgpu:N:core")
+            })?,
+        };
+        let mut adapters = adapters(core).await;
+        if adapters.is_empty() {
+            let why = "no adapter: install a Vulkan driver (Mesa's mesa-vulkan-drivers renders on the CPU)";
+            return Err(Error::device(name, why));
+        }
+        if index >= adapters.len() {
+            let last = adapters.len() - 1;
+            return Err(Error::device(name, format!("no such adapter: wanted 0 to {last}")));
+        }
+        Wgpu::request(adapters.swap_remove(index), index, core).await
+    }
+
+    /// The first adapter that is a GPU, if it can be opened.
+    pub(in crate::device) async fn open_gpu() -> Option<Wgpu> {
+        let adapter = adapters(false).await.into_iter().next()?;
+        let is_gpu = adapter.get_info().device_type != DeviceType::Cpu;
+        if is_gpu { Wgpu::request(adapter, 0, false).await.ok() } else { None }
+    }
+
+    /// Every adapter that can be opened, GPUs first.
+    pub(in crate::device) async fn all() -> Vec<Wgpu> {
+        let mut all = vec![];
+        for (index, adapter) in adapters(false).await.into_iter().enumerate() {
+            all.extend(Wgpu::request(adapter, index, false).await);
+        }
+        all
+    }
+
+    async fn request(adapter: Adapter, index: usize, core: bool) -> Result<Wgpu> {
+        let name = if core { format!("wgpu:{index}:core") } else { format!("wgpu:{index}") };
+        let info = adapter.get_info();
+        let useful = Features::SHADER_F16 | Features::SUBGROUP | Features::TIMESTAMP_QUERY;
+        let features = if core { Features::empty() } else { adapter.features() & useful };
+        let limits = if core { Limits::default() } else { adapter.limits() };
+        if limits.max_storage_buffers_per_shader_stage < STORAGE_BUFFERS {
+            let has = limits.max_storage_buffers_per_shader_stage;
+            let why = format!("{} binds {has} storage buffers: wanted {STORAGE_BUFFERS}", info.name);
+            return Err(Error::device(name, why));
+        }
+        let descriptor = DeviceDescriptor {
+            label: Some("steep"),
+            required_features: features,
+            required_limits: limits.clone(),
+            experimental_features: ExperimentalFeatures::disabled(),
+            memory_hints: Default::default(),
+            trace: Default::default(),
+        };
+        let opened = adapter.request_device(&descriptor).await;
+        let (device, queue) =
+            opened.map_err(|e| Error::device(&name, format!("{}: {}", info.name, one_line(&e))))?;
+
+        let failed = Failure::default();
+        let report = failed.clone();
+        device.on_uncaptured_error(Arc::new(move |e: ::wgpu::Error| {
+            let out_of_memory = matches!(e, ::wgpu::Error::OutOfMemory { .. });
+            report.set(Fault { what: one_line(&e), out_of_memory });
+        }));
+        let report = failed.clone();
+        device.set_device_lost_callback(move |_, why| {
+            let why = if why.is_empty() { "no reason given" } else { why.trim_end_matches('.') };
+            report.set(Fault { what: format!("lost: {}", one_line(&why)), out_of_memory: false });
+        });
+        let fixed = info.subgroup_min_size == info.subgroup_max_size;
+        let lanes = (features.contains(Features::SUBGROUP) && fixed).then_some(info.subgroup_min_size);
+        let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        Ok(Wgpu {
+            params: own(&device, "params", (SLOT * SLOTS) as u64, usage),
+            device,
+            queue,
+            name,
+            info,
+            limits,
+            features,
+            checked: core,
+            lanes,
+            choice: Choice::default(),
+            counters: Cell::default(),
+            failed,
+            pool: Default::default(),
+            queued: RefCell::default(),
+            pipelines: RefCell::new(HashMap::new()),
+            layouts: RefCell::new(HashMap::new()),
+            bind_groups: RefCell::new(HashMap::new()),
+            gates: RefCell::default(),
+            stamps: RefCell::default(),
+        })
+    }
+}
+
+/// Every adapter, best first. Never wgpu's `noop`, which computes nothing, and never OpenGL.
+async fn adapters(core: bool) -> Vec<Adapter> {
+    let mut descriptor = InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = Backends::PRIMARY;
+    // Indirect arguments are the executor's own and in range: wgpu need not look at them before each dispatch.
+    descriptor.flags.remove(InstanceFlags::VALIDATION_INDIRECT_CALL);
+    descriptor.flags = descriptor.flags.with_env();
+    if core {
+        descriptor.flags |= InstanceFlags::STRICT_WEBGPU_COMPLIANCE;
+    }
+    let mut all = Instance::new(descriptor).enumerate_adapters(Backends::PRIMARY).await;
+    let rank = |adapter: &Adapter| match adapter.get_info().device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    };
+    all.sort_by_key(rank);
+    all
+}
+
+/// A message of wgpu's, which are paragraphs, in a line.
+fn one_line(message: &impl std::fmt::Display) -> String {
+    let message = message.to_string();
+    let lines: Vec<_> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
+}
