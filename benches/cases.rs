@@ -91,8 +91,9 @@ impl Case {
         self.writes.iter().chain(&self.reads).map(Tensor::bytes).sum::<usize>() < LARGE
     }
 
-    /// Runs once with the device's preferred source and compares with the oracle.
-    pub fn verify(&mut self) -> Result<()> {
+    /// Runs once with the device's preferred source and compares with the oracle. The largest error, as a share of the
+    /// largest number in its tensor.
+    pub fn verify(&mut self) -> Result<f64> {
         let mut before = vec![];
         for (i, t) in self.writes.iter_mut().enumerate() {
             // An op that does nothing must not pass for what an earlier source left behind.
@@ -104,7 +105,9 @@ impl Case {
         (self.run)(&mut self.writes, &self.reads)?;
         let reads = self.reads.iter().map(wide).collect::<Result<_>>()?;
         let after = self.writes.iter().map(|t| pollster::block_on(t.read_f32())).collect::<Result<_>>()?;
+        let mut largest: f64 = 0.0;
         for (ours, theirs) in (self.expect)(&Values { reads, before, after }) {
+            largest = largest.max(oracle::max_error(&ours, &theirs));
             let error = oracle::nmse(&ours, &theirs);
             if error > self.tolerance {
                 let device = self.writes[0].device().name();
@@ -114,7 +117,12 @@ impl Case {
                 return Err(Error::device(device, why));
             }
         }
-        Ok(())
+        Ok(largest)
+    }
+
+    /// Whether `source` is what ran last: it may not take the shape.
+    pub fn took(&self, device: &Device, source: &str) -> bool {
+        self.op == "forward" || device.ran() == Some(source)
     }
 
     /// Seconds that `runs` runs take together.
@@ -150,10 +158,14 @@ fn seconds(device: &Device, runs: usize, run: &mut dyn FnMut() -> Result<()>) ->
     Ok(pollster::block_on(device.seconds(&marks))?[0])
 }
 
-/// Seconds of one `run`: the median over samples, each long enough that a mark weighs nothing beside it.
+/// Seconds of one `run`: the median over samples, each long enough that a mark weighs nothing beside it; or one sample,
+/// where that takes all of the time.
 pub fn time(device: &Device, all: f64, run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
     const SAMPLE: f64 = 2e-3;
-    seconds(device, 1, run)?;
+    let first = seconds(device, 1, run)?;
+    if first > all {
+        return Ok(first);
+    }
     let once = seconds(device, 2, run)?.max(1e-7) / 2.0;
     let runs = (SAMPLE / once).ceil() as usize;
     let samples = ((all / (once * runs as f64)) as usize).clamp(3, 99);

@@ -29,6 +29,13 @@ pub fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
 }
 
+/// The largest error, as a share of the largest number there should be.
+pub fn max_error(got: &[f32], want: &[f64]) -> f64 {
+    let largest = want.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+    let error = got.iter().zip(want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+    if largest > 0.0 { error / largest } else { error }
+}
+
 /// Σ(ours − theirs)² / Σ theirs²: 0 where they agree, infinite where anything is NaN.
 pub fn nmse(ours: &[f32], theirs: &[f64]) -> f64 {
     assert_eq!(ours.len(), theirs.len());

@@ -236,14 +236,15 @@ impl Device {
     /// - `wgpu:core`, `wgpu:N:core`: the same with no more than what WebGPU promises everywhere, so that what runs
     ///   there runs in a browser: no optional feature, the default limits, checked shaders
     pub async fn open(name: &str) -> Result<Device> {
-        let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
-        match (kind, rest) {
-            ("auto", "") => match wgpu::Wgpu::open_gpu().await {
+        match name {
+            "auto" => match wgpu::Wgpu::open_gpu().await {
                 Some(gpu) => Ok(Device::Wgpu(Rc::new(gpu))),
                 None => Ok(Device::cpu()),
             },
-            ("cpu", "") => Ok(Device::cpu()),
-            ("wgpu", rest) => Ok(Device::Wgpu(Rc::new(wgpu::Wgpu::open(rest).await?))),
+            "cpu" => Ok(Device::cpu()),
+            name if name.split(':').next() == Some("wgpu") => {
+                Ok(Device::Wgpu(Rc::new(wgpu::Wgpu::open(name).await?)))
+            }
             _ => {
                 let why = "unknown or not built in; wanted auto, cpu, wgpu or wgpu:N";
                 Err(Error::device(format!("`{name}`"), why))

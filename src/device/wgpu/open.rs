@@ -17,19 +17,19 @@ use crate::{Error, Result};
 const STORAGE_BUFFERS: u32 = 8;
 
 impl Wgpu {
-    /// Opens what stands behind `wgpu:`: nothing, `N`, `core` or `N:core`.
-    pub(in crate::device) async fn open(which: &str) -> Result<Wgpu> {
-        let name = if which.is_empty() { "wgpu".into() } else { format!("wgpu:{which}") };
-        let (number, core) = match which.strip_suffix("core") {
-            Some(rest) => (rest.strip_suffix(':').unwrap_or(rest), true),
-            None => (which, false),
+    /// Opens `wgpu`, `wgpu:N`, `wgpu:core` or `wgpu:N:core`.
+    pub(in crate::device) async fn open(name: &str) -> Result<Wgpu> {
+        let parts: Vec<&str> = name.split(':').skip(1).collect();
+        let (number, core) = match parts[..] {
+            [] => ("0", false),
+            ["core"] => ("0", true),
+            [number] => (number, false),
+            [number, "core"] => (number, true),
+            _ => ("", false),
         };
-        let index: usize = match number {
-            "" => 0,
-            number => number.parse().map_err(|_| {
-                Error::device(format!("`{name}`"), "wanted wgpu, wgpu:N, wgpu:core or wgpu:N:core")
-            })?,
-        };
+        let index: usize = number.parse().map_err(|_| {
+            Error::device(format!("`{name}`"), "wanted wgpu, wgpu:N, wgpu:core or wgpu:N:core")
+        })?;
         let mut adapters = adapters(core).await;
         if adapters.is_empty() {
             let why = "no adapter: install a Vulkan driver (Mesa's mesa-vulkan-drivers renders on the CPU)";
