@@ -2,6 +2,8 @@
 #![cfg(feature = "cli")]
 
 mod bad_input;
+#[path = "../common/mod.rs"]
+mod common;
 mod forward;
 mod generate;
 mod interrupt;
@@ -9,6 +11,7 @@ mod plan;
 #[allow(dead_code)]
 #[path = "../teacache/tables.rs"]
 mod tables;
+mod wgpu;
 
 use std::fs;
 use std::io::Write;
