@@ -12,13 +12,15 @@ fn root() -> &'static Path {
 
 #[test]
 fn every_op_has_its_files() {
-    for folder in ["src/ops", "tests/ops", "benches/ops"] {
+    for (folder, extension) in
+        [("src/ops", "rs"), ("wgsl", "wgsl"), ("tests/ops", "rs"), ("benches/ops", "rs")]
+    {
         // Benches are not in every checkout.
         if folder.starts_with("benches") && !root().join("benches").exists() {
             continue;
         }
         for kernel in ALL {
-            let path = root().join(folder).join(kernel.name).with_extension("rs");
+            let path = root().join(folder).join(kernel.name).with_extension(extension);
             assert!(path.is_file(), "{} is missing", path.display());
         }
     }

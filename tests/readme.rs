@@ -23,6 +23,25 @@ fn text<'a>(v: &'a Value, key: &str) -> &'a str {
     v[key].as_str().unwrap_or_else(|| panic!("{key} in {v}"))
 }
 
+/// The devices of some rows, as they come.
+fn devices<'a>(rows: &[&'a Value]) -> Vec<&'a str> {
+    let mut all = vec![];
+    for row in rows {
+        let device = text(row, "device");
+        if !all.contains(&device) {
+            all.push(device);
+        }
+    }
+    all
+}
+
+fn rate(row: &Value) -> String {
+    match row["gflops"].as_f64() {
+        Some(gflops) => format!("{gflops:.0} GFLOP/s"),
+        None => format!("{:.1} GB/s", number(row, "gbps")),
+    }
+}
+
 /// The table of a results file.
 fn table(kind: &str, results: &Value) -> String {
     let mut t = String::new();
@@ -55,23 +74,64 @@ fn table(kind: &str, results: &Value) -> String {
             let (cpu, torch) = (text(results, "cpu"), text(results, "torch"));
             writeln!(t, "\n{cpu}, two threads, PyTorch {torch}; medians of interleaved rounds.").unwrap();
         }
+        // The best source of each op and shape, device by device.
         "ops" => {
-            t += "| op | shape | time | rate | of the ceiling |\n|---|---|---|---|---|\n";
+            let rows: Vec<_> = results.as_array().unwrap().iter().collect();
+            let devices = devices(&rows);
+            t += "| op | shape |";
+            for device in &devices {
+                let name = device.split(" (").next().unwrap();
+                write!(t, " {name} | of its ceiling | largest error |").unwrap();
+            }
+            writeln!(t, "\n|---|---|{}", "---|---|---|".repeat(devices.len())).unwrap();
             let mut last = ("", "");
-            for row in results.as_array().unwrap() {
+            for row in rows.iter().filter(|row| text(row, "device") == devices[0]) {
                 let (op, shape) = (text(row, "op"), text(row, "shape"));
-                // Sources come best first: the one that runs unless another is asked for.
                 if std::mem::replace(&mut last, (op, shape)) == (op, shape) {
                     continue;
                 }
-                let rate = match row["gflops"].as_f64() {
-                    Some(gflops) => format!("{gflops:.0} GFLOP/s"),
-                    None => format!("{:.1} GB/s", number(row, "gbps")),
-                };
-                let (ms, ceiling) = (number(row, "ms"), number(row, "ceiling_pct"));
-                writeln!(t, "| `{op}` | {shape} | {ms:.3} ms | {rate} | {ceiling:.0} % |").unwrap();
+                write!(t, "| `{op}` | {shape} |").unwrap();
+                for device in &devices {
+                    // Sources come best first: the one that runs unless another is asked for.
+                    let same = |r: &&&Value| {
+                        (text(r, "device"), text(r, "op"), text(r, "shape")) == (device, op, shape)
+                    };
+                    let row = rows.iter().find(same).unwrap_or_else(|| panic!("no {op} {shape} on {device}"));
+                    let (ceiling, error) = (number(row, "ceiling_pct"), number(row, "error"));
+                    write!(t, " {} | {ceiling:.0} % | {error:.0e} |", rate(row)).unwrap();
+                }
+                t += "\n";
             }
-            writeln!(t, "\n{}, f32.", text(&results[0], "device")).unwrap();
+            writeln!(t, "\n{}; f32.", devices.join("; ")).unwrap();
+        }
+        // Every source of the WGSL ladder, for the shapes that fill a GPU.
+        "ladder" => {
+            t += "| op | shape | source | time | rate |\n|---|---|---|---|---|\n";
+            let rows: Vec<_> = results.as_array().unwrap().iter().collect();
+            let large = ["1024×1024×1024", "spatial 1×8×1024×64", "2 × 64 MiB", "4096×1152"];
+            let shown = |row: &&&Value| {
+                let ops = ["linear", "attention", "rel_l1", "modulate"];
+                let wgpu = text(row, "device").starts_with("wgpu");
+                wgpu && ops.contains(&text(row, "op")) && large.contains(&text(row, "shape"))
+            };
+            for row in rows.iter().filter(shown) {
+                let (op, shape, source) = (text(row, "op"), text(row, "shape"), text(row, "source"));
+                let ms = number(row, "ms");
+                writeln!(t, "| `{op}` | {shape} | {source} | {ms:.1} ms | {} |", rate(row)).unwrap();
+            }
+            let device = devices(&rows).into_iter().find(|d| d.starts_with("wgpu")).expect("an adapter");
+            writeln!(t, "\n{device}, f32.").unwrap();
+        }
+        "peers" => {
+            t += "| op | shape | steep | burn-wgpu | ratio |\n|---|---|---|---|---|\n";
+            for row in results.as_array().unwrap() {
+                let (op, shape, unit) = (text(row, "op"), text(row, "shape"), text(row, "unit"));
+                let (ours, theirs) = (number(row, "steep"), number(row, "burn"));
+                let ratio = number(row, "ratio");
+                writeln!(t, "| `{op}` | {shape} | {ours:.1} {unit} | {theirs:.1} {unit} | {ratio:.1}× |").unwrap();
+            }
+            writeln!(t, "\n{}, f32, burn {}.", text(&results[0], "device"), text(&results[0], "burn_version"))
+                .unwrap();
         }
         _ => panic!("no table of kind {kind}"),
     }

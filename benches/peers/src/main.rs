@@ -68,7 +68,7 @@ fn row(steep: &Device, op: &str, shape: &str, unit: &str, amount: f64, ways: &[W
     let way = ways[1..].iter().zip(&seconds[1..]).find(|(_, s)| **s == theirs).map_or("", |(way, _)| way.name);
     format!(
         "{{\"op\": \"{op}\", \"shape\": \"{shape}\", \"device\": \"{}\", \"unit\": \"{unit}\", \"steep\": {:.3}, \
-         \"burn\": {:.3}, \"burn_way\": \"{way}\", \"ratio\": {:.3}}}",
+         \"burn\": {:.3}, \"burn_way\": \"{way}\", \"burn_version\": \"0.22.1\", \"ratio\": {:.3}}}",
         steep.describe(),
         rate(seconds[0]),
         rate(theirs),
