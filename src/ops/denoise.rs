@@ -4,11 +4,15 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Isa, mul_add};
-use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`denoise`].
-pub static DENOISE: Kernel = Kernel { name: "denoise", cpu: cpu_sources!(cpu, tile: [1, 1, 4]), wgsl: &[] };
+pub static DENOISE: Kernel = Kernel {
+    name: "denoise",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
+    wgsl: &[Source::wgsl("naive", &[wgsl!("denoise")], [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
+};
 
 /// One step of a sampler, as numbers: every deterministic one is linear in the clip and the prediction.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +39,8 @@ struct Params {
     keep: f32,
     add: f32,
     guidance: f32,
+    /// Rows of patches, of all frames of all samples.
+    bands: u32,
 }
 
 /// `z = keep·z + add·v`, where v is the model's prediction for each pixel: `v = c` of unguided tokens, and
@@ -59,6 +65,7 @@ pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, up
         let wanted = format!("{samples} or {} samples, {channels} channels", 2 * samples);
         return Err(Error::argument(OP, "tokens", wanted, format!("{tokens:?}")));
     }
+    let bands = samples * frames * (height / patch);
     let params = Params {
         frames: frames as u32,
         channels: channels as u32,
@@ -70,14 +77,14 @@ pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, up
         keep: update.keep,
         add: update.add,
         guidance: update.guidance,
+        bands: bands as u32,
     };
     Call {
         kernel: &DENOISE,
         writes: &mut [z],
         reads: &[tokens],
         params: bytemuck::bytes_of(&params),
-        // Rows of patches.
-        work: [1, 1, samples * frames * (height / patch)],
+        work: [1, 1, bands],
         multiple: multiple_of(&[width, pixels]),
         constants: &[],
         gate,

@@ -4,18 +4,24 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, by_dtype, silu};
-use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`label_embed`].
-pub static LABEL_EMBED: Kernel =
-    Kernel { name: "label_embed", cpu: cpu_sources!(cpu, tile: [1, 1, 16]), wgsl: &[] };
+pub static LABEL_EMBED: Kernel = Kernel {
+    name: "label_embed",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
+    wgsl: &[
+        Source::wgsl("naive", &[wgsl!("common/exp"), wgsl!("label_embed")], [1, 1, 2]).with(&[("TILE", 2)])
+    ],
+};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
     dim: u32,
     rows: u32,
+    batch: u32,
 }
 
 /// `c = time + table[label]` and `act = SiLU(c)`. The condition enters the network through SiLU alone, so that is
@@ -46,7 +52,7 @@ pub fn label_embed(
     if rows == 0 {
         return Err(Error::argument(OP, "table", "at least one row", format!("{table:?}")));
     }
-    let params = Params { dim: dim as u32, rows: rows as u32 };
+    let params = Params { dim: dim as u32, rows: rows as u32, batch: batch as u32 };
     Call {
         kernel: &LABEL_EMBED,
         writes: &mut [c, act],

@@ -2,14 +2,33 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::rel_l1::SUM;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, mul_add, prefetch, stream, streamed};
-use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`modulate`].
-pub static MODULATE: Kernel =
-    Kernel { name: "modulate", cpu: cpu_sources!(cpu, tile: [1, 1, 32]), wgsl: &[] };
+pub static MODULATE: Kernel = Kernel {
+    name: "modulate",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 32]),
+    wgsl: &[
+        Source::wgsl("cpu", &[LANES_OF_CPU, SUM_OF_LANES, LAYER_NORM, wgsl!("cpu/modulate")], [1, 1, 8])
+            .with(&[("ROWS", 8)])
+            .needs(Need::CpuAdapter)
+            .multiple(4),
+        Source::wgsl("vec4", &[SUM, LAYER_NORM, wgsl!("modulate")], [1, 1, 16])
+            .with(&[("ROWS", 16), ("WG", 256), ("WIDTH", 64)])
+            .multiple(4),
+        Source::wgsl("naive", &[LAYER_NORM_NAIVE, wgsl!("ladder/modulate_naive")], [1, 1, 64])
+            .with(&[("ROWS", 64)]),
+    ],
+};
+
+pub(super) const LANES_OF_CPU: &str = wgsl!("cpu/lanes");
+pub(super) const SUM_OF_LANES: &str = wgsl!("cpu/sum");
+pub(super) const LAYER_NORM: &str = wgsl!("common/layer_norm");
+pub(super) const LAYER_NORM_NAIVE: &str = wgsl!("ladder/layer_norm_naive");
 
 /// Which chunks of a row of modulation are shift and scale, counted in units of d.
 #[derive(Debug, Clone, Copy)]

@@ -2,16 +2,46 @@
 
 use std::ops::Range;
 
-use super::modulate::{Chunks, Modulation, Params, check};
-use super::rel_l1::{Sums, check_partials};
+use bytemuck::{Pod, Zeroable};
+
+use super::modulate::{
+    self, Chunks, LANES_OF_CPU, LAYER_NORM, LAYER_NORM_NAIVE, Modulation, SUM_OF_LANES, check,
+};
+use super::rel_l1::{CUT, SUM, Sums, check_partials};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, wgsl};
 use crate::{Result, Tensor};
 
 /// See [`modulate_rel_l1`].
-pub static MODULATE_REL_L1: Kernel =
-    Kernel { name: "modulate_rel_l1", cpu: cpu_sources!(cpu, tile: [1, 1, 16]), wgsl: &[] };
+pub static MODULATE_REL_L1: Kernel = Kernel {
+    name: "modulate_rel_l1",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
+    wgsl: &[
+        Source::wgsl(
+            "cpu",
+            &[LANES_OF_CPU, CUT, SUM_OF_LANES, LAYER_NORM, wgsl!("modulate_rel_l1")],
+            [1, 1, 1],
+        )
+        .needs(Need::CpuAdapter)
+        .multiple(4),
+        Source::wgsl("vec4", &[CUT, SUM, LAYER_NORM, wgsl!("modulate_rel_l1")], [1, 1, 1])
+            .with(&[("WG", 256), ("WIDTH", 64)])
+            .multiple(4),
+        Source::wgsl(
+            "naive",
+            &[CUT, SUM, LAYER_NORM_NAIVE, wgsl!("ladder/modulate_rel_l1_naive")],
+            [1, 1, 1],
+        ),
+    ],
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    modulate: modulate::Params,
+    runs: u32,
+}
 
 /// `cur = modulate(x)`; `partials = (Σ|cur − signal|, Σ|signal|)`; `signal = cur`.
 ///
@@ -33,15 +63,16 @@ pub fn modulate_rel_l1(
     chunks: Chunks,
 ) -> Result<()> {
     const OP: &str = "modulate_rel_l1";
-    let params = check(OP, ("signal", signal), x, mods, chunks)?;
+    let modulate = check(OP, ("signal", signal), x, mods, chunks)?;
     let runs = check_partials(OP, partials)?;
+    let params = Params { modulate, runs: runs as u32 };
     Call {
         kernel: &MODULATE_REL_L1,
         writes: &mut [signal, partials],
         reads: &[x, mods],
         params: bytemuck::bytes_of(&params),
         work: [1, 1, runs],
-        multiple: params.multiple(),
+        multiple: modulate.multiple(),
         constants: &[],
         gate,
     }
@@ -55,7 +86,7 @@ fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
 
 #[inline(always)]
 fn runs<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
-    let p: Params = l.params();
+    let p = l.params::<Params>().modulate;
     let (rows, d) = (p.rows as usize, p.dim as usize);
     let total = l.work()[2];
     let mut scratch = Scratch::take(d);

@@ -5,11 +5,26 @@ use bytemuck::{Pod, Zeroable};
 use super::modulate_rel_l1::share;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, LANES, V, by_dtype};
-use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`rel_l1`].
-pub static REL_L1: Kernel = Kernel { name: "rel_l1", cpu: cpu_sources!(cpu, tile: [1, 1, 4]), wgsl: &[] };
+pub static REL_L1: Kernel = Kernel {
+    name: "rel_l1",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
+    wgsl: &[
+        Source::wgsl("cpu", &[wgsl!("cpu/rel_l1"), CUT, SUM, wgsl!("rel_l1")], [1, 1, 1])
+            .needs(Need::CpuAdapter)
+            .multiple(4),
+        Source::wgsl("vec4", &[CUT, SUM, wgsl!("rel_l1")], [1, 1, 1])
+            .with(&[("WG", 256), ("WIDTH", 256)])
+            .multiple(4),
+        Source::wgsl("naive", &[CUT, SUM, wgsl!("ladder/rel_l1_naive")], [1, 1, 1]),
+    ],
+};
+
+pub(super) const CUT: &str = wgsl!("common/cut");
+pub(super) const SUM: &str = wgsl!("common/sum");
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -1,9 +1,9 @@
 //! `out = in + residual`: a skipped step's stand-in for the transformer stack.
 
-use super::residual_store::elementwise;
+use super::residual_store::{TILE, elementwise};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
-use crate::device::{Gate, Kernel, Source, cpu_sources, wgsl};
+use crate::device::{Gate, Kernel, Need, Source, cpu_sources, wgsl};
 use crate::{Result, Tensor};
 
 /// See [`residual_reuse`].
@@ -11,8 +11,15 @@ pub static RESIDUAL_REUSE: Kernel = Kernel {
     name: "residual_reuse",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
     wgsl: &[
-        Source::wgsl("vec4", &[wgsl!("residual_reuse")], [1, 1, 1024]).multiple(4),
-        Source::wgsl("naive", &[wgsl!("ladder/residual_reuse_naive")], [1, 1, 256]),
+        Source::wgsl("cpu", &[wgsl!("cpu/lanes"), wgsl!("residual_reuse")], [1, 1, TILE])
+            .with(&[("TILE", TILE as u32)])
+            .needs(Need::CpuAdapter)
+            .multiple(4),
+        Source::wgsl("vec4", &[wgsl!("residual_reuse")], [1, 1, TILE])
+            .with(&[("TILE", TILE as u32), ("WG", 256)])
+            .multiple(4),
+        Source::wgsl("naive", &[wgsl!("ladder/residual_reuse_naive")], [1, 1, TILE])
+            .with(&[("TILE", TILE as u32)]),
     ],
 };
 

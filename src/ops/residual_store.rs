@@ -4,12 +4,28 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
-use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
 use crate::{DType, Result, Tensor};
 
 /// See [`residual_store`].
-pub static RESIDUAL_STORE: Kernel =
-    Kernel { name: "residual_store", cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]), wgsl: &[] };
+pub static RESIDUAL_STORE: Kernel = Kernel {
+    name: "residual_store",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
+    wgsl: &[
+        Source::wgsl("cpu", &[wgsl!("cpu/lanes"), wgsl!("residual_store")], [1, 1, TILE])
+            .with(&[("TILE", TILE as u32)])
+            .needs(Need::CpuAdapter)
+            .multiple(4),
+        Source::wgsl("vec4", &[wgsl!("residual_store")], [1, 1, TILE])
+            .with(&[("TILE", TILE as u32), ("WG", 256)])
+            .multiple(4),
+        Source::wgsl("naive", &[wgsl!("ladder/residual_store_naive")], [1, 1, TILE])
+            .with(&[("TILE", TILE as u32)]),
+    ],
+};
+
+/// Elements that a workgroup takes.
+pub(super) const TILE: usize = 4096;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]

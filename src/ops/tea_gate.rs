@@ -4,14 +4,19 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::rel_l1::SUM;
 use crate::cache::{Negative, TeaCache};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Isa, mul_add};
-use crate::device::{Call, Gate, Kernel, cpu_sources};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`tea_gate`].
-pub static TEA_GATE: Kernel = Kernel { name: "tea_gate", cpu: cpu_sources!(cpu, tile: [1, 1, 1]), wgsl: &[] };
+pub static TEA_GATE: Kernel = Kernel {
+    name: "tea_gate",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 1]),
+    wgsl: &[Source::wgsl("naive", &[SUM, wgsl!("tea_gate")], [1, 1, 1])],
+};
 
 /// Columns of a row of the trace: distance (NaN at step 0), rescaled distance f(d) (NaN on forced steps), accumulated value
 /// as compared with the threshold, decision (0 skipped, 1 computed, 2 forced).

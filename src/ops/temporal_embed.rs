@@ -4,12 +4,24 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
-use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
 use crate::{DType, Result, Tensor};
 
 /// See [`temporal_embed`].
-pub static TEMPORAL_EMBED: Kernel =
-    Kernel { name: "temporal_embed", cpu: cpu_sources!(cpu, tile: [1, 1, 64]), wgsl: &[] };
+pub static TEMPORAL_EMBED: Kernel = Kernel {
+    name: "temporal_embed",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 64]),
+    wgsl: &[
+        Source::wgsl("cpu", &[wgsl!("cpu/lanes"), wgsl!("temporal_embed")], [1, 1, 16])
+            .with(&[("TILE", 16)])
+            .needs(Need::CpuAdapter)
+            .multiple(4),
+        Source::wgsl("vec4", &[wgsl!("temporal_embed")], [1, 1, 16])
+            .with(&[("TILE", 16), ("WG", 256), ("WIDTH", 64)])
+            .multiple(4),
+        Source::wgsl("naive", &[wgsl!("ladder/temporal_embed_naive")], [1, 1, 16]).with(&[("TILE", 16)]),
+    ],
+};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -17,6 +29,7 @@ struct Params {
     frames: u32,
     tokens: u32,
     dim: u32,
+    rows: u32,
 }
 
 /// `x += table`, one row of the table for all tokens of a frame (Latte, arXiv 2401.03048, section 3.4).
@@ -28,13 +41,14 @@ pub fn temporal_embed(gate: Gate<'_>, x: &mut Tensor, table: &Tensor) -> Result<
     let [batch, frames, tokens, dim] = x.dims(OP, "x")?;
     x.expect(OP, "x", DType::F32, [batch, frames, tokens, dim])?;
     table.expect(OP, "table", DType::F32, [frames, dim])?;
-    let params = Params { frames: frames as u32, tokens: tokens as u32, dim: dim as u32 };
+    let rows = batch * frames * tokens;
+    let params = Params { frames: frames as u32, tokens: tokens as u32, dim: dim as u32, rows: rows as u32 };
     Call {
         kernel: &TEMPORAL_EMBED,
         writes: &mut [x],
         reads: &[table],
         params: bytemuck::bytes_of(&params),
-        work: [1, 1, batch * frames * tokens],
+        work: [1, 1, rows],
         multiple: multiple_of(&[dim]),
         constants: &[],
         gate,

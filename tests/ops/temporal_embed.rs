@@ -6,8 +6,15 @@ use crate::*;
 
 #[test]
 fn agrees_with_the_oracle() {
-    for shape in [[1, 1, 1, 1], [2, 3, 1, 3], [1, 1, 5, 16], [2, 2, 15, 17], [1, 5, 33, 72], [3, 2, 65, 193]]
-    {
+    for shape in [
+        [1, 1, 1, 1],
+        [2, 3, 1, 3],
+        [1, 1, 5, 16],
+        [2, 2, 15, 17],
+        [1, 5, 33, 72],
+        [3, 2, 65, 193],
+        [2, 3, 35, 64],
+    ] {
         for offset in OFFSETS {
             let [_, f, _, d] = shape;
             let x = normal(1, F32, shape.iter().product(), offset, 1.0);

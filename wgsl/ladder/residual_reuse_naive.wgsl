@@ -1,4 +1,4 @@
-// out = in + residual, an element to an invocation.
+// out = in + residual, an element to an invocation at a time.
 struct Params { elements: u32 }
 @group(0) @binding(0) var<storage, read_write> stack_out: array<f32>;
 @group(0) @binding(1) var<storage, read> stack_in: array<f32>;
@@ -6,8 +6,9 @@ struct Params { elements: u32 }
 @group(0) @binding(3) var<uniform> p: Params;
 
 @compute @workgroup_size(256)
-fn residual_reuse(@builtin(global_invocation_id) id: vec3<u32>) {
-  if id.x < p.elements {
-    stack_out[id.x] = stack_in[id.x] + residual[id.x];
+fn residual_reuse(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let end = min((group.x + 1u) * TILE, p.elements);
+  for (var i = group.x * TILE + thread; i < end; i += 256u) {
+    stack_out[i] = stack_in[i] + residual[i];
   }
 }

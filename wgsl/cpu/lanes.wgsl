@@ -1,0 +1,3 @@
+// A workgroup is one vector register.
+const WG = LANES;
+const WIDTH = LANES;

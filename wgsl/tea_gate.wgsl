@@ -1,0 +1,66 @@
+// d = Σ partials[.., 0] / Σ partials[.., 1], accumulated = accumulated + f(d), and whether to compute or to
+// skip.
+//
+// One workgroup. Compilers may assume that there is neither NaN nor infinity, so what is either of them is
+// found by its bits and written as bits.
+const WG = 64u;
+const NAN = 0x7fc00000u;
+const INFINITY = 0x7f800000u;
+const CLAMP = 1u;
+const ABS = 2u;
+
+struct Params {
+  step: u32, partials: u32, forced: u32, negative: u32, threshold: f32,
+  c4: f32, c3: f32, c2: f32, c1: f32, c0: f32,
+}
+@group(0) @binding(0) var<storage, read_write> flag: array<u32>;
+@group(0) @binding(1) var<storage, read_write> state: array<u32>;
+@group(0) @binding(2) var<storage, read_write> trace: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> partials: array<vec2<f32>>;
+@group(0) @binding(4) var<uniform> p: Params;
+
+fn magnitude(x: f32) -> u32 { return bitcast<u32>(x) & 0x7fffffffu; }
+fn finite(x: f32) -> bool { return magnitude(x) < INFINITY; }
+fn nan(x: f32) -> bool { return magnitude(x) > INFINITY; }
+
+// The bits of change / size, neither of which is negative.
+fn quotient(change: f32, size: f32) -> u32 {
+  if nan(change) || nan(size) || (change == 0.0 && size == 0.0) || !(finite(change) || finite(size)) {
+    return NAN;
+  }
+  if !finite(change) || size == 0.0 {
+    return INFINITY;
+  }
+  return select(0u, bitcast<u32>(change / size), finite(size));
+}
+
+@compute @workgroup_size(WG)
+fn tea_gate(@builtin(local_invocation_index) thread: u32) {
+  var terms = vec2(0.0);
+  if p.step > 0u {
+    for (var i = thread; i < p.partials; i += WG) {
+      terms += partials[i];
+    }
+  }
+  let sums = sum(terms, thread, WG);
+  if thread > 0u {
+    return;
+  }
+  let d_bits = select(NAN, quotient(sums.x, sums.y), p.step > 0u);
+  let d = bitcast<f32>(d_bits);
+  let f = fma(fma(fma(fma(p.c4, d, p.c3), d, p.c2), d, p.c1), d, p.c0);
+  let measured = p.forced == 0u && finite(d) && finite(f);
+  let counted = select(select(f, abs(f), p.negative == ABS), max(f, 0.0), p.negative == CLAMP);
+  let accumulated = bitcast<f32>(state[0]) + counted;
+  let computed_before = (state[1] & 0x7fffffffu) != 0u;
+  let below = !nan(p.threshold) && p.threshold > 0.0 && accumulated < p.threshold;
+  let skip = measured && computed_before && below;
+
+  let rescaled = select(NAN, bitcast<u32>(f), measured);
+  let compared = select(0u, bitcast<u32>(accumulated), measured && finite(accumulated));
+  let decision = select(select(1.0, 0.0, skip), 2.0, p.forced != 0u);
+  trace[p.step] = vec4(d_bits, rescaled, compared, bitcast<u32>(decision));
+  flag[0] = select(1u, 0u, skip);
+  state[0] = select(0u, bitcast<u32>(accumulated), skip);
+  state[1] = bitcast<u32>(1.0);
+}
