@@ -29,7 +29,7 @@ fn variants(kernel: &Kernel, needs: Need) -> Vec<Variant> {
         for output in BTreeSet::from([operands.name(), "f32"]) {
             for &head in heads {
                 for &lanes in lanes {
-                    let constants = if head > 0 { vec![("HEAD", head)] } else { vec![] };
+                    let constants = if head > 0 { vec![("HEAD", head), ("QUERIES", 64)] } else { vec![] };
                     let output = output.parse().unwrap();
                     all.push(Variant { operands, output, shader_f16, lanes, constants });
                 }

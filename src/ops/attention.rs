@@ -18,12 +18,23 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype};
-use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
 use crate::{Error, Result, Tensor};
 
 /// See [`attention`].
-pub static ATTENTION: Kernel =
-    Kernel { name: "attention", cpu: cpu_sources!(cpu, tile: [1, 2, 64]), wgsl: &[] };
+pub static ATTENTION: Kernel = Kernel {
+    name: "attention",
+    cpu: cpu_sources!(cpu, tile: [1, 2, 64]),
+    wgsl: &[
+        Source::wgsl("cpu", &[wgsl!("cpu/attention")], [1, 1, 32])
+            .needs(Need::CpuAdapter)
+            .with(&[("TILE", 32)])
+            .multiple(4),
+        Source::wgsl("tile", &[wgsl!("attention")], [1, 1, 64]).multiple(4),
+        Source::wgsl("online", &[wgsl!("ladder/attention_online")], [1, 1, 64]).multiple(4),
+        Source::wgsl("naive", &[wgsl!("ladder/attention_naive")], [1, 1, 64]),
+    ],
+};
 
 /// What a token attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +89,9 @@ pub fn attention(gate: Gate<'_>, out: &mut Tensor, qkv: &Tensor, heads: usize, o
         params: bytemuck::bytes_of(&params),
         work: [sequences, heads, length],
         multiple: multiple_of(&[dim / heads]),
-        constants: &[("HEAD", params.head)],
+        // Sources that can make do with fewer invocations when there are few queries, do so for 16 (a workgroup more
+        // than covers them then).
+        constants: &[("HEAD", params.head), ("QUERIES", if length <= 16 { 16 } else { 64 })],
         gate,
     }
     .run()

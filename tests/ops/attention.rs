@@ -5,7 +5,7 @@ use steep::{DType::*, oracle};
 use crate::*;
 
 /// B, F, N, heads, h.
-const SHAPES: [[usize; 5]; 14] = [
+const SHAPES: [[usize; 5]; 16] = [
     [1, 1, 1, 1, 1],
     [1, 3, 1, 2, 3],
     [2, 1, 15, 1, 8],
@@ -13,8 +13,10 @@ const SHAPES: [[usize; 5]; 14] = [
     [1, 16, 17, 2, 8],
     [2, 33, 3, 3, 48],
     [1, 2, 31, 1, 72],
+    [1, 2, 20, 1, 64],
     [1, 1, 32, 2, 128],
     [1, 2, 33, 5, 40],
+    [1, 50, 1, 1, 128],
     [3, 2, 64, 1, 17],
     [1, 2, 65, 2, 64],
     [1, 100, 2, 1, 72],
@@ -83,6 +85,14 @@ fn over_tokens_agrees_with_the_oracle() {
 #[test]
 fn over_frames_agrees_with_the_oracle() {
     check_all(Over::Frames);
+}
+
+/// Sources deal the channels of a head out in vectors, rows and columns.
+#[test]
+fn every_head_size() {
+    for h in (8..=128).step_by(8).chain([4, 12, 20, 100, 136]) {
+        Case::new([1, 1, 13, 2, h], Over::Tokens, F32, 1.0, 0.0).check(0.0, SOFTMAX[0]);
+    }
 }
 
 /// Scores of a hundred: without the maximum taken off, e^score is infinite. Then scores of a few thousands below
