@@ -13,8 +13,8 @@ pub static MODULATE: Kernel = Kernel {
     name: "modulate",
     cpu: cpu_sources!(cpu, tile: [1, 1, 32]),
     wgsl: &[
-        Source::wgsl("cpu", &[LANES_OF_CPU, SUM_OF_LANES, LAYER_NORM, wgsl!("cpu/modulate")], [1, 1, 8])
-            .with(&[("ROWS", 8)])
+        Source::wgsl("cpu", &[LANES_OF_CPU, SUM_OF_LANES, LAYER_NORM, wgsl!("cpu/modulate")], [1, 1, 16])
+            .with(&[("ROWS", 16)])
             .needs(Need::CpuAdapter)
             .multiple(4),
         Source::wgsl("vec4", &[SUM, LAYER_NORM, wgsl!("modulate")], [1, 1, 16])

@@ -3,25 +3,28 @@
 struct Row { mean: f32, inverse_deviation: f32 }
 
 // Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision.
-// Deviations add up to what rounding, and a division that WGSL does not ask to be exact, took from the mean:
-// it is given back.
 fn statistics(row: u32, thread: u32) -> Row {
+  let d = f32(p.dim);
   let first = row * p.dim / 4u;
   let end = first + p.dim / 4u;
   var elements = vec4(0.0);
   for (var i = first + thread % WIDTH; i < end; i += WIDTH) {
     elements += x[i];
   }
-  let mean = sum(vec2(across(elements), 0.0), thread, WIDTH).x / f32(p.dim);
-  var deviations = vec4(0.0);
+  let mean = quotient(sum(vec2(across(elements), 0.0), thread, WIDTH).x, d);
   var squares = vec4(0.0);
   for (var i = first + thread % WIDTH; i < end; i += WIDTH) {
     let deviation = x[i] - mean;
-    deviations += deviation;
     squares = fma(deviation, deviation, squares);
   }
-  let sums = sum(vec2(across(deviations), across(squares)), thread, WIDTH) / f32(p.dim);
-  return Row(mean + sums.x, inverseSqrt(sums.y - sums.x * sums.x + 1e-6));
+  let variance = sum(vec2(across(squares), 0.0), thread, WIDTH).x / d;
+  return Row(mean, inverseSqrt(variance + 1e-6));
+}
+
+// a / b, rounded once: WGSL lets a division be off by more, and then a constant row would not be its own mean.
+fn quotient(a: f32, b: f32) -> f32 {
+  let q = a / b;
+  return q + fma(-q, b, a) / b;
 }
 
 fn across(v: vec4<f32>) -> f32 {

@@ -1,9 +1,10 @@
 // Layer norm of rows of x, one invocation to a row.
 struct Row { mean: f32, inverse_deviation: f32 }
 
-// Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision.
-// Deviations add up to what rounding took from the mean: it is given back. Sums settle every 64 elements.
+// Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision. Sums
+// settle every 64 elements.
 fn statistics(row: u32) -> Row {
+  let d = f32(p.dim);
   let first = row * p.dim;
   let end = first + p.dim;
   var total = 0.0;
@@ -14,18 +15,18 @@ fn statistics(row: u32) -> Row {
     }
     total += part;
   }
-  let mean = total / f32(p.dim);
-  var totals = vec2(0.0);
+  // A division may be off by more than a rounding, and then a constant row would not be its own mean.
+  let quotient = total / d;
+  let mean = quotient + fma(-quotient, d, total) / d;
+  var squares = 0.0;
   for (var i = first; i < end; ) {
-    var part = vec2(0.0);
+    var part = 0.0;
     for (let stop = min(i + 64u, end); i < stop; i++) {
-      let deviation = x[i] - mean;
-      part += vec2(deviation, deviation * deviation);
+      part = fma(x[i] - mean, x[i] - mean, part);
     }
-    totals += part;
+    squares += part;
   }
-  totals /= f32(p.dim);
-  return Row(mean + totals.x, inverseSqrt(totals.y - totals.x * totals.x + 1e-6));
+  return Row(mean, inverseSqrt(squares / d + 1e-6));
 }
 
 // The j-th element of a row, modulated.
