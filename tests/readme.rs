@@ -128,10 +128,16 @@ fn table(kind: &str, results: &Value) -> String {
                 let (op, shape, unit) = (text(row, "op"), text(row, "shape"), text(row, "unit"));
                 let (ours, theirs) = (number(row, "steep"), number(row, "burn"));
                 let ratio = number(row, "ratio");
-                writeln!(t, "| `{op}` | {shape} | {ours:.1} {unit} | {theirs:.1} {unit} | {ratio:.1}× |").unwrap();
+                writeln!(t, "| `{op}` | {shape} | {ours:.1} {unit} | {theirs:.1} {unit} | {ratio:.1}× |")
+                    .unwrap();
             }
-            writeln!(t, "\n{}, f32, burn {}.", text(&results[0], "device"), text(&results[0], "burn_version"))
-                .unwrap();
+            writeln!(
+                t,
+                "\n{}, f32, burn {}.",
+                text(&results[0], "device"),
+                text(&results[0], "burn_version")
+            )
+            .unwrap();
         }
         _ => panic!("no table of kind {kind}"),
     }

@@ -9,6 +9,8 @@ mod gated;
 mod open;
 pub mod prelude;
 mod stamps;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -513,37 +515,4 @@ fn own(device: &::wgpu::Device, label: &str, size: u64, usage: BufferUsages) -> 
         usage,
         mapped_at_creation: false,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::device::{Device, Kernel};
-
-    /// A shader that does not compile is an error that names the op, and so is all that comes after it.
-    #[test]
-    fn broken_shaders_are_errors() {
-        static BROKEN: Kernel = Kernel {
-            name: "broken",
-            cpu: &[],
-            wgsl: &[Source::wgsl("naive", &["fn broken() -> u33 {}"], [1; 3])],
-        };
-        for name in ["wgpu", "wgpu:core"] {
-            let Ok(device) = pollster::block_on(Device::open(name)) else { continue };
-            let mut out = Tensor::zeros(&device, DType::F32, [4]).unwrap();
-            let call = Call {
-                kernel: &BROKEN,
-                writes: &mut [&mut out],
-                reads: &[],
-                params: &[0; 4],
-                work: [1; 3],
-                multiple: 1,
-                constants: &[],
-                gate: Gate::Open,
-            };
-            let why = call.run().unwrap_err().to_string();
-            assert!(why.contains("broken") && why.contains("u33") && !why.contains('\n'), "{why}");
-            assert_eq!(pollster::block_on(out.read()).unwrap_err().to_string(), why);
-        }
-    }
 }
