@@ -15,9 +15,20 @@ const STORAGE_BUFFERS: usize = 8;
 const WORKGROUP_BYTES: u32 = 16384;
 const INVOCATIONS: u32 = 256;
 
+/// The values that a kernel's calls bring as constants.
+fn constants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
+    match kernel.name {
+        "attention" => [8, 24, 64, 72, 128].map(|head| vec![("HEAD", head), ("QUERIES", 64)]).to_vec(),
+        "linear" => (0..5).flat_map(|e| [0, 1].map(|few| vec![("EPILOGUE", e), ("FEW_ROWS", few)])).collect(),
+        "patch_embed" => {
+            [1, 2, 3, 8].map(|patch| vec![("PATCH", patch), ("ACROSS", 5), ("TOKENS", 15)]).to_vec()
+        }
+        _ => vec![vec![]],
+    }
+}
+
 /// Every variant of a source that an adapter may ask for.
 fn variants(kernel: &Kernel, needs: Need) -> Vec<Variant> {
-    let heads: &[u32] = if kernel.name == "attention" { &[8, 24, 64, 72, 128] } else { &[0] };
     let lanes: &[Option<u32>] = match needs {
         Need::CpuAdapter => &[Some(4), Some(8), Some(16)],
         _ => &[None, Some(32)],
@@ -27,10 +38,9 @@ fn variants(kernel: &Kernel, needs: Need) -> Vec<Variant> {
         [(DType::F32, false), (DType::F16, false), (DType::F16, true), (DType::BF16, false)]
     {
         for output in BTreeSet::from([operands.name(), "f32"]) {
-            for &head in heads {
+            for constants in constants(kernel) {
                 for &lanes in lanes {
-                    let constants = if head > 0 { vec![("HEAD", head), ("QUERIES", 64)] } else { vec![] };
-                    let output = output.parse().unwrap();
+                    let (output, constants) = (output.parse().unwrap(), constants.clone());
                     all.push(Variant { operands, output, shader_f16, lanes, constants });
                 }
             }
@@ -42,7 +52,8 @@ fn variants(kernel: &Kernel, needs: Need) -> Vec<Variant> {
 fn validate(case: &str, text: &str, native_f16: bool, needs: Need) -> (Module, ModuleInfo) {
     let parsed = naga::front::wgsl::parse_str(text);
     let module = parsed.unwrap_or_else(|e| panic!("{case}: {}", e.emit_to_string(text)));
-    let mut capabilities = Capabilities::empty();
+    // Packing halves is part of every WGSL.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::SHADER_FLOAT16, native_f16);
     let subgroups = needs != Need::Nothing;
     capabilities.set(Capabilities::SUBGROUP, subgroups);

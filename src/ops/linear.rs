@@ -5,11 +5,28 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::cpu::{Block, Launch};
 use crate::device::matmul::{Rows, dot, matmul, widen};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, gelu, mul_add, silu};
-use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`linear`].
-pub static LINEAR: Kernel = Kernel { name: "linear", cpu: cpu_sources!(cpu, tile: [1, 512, 96]), wgsl: &[] };
+pub static LINEAR: Kernel = Kernel {
+    name: "linear",
+    cpu: cpu_sources!(cpu, tile: [1, 512, 96]),
+    wgsl: &[
+        Source::wgsl("cpu", &[ACTIVATIONS, COMMON, VEC4, wgsl!("cpu/matmul")], [1, 64, 64])
+            .needs(Need::CpuAdapter)
+            .multiple(4),
+        Source::wgsl("tile", &[ACTIVATIONS, COMMON, VEC4, wgsl!("common/matmul")], [1, 64, 64]).multiple(4),
+        Source::wgsl("naive", &[ACTIVATIONS, COMMON, wgsl!("ladder/linear_naive")], [1, 64, 4]),
+    ],
+};
+
+const ACTIVATIONS: &str = wgsl!("common/activations");
+const COMMON: &str = wgsl!("common/linear");
+const VEC4: &str = wgsl!("linear");
+
+/// Calls of so few rows get shaders of their own.
+const FEW_ROWS: usize = 8;
 
 /// What happens to `y = x·wᵀ + bias` before it is stored.
 #[derive(Clone, Copy)]
@@ -122,7 +139,7 @@ pub fn linear(
         params: bytemuck::bytes_of(&params),
         work: [1, rows, n],
         multiple: multiple_of(&[n, k]),
-        constants: &[],
+        constants: &[("EPILOGUE", params.epilogue), ("FEW_ROWS", u32::from(rows <= FEW_ROWS))],
         gate,
     }
     .run()

@@ -5,12 +5,22 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::cpu::{Block, Launch};
 use crate::device::matmul::{Rows, matmul, widen};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
-use crate::device::{Call, Gate, Kernel, cpu_sources, multiple_of};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`patch_embed`].
-pub static PATCH_EMBED: Kernel =
-    Kernel { name: "patch_embed", cpu: cpu_sources!(cpu, tile: [1, 64, 1024]), wgsl: &[] };
+pub static PATCH_EMBED: Kernel = Kernel {
+    name: "patch_embed",
+    cpu: cpu_sources!(cpu, tile: [1, 64, 1024]),
+    wgsl: &[
+        Source::wgsl("cpu", &[wgsl!("patch_embed"), wgsl!("cpu/matmul")], [1, 64, 64])
+            .with(&[("FEW_ROWS", 0)])
+            .needs(Need::CpuAdapter)
+            .multiple(4),
+        Source::wgsl("tile", &[wgsl!("patch_embed"), wgsl!("common/matmul")], [1, 64, 64]).multiple(4),
+        Source::wgsl("naive", &[wgsl!("ladder/patch_embed_naive")], [1, 64, 4]),
+    ],
+};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -22,6 +32,7 @@ struct Params {
     width: u32,
     patch: u32,
     dim: u32,
+    rows: u32,
 }
 
 /// `x[b, f, n] = w · patch n of z[b mod Z, f] + bias + pos[n]`, patches in row-major order.
@@ -65,6 +76,7 @@ pub fn patch_embed(
         width: width as u32,
         patch: patch as u32,
         dim: dim as u32,
+        rows: (batch * frames * tokens) as u32,
     };
     Call {
         kernel: &PATCH_EMBED,
@@ -73,7 +85,7 @@ pub fn patch_embed(
         params: bytemuck::bytes_of(&params),
         work: [1, batch * frames * tokens, dim],
         multiple: multiple_of(&[dim, channels * patch * patch]),
-        constants: &[],
+        constants: &[("PATCH", params.patch), ("ACROSS", (width / patch) as u32), ("TOKENS", tokens as u32)],
         gate,
     }
     .run()

@@ -5,7 +5,7 @@ use steep::{DType::*, oracle};
 use crate::*;
 
 /// Rows, k, n.
-const SHAPES: [[usize; 3]; 13] = [
+const SHAPES: [[usize; 3]; 18] = [
     [1, 1, 1],
     [1, 256, 193],
     [2, 17, 3],
@@ -19,6 +19,12 @@ const SHAPES: [[usize; 3]; 13] = [
     [513, 17, 97],
     [520, 65, 1],
     [1030, 16, 7],
+    // Rows of whole vectors, and ends of tiles.
+    [2, 192, 132],
+    [8, 36, 68],
+    [9, 4, 4],
+    [70, 256, 64],
+    [161, 20, 196],
 ];
 
 /// A sum of k ≤ 256 products in f32, then SiLU or GELU of it. At offset 100, y is about 100 and its products are a

@@ -5,7 +5,7 @@ use steep::{DType::*, oracle};
 use crate::*;
 
 /// B, Z, F, C, H, W, p, d.
-const SHAPES: [[usize; 8]; 7] = [
+const SHAPES: [[usize; 8]; 9] = [
     [1, 1, 1, 1, 1, 1, 1, 1],
     [2, 1, 2, 3, 6, 4, 2, 17],
     [1, 1, 3, 4, 16, 20, 2, 72],
@@ -13,6 +13,9 @@ const SHAPES: [[usize; 8]; 7] = [
     [2, 2, 2, 1, 7, 13, 1, 48],
     [3, 1, 1, 2, 12, 8, 4, 16],
     [1, 1, 1, 2, 5, 13, 1, 1100],
+    // Rows of whole vectors, and ends of tiles.
+    [4, 2, 3, 1, 6, 20, 2, 196],
+    [1, 1, 1, 4, 9, 15, 3, 68],
 ];
 
 /// A sum of C·p·p + 2 ≤ 34 terms in f32.
