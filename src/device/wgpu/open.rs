@@ -125,8 +125,9 @@ async fn adapters(core: bool) -> Vec<Adapter> {
     descriptor.backends = Backends::PRIMARY;
     // Indirect arguments are the executor's own and in range: wgpu need not look at them before each dispatch.
     descriptor.flags.remove(InstanceFlags::VALIDATION_INDIRECT_CALL);
-    // Nor do shaders carry their source along, which validation layers older than WGSL take for an error.
-    descriptor.flags.remove(InstanceFlags::DEBUG);
+    // Nor do shaders carry their source along, which validation layers older than WGSL take for an error; and the layers
+    // stay away unless the environment asks for them (WGPU_VALIDATION=1), in debug builds too.
+    descriptor.flags.remove(InstanceFlags::DEBUG | InstanceFlags::VALIDATION);
     descriptor.flags = descriptor.flags.with_env();
     if core {
         descriptor.flags |= InstanceFlags::STRICT_WEBGPU_COMPLIANCE;
