@@ -14,8 +14,8 @@ const RADIANS_PER_PART = 1.46291807926715968e-9;
 
 // The angle in parts of a turn: of its whole radians in integers, of the rest in floats.
 fn parts(angle: f32) -> u32 {
-  let whole = floor(angle);
-  return u32(i32(whole)) * u32(PARTS_PER_RADIAN) + u32((angle - whole) * PARTS_PER_RADIAN);
+  let whole = round(angle);
+  return u32(i32(whole)) * u32(PARTS_PER_RADIAN) + u32(i32((angle - whole) * PARTS_PER_RADIAN));
 }
 
 // (cos, sin): the eighth of a turn either side of a quarter's multiple, by polynomials (Cephes' sinf and
