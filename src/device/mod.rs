@@ -45,7 +45,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// A WGSL source that runs on any adapter and takes any shape, of `text` pieces (see [`wgsl!`](crate::device::wgsl)).
+    /// A WGSL source that runs on any adapter and takes any shape, of `text` pieces (see the macro `wgsl!`).
     pub const fn wgsl(label: &'static str, text: &'static [&'static str], tile: [usize; 3]) -> Source {
         Source { label, needs: Need::Nothing, code: Code::Wgsl { text, tile, constants: &[], multiple: 1 } }
     }

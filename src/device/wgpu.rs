@@ -1,8 +1,8 @@
 //! The WGSL executor: any GPU through [wgpu](https://wgpu.rs), with the WGSL that browsers take.
 //!
-//! Calls are encoded as they come and submitted in batches; nobody waits before [`Wgpu::read`]. Their parameters lie
+//! Calls are encoded as they come and submitted in batches; nobody waits before a read. Their parameters lie
 //! behind one another in one uniform buffer, at dynamic offsets; pipelines, bind groups and buffers are kept and used
-//! again, so that a step of a run makes none. A gated call is an indirect dispatch, see [`gated`].
+//! again, so that a step of a run makes none. A gated call is an indirect dispatch (`wgpu/gated.rs`).
 
 mod buffers;
 mod gated;
@@ -70,6 +70,11 @@ struct Fault {
 }
 
 impl Failure {
+    /// The adapter is gone: the cause of whatever else went wrong, even if that was noticed before.
+    fn lost(&self, what: String) {
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(Fault { what, out_of_memory: false });
+    }
+
     /// The first fault is the cause of the later ones.
     fn set(&self, fault: Fault) {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(fault);
@@ -147,7 +152,11 @@ impl Wgpu {
     /// Whether everything went well so far.
     fn check(&self) -> Result<()> {
         match self.failed.get() {
-            Some(fault) => Err(self.error(fault.what)),
+            Some(_) => {
+                // Whether the adapter is gone, wgpu says when it is asked.
+                let _ = self.device.poll(::wgpu::PollType::Poll);
+                Err(self.error(self.failed.get().map_or_else(String::new, |fault| fault.what)))
+            }
             None => Ok(()),
         }
     }

@@ -90,7 +90,7 @@ impl Wgpu {
         let report = failed.clone();
         device.set_device_lost_callback(move |_, why| {
             let why = if why.is_empty() { "no reason given" } else { why.trim_end_matches('.') };
-            report.set(Fault { what: format!("lost: {}", one_line(&why)), out_of_memory: false });
+            report.lost(format!("lost: {}", one_line(&why)));
         });
         let fixed = info.subgroup_min_size == info.subgroup_max_size;
         let lanes = (features.contains(Features::SUBGROUP) && fixed).then_some(info.subgroup_min_size);
