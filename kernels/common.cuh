@@ -168,7 +168,14 @@ DEVICE u32 share(u32 n, u32 parts, u32 i) {
     return static_cast<u32>(static_cast<u64>(n) * i / parts);
 }
 
-// ---- activations
+// ---- numbers
+
+DEVICE float infinity() {
+    return __uint_as_float(0x7f800000u);
+}
+DEVICE float not_a_number() {
+    return __uint_as_float(0x7fc00000u);
+}
 
 /// x·σ(x)
 DEVICE float silu(float x) {

@@ -8,10 +8,10 @@ struct Params {
 
 /// A row that is read three times: for the mean, for the deviations from it (so that a large mean costs no precision) and for
 /// the result. Lane l of a warp deals with elements 8(l + 32i) .. +8; the first few of these stay in registers, which is the
-/// whole of rows up to 1536, the rest comes from the cache.
+/// whole of rows up to 1280, the rest comes from the cache.
 template <bool VECTOR>
 struct Row {
-    static constexpr u32 KEPT = 6, STEP = 8 * 32;
+    static constexpr u32 KEPT = 5, STEP = 8 * 32;
     const f32 *x;
     u32 n;
     float kept[KEPT][8];

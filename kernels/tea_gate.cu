@@ -38,10 +38,9 @@ tea_gate(u32 *__restrict__ decision, f32 *__restrict__ state, f32 *__restrict__ 
     if (i > 0) {
         return;
     }
-    const float nan = __uint_as_float(0x7fc00000u);
     const float accumulated = state[0];
     const bool computed_before = state[1] != 0.0f;
-    const float d = p.step == 0 ? nan : changes[0] / sizes[0];
+    const float d = p.step == 0 ? not_a_number() : changes[0] / sizes[0];
     float f = p.coefficients[0];
 #pragma unroll
     for (int c = 1; c < 5; c++) {
@@ -53,7 +52,7 @@ tea_gate(u32 *__restrict__ decision, f32 *__restrict__ state, f32 *__restrict__ 
     const bool skip = measured && computed_before && p.threshold > 0.0f && sum < p.threshold;
     trace += 4 * p.step;
     trace[0] = d;
-    trace[1] = measured ? f : nan;
+    trace[1] = measured ? f : not_a_number();
     trace[2] = measured && isfinite(sum) ? sum : 0.0f;
     trace[3] = p.forced ? 2.0f : skip ? 0.0f : 1.0f;
     *decision = !skip;

@@ -35,7 +35,7 @@ DEVICE void load4(const float *from, float *to) {
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias, const f32 *__restrict__ mods,
        const f32 *__restrict__ onto, Params p, const u32 *flag, u32 want) {
     __shared__ __align__(16) float xs[DEPTH][ROWS + 4];

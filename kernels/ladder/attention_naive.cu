@@ -1,0 +1,36 @@
+// out = softmax(q·kᵀ / √h)·v, one thread per number. Any shape, any dtype.
+//
+// The first rung: two passes over the keys, one for the largest score and one for the sums, and every thread of a query works
+// out all of its scores for itself.
+#include "attention.cuh"
+
+DEVICE float score(const T *q, const T *k) {
+    float sum = 0.0f;
+    for (u32 c = 0; c < HEAD; c++) {
+        sum = fmaf(to_f32(q[c]), to_f32(k[c]), sum);
+    }
+    return sum;
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
+    if (gated_off(flag, want)) {
+        return;
+    }
+    const Sequence s(p, blockIdx.z, blockIdx.y);
+    const u32 query = blockIdx.x;
+    const T *const q = qkv + s.in(query, 0);
+    for (u32 c = threadIdx.x; c < HEAD; c += blockDim.x) {
+        float most = score(q, qkv + s.in(0, 1));
+        for (u32 key = 1; key < p.length; key++) {
+            most = fmaxf(most, score(q, qkv + s.in(key, 1)));
+        }
+        float weights = 0.0f, sum = 0.0f;
+        for (u32 key = 0; key < p.length; key++) {
+            const float weight = exp2f((score(q, qkv + s.in(key, 1)) - most) * score_scale());
+            weights += weight;
+            sum = fmaf(weight, to_f32(qkv[s.in(key, 2) + c]), sum);
+        }
+        put(out[s.out(query) + c], sum / weights);
+    }
+}
