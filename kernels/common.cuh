@@ -173,6 +173,9 @@ DEVICE u32 share(u32 n, u32 parts, u32 i) {
 DEVICE float infinity() {
     return __uint_as_float(0x7f800000u);
 }
+DEVICE bool finite(float x) {
+    return fabsf(x) < infinity();
+}
 DEVICE float not_a_number() {
     return __uint_as_float(0x7fc00000u);
 }

@@ -46,14 +46,14 @@ tea_gate(u32 *__restrict__ decision, f32 *__restrict__ state, f32 *__restrict__ 
     for (int c = 1; c < 5; c++) {
         f = fmaf(f, d, p.coefficients[c]);
     }
-    const bool measured = !p.forced && isfinite(d) && isfinite(f);
+    const bool measured = !p.forced && finite(d) && finite(f);
     const float counted = p.negative == CLAMP && f < 0.0f ? 0.0f : p.negative == ABS ? fabsf(f) : f;
     const float sum = accumulated + counted;
     const bool skip = measured && computed_before && p.threshold > 0.0f && sum < p.threshold;
     trace += 4 * p.step;
     trace[0] = d;
     trace[1] = measured ? f : not_a_number();
-    trace[2] = measured && isfinite(sum) ? sum : 0.0f;
+    trace[2] = measured && finite(sum) ? sum : 0.0f;
     trace[3] = p.forced ? 2.0f : skip ? 0.0f : 1.0f;
     *decision = !skip;
     state[0] = skip ? sum : 0.0f;

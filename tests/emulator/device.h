@@ -9,11 +9,13 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 /// Into a section of their own, each behind a gap, so that the emulator knows where every array ends.
 #define STEEP_SHARED_SECTION __attribute__((section("steep_shared"), used))
-#define __shared__                                           \
-    static STEEP_SHARED_SECTION char steep_gap[256];         \
+#define STEEP_JOIN_(a, b) a##b
+#define STEEP_JOIN(a, b) STEEP_JOIN_(a, b)
+#define __shared__                                                               \
+    static STEEP_SHARED_SECTION char STEEP_JOIN(steep_gap_, __COUNTER__)[256];    \
     static STEEP_SHARED_SECTION
 
 namespace emulator {

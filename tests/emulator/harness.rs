@@ -87,7 +87,7 @@ fn parts() -> &'static [PathBuf] {
         let build = |part: &str| {
             let source = root().join(format!("tests/emulator/{part}.cpp")).display().to_string();
             let flags = FLAGS.map(String::from).into_iter();
-            compile(&format!("{part}.o"), flags.chain(["-c".into(), source]).collect())
+            compile(&format!("{part}.o"), flags.chain(["-O2".into(), "-c".into(), source]).collect())
         };
         PARTS.iter().map(|part| build(part)).collect()
     })
@@ -105,7 +105,7 @@ pub fn build(file: &str, entry: &str, defines: &[(&str, String)]) -> PathBuf {
         arguments.push(format!("-D{define}={value}"));
         name += &format!("-{value}");
     }
-    arguments.push(format!("-I{}", path("kernels")));
+    arguments.extend(["kernels", "tests/emulator"].map(|folder| format!("-I{}", path(folder))));
     arguments.push(path("tests/emulator/kernel.cpp"));
     arguments.extend(parts().iter().map(|p| p.display().to_string()));
     compile(&name, arguments)

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "machine.h"
@@ -61,12 +62,29 @@ struct Arguments {
     }
 };
 
+/// Calls a kernel, whatever its signature. What is between the emulator and the kernel is not watched: only the kernel's own
+/// accesses count.
 template <class... A>
-UNWATCHED std::function<void()> bind(void (*kernel)(A...), Arguments &arguments) {
-    // Braces keep the order.
-    std::tuple<A...> all{arguments.take<A>()...};
-    return [=] { std::apply(kernel, all); };
-}
+struct Kernel {
+    using Function = void (*)(A...);
+    static inline Function function;
+    static inline std::tuple<A...> *arguments;
+
+    Kernel(Function kernel, Arguments &from) {
+        function = kernel;
+        // Braces keep the order.
+        arguments = new std::tuple<A...>{from.take<A>()...};
+    }
+
+    template <size_t... I>
+    UNWATCHED static void call(std::index_sequence<I...>) {
+        function(std::get<I>(*arguments)...);
+    }
+
+    UNWATCHED static void start() {
+        call(std::index_sequence_for<A...>());
+    }
+};
 
 }  // namespace
 
@@ -99,7 +117,8 @@ UNWATCHED int main() {
         word();
     }
     arguments.want = word();
-    launch.kernel = bind(ENTRY, arguments);
+    Kernel kernel(ENTRY, arguments);
+    launch.kernel = kernel.start;
     machine.run(launch);
     for (const auto &[at, bytes] : written) fwrite(at, 1, bytes, stdout);
     return fflush(stdout) == 0 ? 0 : 2;

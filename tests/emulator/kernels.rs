@@ -2,7 +2,7 @@
 
 use steep::cache::{Decision, IDENTITY, Negative, TeaCache};
 use steep::ops::Update;
-use steep::{DType, oracle};
+use steep::oracle;
 
 use crate::source::{Call, each};
 use crate::*;
@@ -79,7 +79,7 @@ fn temporal_embed() {
 
 /// Samples, rows of all samples, d.
 const ROWS: [[usize; 3]; 7] =
-    [[1, 1, 1], [2, 2, 3], [2, 32, 17], [3, 33, 48], [5, 65, 72], [1, 3, 1300], [2, 4, 2051]];
+    [[1, 1, 1], [2, 2, 3], [2, 32, 17], [3, 33, 48], [5, 15, 72], [1, 3, 1304], [2, 4, 2051]];
 
 /// See tests/ops/modulate.rs.
 const TWO_PASSES: [f64; 2] = [1e-13, 1e-8];
@@ -115,7 +115,7 @@ fn modulate() {
             whole = out[0].clone();
         });
         // More pairs than rows: the rest must say 0.
-        for pairs in [1, 7, 40] {
+        for pairs in [1, 7] {
             call.work = [1, 1, pairs];
             call.writes = vec![old.bytes(), unwritten(F32, 2 * pairs)];
             each("modulate_rel_l1", (dtype, dtype), &call, &[1, 2], |case, out| {
@@ -141,11 +141,11 @@ fn rel_l1_call(cur: &Data, prev: &Data, pairs: usize) -> Call {
 
 #[test]
 fn rel_l1() {
-    for n in [1, 15, 17, 193, 1000, 4099, 40001] {
+    for n in [1, 15, 17, 1000, 4099, 30001] {
         for (dtype, offset) in FLOATS.into_iter().flat_map(|t| OFFSETS.map(|o| (t, o))) {
             let (cur, prev) = (normal(1, dtype, n, offset, 1.0), normal(2, dtype, n, offset, 1.0));
             let want = oracle::rel_l1(&cur.wide, &prev.wide);
-            for pairs in [1, 7, 130] {
+            for pairs in [1, 7] {
                 each("rel_l1", (dtype, dtype), &rel_l1_call(&cur, &prev, pairs), &[1, 2], |case, out| {
                     assert!(out[0] == cur.bytes(), "{case}: prev is not cur");
                     let sums = totals(&out[1]);
@@ -234,13 +234,14 @@ fn play(rule: &TeaCache, distances: &[f32], pairs: usize) -> String {
 #[test]
 fn tea_gate() {
     let list = [1.0, 0.1, 0.12, 0.08, 0.2, 0.05, f32::NAN, 0.05, 0.0, f32::INFINITY, 0.01, 0.3];
-    for negative in Negative::ALL {
-        for (threshold, coefficients) in [(0.25, IDENTITY), (0.5, [3.0, -2.0, 1.0, 0.5, -0.1]), (0.0, IDENTITY)] {
-            for pairs in [1, 255, 1025] {
-                let mut rule = TeaCache::new(threshold, coefficients, list.len());
-                rule.negative = negative;
-                play(&rule, &list, pairs);
-            }
+    for (i, negative) in Negative::ALL.into_iter().enumerate() {
+        for (j, (threshold, coefficients)) in
+            [(0.25, IDENTITY), (0.5, [3.0, -2.0, 1.0, 0.5, -0.1]), (0.0, IDENTITY)].into_iter().enumerate()
+        {
+            let mut rule = TeaCache::new(threshold, coefficients, list.len());
+            rule.negative = negative;
+            let skipped = play(&rule, &list, [1, 255, 1025][(i + j) % 3]).contains('S');
+            assert!(skipped == (threshold > 0.0) || !harness::available(), "{rule:?}");
         }
     }
 }

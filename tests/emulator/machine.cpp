@@ -7,6 +7,8 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <map>
 
 #include "memory.h"
 
@@ -55,15 +57,15 @@ void Machine::run_block() {
     const unsigned count = size.x * size.y * size.z;
     threads.assign(count, Thread());
     ready.clear();
-    barriers.clear();
-    warps.clear();
+    std::fill(barriers, barriers + 16, Barrier());
+    warps.assign((count + 31) / 32, {});
     memory.begin_block();
+    const auto nothing = std::make_shared<const Clock>(count, 0);
     for (unsigned id = 0; id < count; id++) {
         Thread &t = threads[id];
         t.id = id;
         t.index = {id % size.x, id / size.x % size.y, id / size.x / size.y};
-        t.clock.assign(count, 0);
-        t.clock[id] = 1;
+        t.known = nothing;
         ready.push_back(&t);
     }
     // A fibre is born by swapcontext, which is slow but portable; from then on it is switched by longjmp.
@@ -99,7 +101,7 @@ void Machine::fibre() {
     _longjmp(machine.scheduler, 1);
 }
 
-void Machine::wait(const std::string &what) {
+void Machine::wait(Wait what) {
     thread->waits = what;
     if (_setjmp(thread->context) == 0) _longjmp(scheduler, 1);
 }
@@ -113,97 +115,90 @@ void Machine::deadlock() {
     std::map<std::string, std::vector<unsigned>> waiting;
     unsigned returned = 0;
     for (const Thread &t : threads) {
+        const Wait &w = t.waits;
         if (t.done) returned++;
-        else waiting[t.waits].push_back(t.id);
+        else if (w.name) waiting[text("%s of warp %u, mask %08x", w.name, w.id, w.count)].push_back(t.id);
+        else waiting[text("barrier %u, %u threads", w.id, w.count)].push_back(t.id);
     }
     std::string all = text("block (%u, %u, %u) cannot go on", block.x, block.y, block.z);
     for (const auto &[what, who] : waiting) {
-        all += text("; %zu threads (%u..%u) wait for %s", who.size(), who.front(), who.back(), what.c_str());
+        all += text("; %zu threads (%u to %u) wait at %s", who.size(), who.front(), who.back(), what.c_str());
     }
     if (returned) all += text("; %u threads have returned", returned);
     thread = nullptr;
     fault("deadlock", all);
 }
 
-void Machine::share_clocks(const std::vector<Thread *> &meeting) {
-    Clock all(threads.size(), 0);
-    for (const Thread *t : meeting) {
-        for (size_t i = 0; i < all.size(); i++) all[i] = std::max(all[i], t->clock[i]);
+void Meeting::join(Thread &t) {
+    // Most of those who meet now have met before, all of them.
+    if (t.known != last) {
+        all.resize(t.known->size(), 0);
+        for (size_t i = 0; i < all.size(); i++) all[i] = std::max(all[i], (*t.known)[i]);
+        last = t.known;
     }
-    for (Thread *t : meeting) {
-        t->clock = all;
-        t->clock[t->id]++;
-    }
+    all[t.id] = std::max(all[t.id], t.clock);
+    // What it does from now on, the others do not know.
+    t.clock++;
 }
 
 void Machine::barrier(unsigned id, unsigned expected, bool waits) {
     const unsigned count = static_cast<unsigned>(threads.size());
     if (expected == 0) expected = count;
     if (id > 15) fault("bad barrier", text("uses barrier %u; there are 0 to 15", id));
-    if (expected > count || expected % 32 != 0) {
-        // The whole block may be of any size.
-        if (expected != count) {
-            fault("bad barrier", text("wants %u threads at barrier %u of a block of %u", expected, id, count));
-        }
+    if (expected > count || (expected % 32 != 0 && expected != count)) {
+        fault("bad barrier", text("wants %u threads at barrier %u of a block of %u", expected, id, count));
     }
     Barrier &b = barriers[id];
     if (b.arrived == 0) {
         b.expected = expected;
-        b.together.assign(count, 0);
     } else if (b.expected != expected) {
         fault("bad barrier", text("wants %u threads at barrier %u, others want %u", expected, id, b.expected));
     }
     b.arrived++;
-    for (unsigned i = 0; i < count; i++) b.together[i] = std::max(b.together[i], thread->clock[i]);
-    thread->clock[thread->id]++;
+    b.meeting.join(*thread);
     if (waits) b.waiting.push_back(thread);
     if (b.arrived == b.expected) {
+        const auto all = std::make_shared<const Clock>(std::move(b.meeting.all));
         for (Thread *t : b.waiting) {
-            const uint32_t own = t->clock[t->id];
-            for (unsigned i = 0; i < count; i++) t->clock[i] = std::max(t->clock[i], b.together[i]);
-            t->clock[t->id] = own;
+            t->known = all;
             if (t != thread) wake(t);
         }
         b = Barrier();
     } else if (waits) {
-        wait(text("barrier %u (%u threads)", id, expected));
+        wait({nullptr, id, expected});
     }
 }
 
-void Machine::collective(const char *what, unsigned mask, void *operands,
-                         const std::function<void(void **)> &work) {
+void Machine::collective(const char *name, unsigned mask, void *operands, void (*work)(void **)) {
     const unsigned lane = thread->id % 32, warp = thread->id / 32;
     const size_t lanes = std::min<size_t>(32, threads.size() - warp * 32);
-    if (!(mask >> lane & 1)) fault("bad mask", text("executes %s with mask %08x, which lacks its lane", what, mask));
+    if (!(mask >> lane & 1)) fault("bad mask", text("executes %s with mask %08x, which lacks its lane", name, mask));
     if (lanes < 32 && mask >> lanes) {
-        fault("bad mask", text("executes %s with mask %08x in a warp of %zu lanes", what, mask, lanes));
+        fault("bad mask", text("executes %s with mask %08x in a warp of %zu lanes", name, mask, lanes));
     }
     auto &open = warps[warp];
-    const auto overlaps = [&](const Collective &c) { return (c.mask & mask) != 0; };
-    auto it = std::find_if(open.begin(), open.end(), overlaps);
+    auto it = std::find_if(open.begin(), open.end(), [=](const Collective &c) { return (c.mask & mask) != 0; });
     if (it == open.end()) {
-        Collective fresh;
-        fresh.name = what;
-        fresh.mask = mask;
-        open.push_back(fresh);
+        open.push_back(Collective());
         it = open.end() - 1;
-    } else if (it->name != what || it->mask != mask) {
-        fault("divergence", text("executes %s with mask %08x while others of its warp wait in %s with mask %08x", what,
-                                 mask, it->name.c_str(), it->mask));
+        it->name = name;
+        it->mask = mask;
+    } else if (strcmp(it->name, name) != 0 || it->mask != mask) {
+        fault("divergence", text("executes %s with mask %08x while others of its warp wait in %s with mask %08x", name,
+                                 mask, it->name, it->mask));
     }
     it->lanes[lane] = thread;
     it->operands[lane] = operands;
     it->arrived |= 1u << lane;
     if (it->arrived != mask) {
-        wait(text("%s of warp %u, mask %08x", what, warp, mask));
+        wait({name, warp, mask});
         return;
     }
     Collective all = *it;
     open.erase(it);
-    Thread *last = thread;
     work(all.operands);
     for (Thread *t : all.lanes) {
-        if (t && t != last) wake(t);
+        if (t && t != thread) wake(t);
     }
 }
 

@@ -7,8 +7,7 @@
 #include <csetjmp>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <map>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -19,7 +18,7 @@ struct Index {
     unsigned x = 0, y = 0, z = 0;
 };
 
-/// Vector clock: element t counts what thread t of the block did that its owner knows to have happened before.
+/// Vector clock: element t counts what thread t of the block did.
 using Clock = std::vector<uint32_t>;
 
 /// 16 bytes on their way from global to shared memory (cp.async).
@@ -31,29 +30,45 @@ struct Copy {
     uint8_t data[16];
 };
 
+/// What a thread waits for: barrier `id` with `count` threads, or an instruction of warp `id` with mask `count`.
+struct Wait {
+    const char *name = nullptr;
+    unsigned id = 0, count = 0;
+};
+
 struct Thread {
     Index index;
-    unsigned id = 0;      // in its block
+    unsigned id = 0;  // in its block
     bool born = false, done = false;
-    std::string waits;    // for what, for people; empty when it can run
-    Clock clock;
-    Clock fenced;         // its clock at its last __threadfence
+    Wait waits;
+    // What it knows to have happened before: of other threads `known`, which those that met last have in common; of itself
+    // everything.
+    std::shared_ptr<const Clock> known;
+    uint32_t clock = 1;
+    Clock fenced;     // what it knew at its last __threadfence
     std::vector<Copy> uncommitted;
     std::vector<std::vector<Copy>> groups;  // committed, oldest first
     jmp_buf context;
 };
 
+/// All that the threads of a meeting know, put together.
+struct Meeting {
+    Clock all;
+    std::shared_ptr<const Clock> last;  // already in `all`
+
+    void join(Thread &thread);
+};
+
 /// A barrier between two of its openings.
 struct Barrier {
-    unsigned expected = 0;                 // threads, as its users say
-    unsigned arrived = 0;
+    unsigned expected = 0, arrived = 0;
     std::vector<Thread *> waiting;
-    Clock together;                        // all that the arrived know
+    Meeting meeting;
 };
 
 /// One instruction that the lanes of a mask execute together; the last one to arrive does the work for all.
 struct Collective {
-    std::string name;
+    const char *name = nullptr;
     unsigned mask = 0, arrived = 0;
     Thread *lanes[32] = {};
     void *operands[32] = {};
@@ -61,9 +76,9 @@ struct Collective {
 
 struct Launch {
     Index grid, block;
-    size_t shared_bytes = 0;               // dynamic
+    size_t shared_bytes = 0;  // dynamic
     uint64_t seed = 0;
-    std::function<void()> kernel;
+    void (*kernel)() = nullptr;
 };
 
 class Machine {
@@ -79,16 +94,14 @@ class Machine {
     std::mt19937_64 random;
 
     /// Stops the current thread until `wake` is called for it.
-    void wait(const std::string &what);
+    void wait(Wait what);
     void wake(Thread *thread);
     /// A seeded choice.
     bool coin() { return random() & 1; }
     /// Arrives at barrier `id` with `expected` threads, and waits there unless told otherwise.
     void barrier(unsigned id, unsigned expected, bool waits);
     /// Joins the other lanes of `mask` at the instruction `name`; `work` sees the operands of all.
-    void collective(const char *name, unsigned mask, void *operands, const std::function<void(void **)> &work);
-    /// What one of these threads knows to have happened, they now all know.
-    void share_clocks(const std::vector<Thread *> &threads);
+    void collective(const char *name, unsigned mask, void *operands, void (*work)(void **operands));
 
   private:
     void run_block();
@@ -97,8 +110,8 @@ class Machine {
 
     std::vector<Thread> threads;
     std::vector<Thread *> ready;
-    std::map<unsigned, Barrier> barriers;
-    std::map<unsigned, std::vector<Collective>> warps;
+    Barrier barriers[16];
+    std::vector<std::vector<Collective>> warps;  // those that some lanes wait in
     unsigned running = 0;
     jmp_buf scheduler;
 };

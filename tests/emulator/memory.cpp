@@ -99,6 +99,7 @@ uint8_t *Memory::add_buffer(const std::string &name, size_t bytes, bool writable
     // Addresses as an allocator of device memory gives them, with room on both sides that is nobody's.
     constexpr size_t ROOM = 1 << 20;
     uint8_t *at = reserve(bytes + 2 * ROOM) + ROOM;
+    latest = nullptr;
     regions.push_back({name, at, bytes, false, writable, {}});
     if (writable) regions.back().cells.resize((bytes + 1) / 2);
     return at;
@@ -120,10 +121,12 @@ void Memory::begin_block() {
 Region *Memory::find(const void *address, size_t bytes, const char *verb) {
     const auto *at = static_cast<const uint8_t *>(address);
     if (at >= stacks && at < stacks + MOST_THREADS * STACK) return nullptr;
+    const auto inside = [&](const Region &r) { return at >= r.at && at + bytes <= r.at + r.bytes; };
+    if (latest && inside(*latest)) return latest;
     const Region *nearest = nullptr;
     size_t distance = SIZE_MAX;
     for (Region &r : regions) {
-        if (at >= r.at && at + bytes <= r.at + r.bytes) return &r;
+        if (inside(r)) return latest = &r;
         const size_t away = at < r.at ? r.at - at : at - r.at;
         if (away < distance) distance = away, nearest = &r;
     }
@@ -133,7 +136,7 @@ Region *Memory::find(const void *address, size_t bytes, const char *verb) {
 
 bool Memory::ordered(const Epoch &e) const {
     const Thread &me = *machine.thread;
-    if (e.block == machine.block_id) return e.thread == me.id || me.clock[e.thread] >= e.clock;
+    if (e.block == machine.block_id) return e.thread == me.id || (*me.known)[e.thread] >= e.clock;
     const auto known = acquired.find(e.block);
     return known != acquired.end() && known->second[e.thread] >= e.clock;
 }
@@ -141,7 +144,7 @@ bool Memory::ordered(const Epoch &e) const {
 void Memory::touch(Region &r, const uint8_t *at, size_t bytes, bool write) {
     const Thread &me = *machine.thread;
     const char *verb = write ? "writes" : "reads";
-    const Epoch now{machine.block_id, me.id, me.clock[me.id]};
+    const Epoch now{machine.block_id, me.id, me.clock};
     if (write && !r.writable) fault("read only", text("writes %s", place(r, at).c_str()));
     if (!r.writable) return;
     // A block's shared memory is its own: what another one did there is forgotten.
@@ -213,7 +216,7 @@ void Memory::finish(const Copy &copy) {
     const size_t first = (copy.to - r->at) / 2;
     for (size_t i = first; i < first + 8; i++) {
         r->cells[i].in_flight = false;
-        r->cells[i].write = {machine.block_id, me.id, me.clock[me.id]};
+        r->cells[i].write = {machine.block_id, me.id, me.clock};
     }
 }
 
@@ -232,7 +235,9 @@ void Memory::cp_async_wait(unsigned pending) {
 }
 
 void Memory::fence() {
-    machine.thread->fenced = machine.thread->clock;
+    Thread &me = *machine.thread;
+    me.fenced = *me.known;
+    me.fenced[me.id] = me.clock;
 }
 
 void Memory::atomic(void *address, size_t bytes) {
@@ -249,7 +254,7 @@ void Memory::atomic(void *address, size_t bytes) {
     auto &known = released[address];
     for (const auto &[block, clock] : known) join(acquired[block], clock);
     if (!machine.thread->fenced.empty()) join(known[machine.block_id], machine.thread->fenced);
-    machine.thread->clock[machine.thread->id]++;
+    machine.thread->clock++;
 }
 
 }  // namespace emulator

@@ -6,7 +6,7 @@
 // barrier orders, one of them a write, are a race, in whatever order this run happened to execute them.
 #pragma once
 #include <cstdint>
-#include <deque>
+#include <map>
 
 #include "machine.h"
 
@@ -63,7 +63,8 @@ class Memory {
     bool ordered(const Epoch &epoch) const;
     void finish(const Copy &copy);
 
-    std::deque<Region> regions;
+    std::vector<Region> regions;
+    Region *latest = nullptr;  // where the last access was
     uint8_t *stacks = nullptr, *dynamic = nullptr;
     // Of other blocks: what the current one knows to have happened in them.
     std::map<unsigned, Clock> acquired;

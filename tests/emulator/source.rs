@@ -65,7 +65,7 @@ pub static SOURCES: &[Source] = &[
         ..source("attention", "ladder/attention_tile.cu", 256, [1, 1, 64])
     },
     source("attention", "ladder/attention_online.cu", 128, [1, 1, 4]),
-    source("attention", "ladder/attention_naive.cu", 128, [1, 1, 1]),
+    source("attention", "ladder/attention_naive.cu", 32, [1, 1, 1]),
     source("modulate", "modulate.cu", 256, [1, 1, 8]),
     source("rel_l1", "rel_l1.cu", 512, [1, 1, 1]),
     source("modulate_rel_l1", "modulate_rel_l1.cu", 256, [1, 1, 1]),

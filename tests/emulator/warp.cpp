@@ -55,12 +55,15 @@ void atomic(void *address, size_t bytes) {
 
 /// The one instruction of a warp that also orders its memory accesses.
 void syncwarp(unsigned mask) {
-    machine.collective("__syncwarp", mask, machine.thread, [](void **threads) {
-        std::vector<Thread *> all;
+    machine.collective("__syncwarp", mask, machine.thread, [](void **lanes) {
+        Meeting meeting;
         for (int lane = 0; lane < 32; lane++) {
-            if (threads[lane]) all.push_back(static_cast<Thread *>(threads[lane]));
+            if (lanes[lane]) meeting.join(*static_cast<Thread *>(lanes[lane]));
         }
-        machine.share_clocks(all);
+        const auto all = std::make_shared<const Clock>(std::move(meeting.all));
+        for (int lane = 0; lane < 32; lane++) {
+            if (lanes[lane]) static_cast<Thread *>(lanes[lane])->known = all;
+        }
     });
 }
 
