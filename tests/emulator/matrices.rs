@@ -40,18 +40,10 @@ fn patch_embed() {
 }
 
 /// Rows, k, n.
-const LINEAR: [[usize; 3]; 8] = [
-    [1, 1, 1],
-    [2, 17, 3],
-    [3, 96, 97],
-    [65, 24, 40],
-    [16, 72, 193],
-    [130, 8, 136],
-    [70, 200, 24],
-    [257, 3, 5],
-];
+const LINEAR: [[usize; 3]; 6] =
+    [[1, 1, 1], [5, 17, 3], [3, 96, 97], [65, 24, 40], [16, 72, 193], [130, 8, 136]];
 
-/// A sum of k ≤ 200 products in f32, then SiLU or GELU of it. At offset 100, y is about 100 and its products are a
+/// A sum of k ≤ 96 products in f32, then SiLU or GELU of it. At offset 100, y is about 100 and its products are a
 /// hundred times as large; an output that is all far in SiLU's tail multiplies the relative error by y.
 const SUM: [f64; 2] = [3e-13, 1e-11];
 
@@ -130,15 +122,14 @@ fn linear_gate_add_onto_another() {
 }
 
 /// B, F, N, heads, h, and over what. Heads of 8 channels and of 128, short and long sequences, whole tiles and tails.
-const ATTENTION: [([usize; 5], Over); 9] = [
-    ([1, 1, 1, 1, 1], Over::Tokens),
+const ATTENTION: [([usize; 5], Over); 8] = [
+    ([1, 1, 1, 1, 3], Over::Tokens),
     ([1, 3, 2, 2, 3], Over::Frames),
     ([1, 1, 16, 2, 8], Over::Tokens),
-    ([1, 17, 2, 1, 40], Over::Frames),
-    ([2, 1, 5, 2, 72], Over::Tokens),
-    ([1, 33, 1, 1, 17], Over::Frames),
-    ([1, 1, 70, 1, 64], Over::Tokens),
     ([1, 1, 130, 1, 8], Over::Tokens),
+    ([1, 17, 2, 1, 72], Over::Frames),
+    ([2, 1, 5, 2, 72], Over::Tokens),
+    ([1, 1, 70, 1, 64], Over::Tokens),
     ([1, 35, 1, 1, 128], Over::Frames),
 ];
 
