@@ -106,11 +106,12 @@ pub fn build(file: &str, entry: &str, defines: &[(&str, String)]) -> PathBuf {
         name += &format!("-{value}");
     }
     arguments.extend(["kernels", "tests/emulator"].map(|folder| format!("-I{}", path(folder))));
-    // The emulator first: of templates that both have an instance of, the linker takes the first, and that must not be the
-    // watched one.
-    arguments.extend(parts().iter().map(|p| p.display().to_string()));
-    arguments.push(path("tests/emulator/kernel.cpp"));
-    compile(&name, arguments)
+    arguments.extend(["-c".into(), path("tests/emulator/kernel.cpp")]);
+    let object = compile(&format!("{name}.o"), arguments);
+    // Linked without the sanitizer, whose library would answer the calls. The emulator comes first: of templates that both
+    // have an instance of, the linker takes the first, and that must not be the watched one.
+    let objects = parts().iter().chain([&object]);
+    compile(&name, objects.map(|p| p.display().to_string()).collect())
 }
 
 /// What a launch hands to a kernel.

@@ -3,8 +3,10 @@
 
 #include <cxxabi.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <link.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -47,22 +49,22 @@ std::string readable(const char *symbol) {
 /// Name, address and size of every `__shared__` array, from this program's own symbol table.
 std::vector<Region> shared_arrays() {
     std::vector<Region> found;
-    std::vector<char> file;
-    if (FILE *f = fopen("/proc/self/exe", "rb")) {
-        char part[1 << 16];
-        while (size_t n = fread(part, 1, sizeof part, f)) file.insert(file.end(), part, part + n);
-        fclose(f);
-    }
+    const int self = open("/proc/self/exe", O_RDONLY);
+    struct stat about;
+    if (self < 0 || fstat(self, &about) != 0) return found;
+    void *mapped = mmap(nullptr, about.st_size, PROT_READ, MAP_PRIVATE, self, 0);
+    if (mapped == MAP_FAILED) return found;
+    const char *file = static_cast<const char *>(mapped);
     uintptr_t base = 0;
     // The first one is the program.
     dl_iterate_phdr([](dl_phdr_info *i, size_t, void *to) { return *static_cast<uintptr_t *>(to) = i->dlpi_addr, 1; }, &base);
-    const auto *elf = reinterpret_cast<const ElfW(Ehdr) *>(file.data());
-    const auto *sections = reinterpret_cast<const ElfW(Shdr) *>(file.data() + elf->e_shoff);
+    const auto *elf = reinterpret_cast<const ElfW(Ehdr) *>(file);
+    const auto *sections = reinterpret_cast<const ElfW(Shdr) *>(file + elf->e_shoff);
     for (int i = 0; i < elf->e_shnum; i++) {
         const auto &table = sections[i];
         if (table.sh_type != SHT_SYMTAB) continue;
-        const char *names = file.data() + sections[table.sh_link].sh_offset;
-        const auto *symbols = reinterpret_cast<const ElfW(Sym) *>(file.data() + table.sh_offset);
+        const char *names = file + sections[table.sh_link].sh_offset;
+        const auto *symbols = reinterpret_cast<const ElfW(Sym) *>(file + table.sh_offset);
         for (size_t s = 0; s < table.sh_size / sizeof *symbols; s++) {
             const auto &symbol = symbols[s];
             auto *at = reinterpret_cast<uint8_t *>(base + symbol.st_value);
