@@ -1,5 +1,5 @@
-// out = softmax(q·kᵀ / √h)·v on the tensor cores, in the shape of FlashAttention-2 (arXiv 2307.08691). f16 and bf16, h a
-// multiple of eight.
+// out = softmax(q·kᵀ / √h)·v on the tensor cores, in the shape of FlashAttention-2 (arXiv 2307.08691). f16
+// and bf16, h a multiple of eight.
 //
 //     each warp has 16·ROW_TILES queries to itself and goes over all keys; a block's warps share the loads
 //     for every KEYS keys, loaded by cp.async while the tile before is worked on:
@@ -8,22 +8,23 @@
 //         o += w·v: the sums of the first product are in place as operands of the second, rounded to T
 //     out = o / l, through shared memory for 16-byte stores
 //
-// The first product is over h, in steps of 16: h = 72 is padded to 80 with zeros. The second makes h/8 tiles of eight channels
-// and needs no padding. Rows in shared memory are an odd number of 16-byte chunks apart, so that the eight rows of an ldmatrix
-// lie in different banks. Short sequences run the same text with fewer warps and keys.
+// The first product is over h, in steps of 16: h = 72 is padded to 80 with zeros. The second makes h/8 tiles
+// of eight channels and needs no padding. Rows in shared memory are an odd number of 16-byte chunks apart, so
+// that the eight rows of an ldmatrix lie in different banks. Short sequences run the same text with fewer
+// warps and keys.
 #include "attention.cuh"
 
 #ifndef WARPS
 #define WARPS 4
 #define ROW_TILES 2
-#define KEYS (HEAD > 80 ? 32 : 64)  // as many as the registers hold
+#define KEYS (HEAD > 80 ? 32 : 64) // as many as the registers hold
 #endif
 
 constexpr u32 THREADS = 32 * WARPS, WARP_QUERIES = 16 * ROW_TILES, QUERIES = WARPS * WARP_QUERIES;
-constexpr u32 STEPS = (HEAD + 15) / 16;      // of the first product
-constexpr u32 PITCH = 16 * STEPS + 8;        // elements from row to row in shared memory
+constexpr u32 STEPS = (HEAD + 15) / 16; // of the first product
+constexpr u32 PITCH = 16 * STEPS + 8;   // elements from row to row in shared memory
 constexpr u32 KEY_TILES = KEYS / 8, CHANNEL_TILES = HEAD / 8;
-constexpr u32 STAGE = 2 * KEYS * PITCH;      // keys and values
+constexpr u32 STAGE = 2 * KEYS * PITCH; // keys and values
 // Dynamic shared memory: the queries, two stages.
 constexpr u32 SHARED_BYTES = 2 * (QUERIES * PITCH + 2 * STAGE);
 static_assert(HEAD % 8 == 0 && KEYS % 16 == 0, "whole 16-byte chunks, whole steps of the second product");
@@ -58,7 +59,7 @@ DEVICE float over_row(float x, F combine) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
+    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
     DYNAMIC_SHARED(shared);
     if (gated_off(flag, want)) {
         return;
@@ -109,7 +110,8 @@ attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *f
             for (u32 j = 0; j < KEY_TILES; j += 2) {
                 // Keys 0-7 and 8-15 of the pair, channels 0-7 and 8-15 of the step.
                 u32 pair[4];
-                ldmatrix_x4(pair, keys + (8 * j + lane / 16 * 8 + lane % 8) * PITCH + 16 * step + lane / 8 % 2 * 8);
+                ldmatrix_x4(pair,
+                            keys + (8 * j + lane / 16 * 8 + lane % 8) * PITCH + 16 * step + lane / 8 % 2 * 8);
                 const u32 k[2][2] = {{pair[0], pair[1]}, {pair[2], pair[3]}};
 #pragma unroll
                 for (u32 i = 0; i < ROW_TILES; i++) {
@@ -169,7 +171,7 @@ attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *f
             u32 w[ROW_TILES][4];
 #pragma unroll
             for (u32 i = 0; i < ROW_TILES; i++) {
-                const float(&a)[4] = s[i][2 * step], (&b)[4] = s[i][2 * step + 1];
+                const float (&a)[4] = s[i][2 * step], (&b)[4] = s[i][2 * step + 1];
                 w[i][0] = pack2(a[0], a[1], T());
                 w[i][1] = pack2(a[2], a[3], T());
                 w[i][2] = pack2(b[0], b[1], T());

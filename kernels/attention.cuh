@@ -1,5 +1,5 @@
-// What all sources of `attention` share: out = softmax(q·kᵀ / √h)·v per head, where a sequence is every stride-th row of qkv.
-// The executor defines HEAD = h, the channels of a head.
+// What all sources of `attention` share: out = softmax(q·kᵀ / √h)·v per head, where a sequence is every
+// stride-th row of qkv. The executor defines HEAD = h, the channels of a head.
 #pragma once
 #include "common.cuh"
 
@@ -7,9 +7,10 @@ struct Params {
     u32 length, stride, inner, outer, heads, head;
 };
 
-/// One head of one sequence. Rows of `qkv` hold all queries, then all keys, then all values of a token; each is heads·h long.
+/// One head of one sequence. Rows of `qkv` hold all queries, then all keys, then all values of a token; each
+/// is heads·h long.
 struct Sequence {
-    u64 first;  // row of its first token
+    u64 first; // row of its first token
     u64 stride;
     u32 dim, column;
 
@@ -23,9 +24,7 @@ struct Sequence {
     }
 
     /// Where its result begins in out.
-    DEVICE_MEMBER u64 out(u32 token) const {
-        return (first + token * stride) * dim + column;
-    }
+    DEVICE_MEMBER u64 out(u32 token) const { return (first + token * stride) * dim + column; }
 };
 
 /// Scores are powers of 2, not of e: the unit has an instruction for these.

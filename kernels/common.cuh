@@ -1,12 +1,13 @@
 // What the kernels share: storage types, vectors of eight, reductions, activations.
 //
-// Every kernel is an entry point named as its op. Its arguments are the written tensors, the tensors that are read, the
-// op's Params, and the gate: a flag on the device and whether the kernel does its work when the flag is set (`want` = 1) or
-// when it is not (0). The executor defines T, the narrowest float type among the operands, and O, that of the first written
-// tensor. blockIdx.x runs over the last dimension of the op's work, y over the middle one, z over the first.
+// Every kernel is an entry point named as its op. Its arguments are the written tensors, the tensors that are
+// read, the op's Params, and the gate: a flag on the device and whether the kernel does its work when the
+// flag is set (`want` = 1) or when it is not (0). The executor defines T, the narrowest float type among the
+// operands, and O, that of the first written tensor. blockIdx.x runs over the last dimension of the op's
+// work, y over the middle one, z over the first.
 //
-// Compile with --fmad=false: products and sums are fused where fmaf says so and nowhere else, so that two kernels that
-// compute the same thing compute the same bits.
+// Compile with --fmad=false: products and sums are fused where fmaf says so and nowhere else, so that two
+// kernels that compute the same thing compute the same bits.
 #pragma once
 #include "ptx.cuh"
 
@@ -103,8 +104,8 @@ DEVICE void store8(E *to, const float (&v)[8]) {
     store16(to, q);
 }
 
-/// Elements at .. at + 8 of a row of n. A kernel picks VECTOR where all its rows are multiples of eight; without it, the row
-/// may begin anywhere and elements past its end read as 0.
+/// Elements at .. at + 8 of a row of n. A kernel picks VECTOR where all its rows are multiples of eight;
+/// without it, the row may begin anywhere and elements past its end read as 0.
 template <bool VECTOR, class E>
 DEVICE void load8(const E *row, u32 at, u32 n, float (&v)[8]) {
     if (VECTOR) {
@@ -148,7 +149,8 @@ DEVICE N warp_sum(N x) {
     return x;
 }
 
-/// Σ over the block, thread 0 gets it. `scratch` is shared, one number per warp, and free again after the next barrier.
+/// Σ over the block, thread 0 gets it. `scratch` is shared, one number per warp, and free again after the
+/// next barrier.
 template <class N>
 DEVICE N block_sum(N x, N *scratch) {
     const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;

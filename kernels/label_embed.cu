@@ -22,8 +22,9 @@ DEVICE void embed_row(f32 *c, T *act, const f32 *time, const f32 *table, u32 n) 
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-label_embed(f32 *__restrict__ c, T *__restrict__ act, const f32 *__restrict__ time, const f32 *__restrict__ table,
-            const u32 *__restrict__ labels, Params p, const u32 *flag, u32 want) {
+    label_embed(f32 *__restrict__ c, T *__restrict__ act, const f32 *__restrict__ time,
+                const f32 *__restrict__ table, const u32 *__restrict__ labels, Params p, const u32 *flag,
+                u32 want) {
     if (gated_off(flag, want)) {
         return;
     }

@@ -1,5 +1,5 @@
-// out = epilogue(x·wᵀ + bias) on the tensor cores: mma.sync, ldmatrix, and cp.async stages. f16 and bf16, rows of x and w
-// (k) multiples of eight.
+// out = epilogue(x·wᵀ + bias) on the tensor cores: mma.sync, ldmatrix, and cp.async stages. f16 and bf16,
+// rows of x and w (k) multiples of eight.
 //
 //     STAGES tiles of x and w on their way to shared memory, 32 of the k products each
 //     for each tile, as it arrives:
@@ -7,8 +7,8 @@
 //         start to load the tile STAGES − 1 ahead, into the place of the one before
 //     sums through shared memory into rows, eight neighbours per thread; epilogue; 16-byte stores
 //
-// Rows in shared memory are padded to an odd number of 16-byte chunks, so that the eight rows of an ldmatrix lie in different
-// banks.
+// Rows in shared memory are padded to an odd number of 16-byte chunks, so that the eight rows of an ldmatrix
+// lie in different banks.
 #include "linear.cuh"
 
 #ifndef TILE_ROWS
@@ -21,12 +21,12 @@
 #define STAGES 4
 #endif
 
-constexpr u32 DEPTH = 32;                  // of a tile
-constexpr u32 PITCH = DEPTH + 8;           // elements from one row in shared memory to the next
+constexpr u32 DEPTH = 32;        // of a tile
+constexpr u32 PITCH = DEPTH + 8; // elements from one row in shared memory to the next
 constexpr u32 THREADS = 32 * WARPS_DOWN * WARPS_ACROSS;
 constexpr u32 MMA_ROWS = TILE_ROWS / WARPS_DOWN / 16, MMA_COLUMNS = TILE_COLUMNS / WARPS_ACROSS / 8;
 constexpr u32 STAGE = (TILE_ROWS + TILE_COLUMNS) * PITCH;
-constexpr u32 SUM_PITCH = TILE_COLUMNS + 4;  // floats
+constexpr u32 SUM_PITCH = TILE_COLUMNS + 4; // floats
 // Dynamic shared memory: the stages, and in the end the sums in their place.
 constexpr u32 SHARED_BYTES = 2 * STAGES * STAGE;
 static_assert(4 * TILE_ROWS * SUM_PITCH <= SHARED_BYTES, "the sums need more room than the stages");
@@ -46,8 +46,8 @@ DEVICE void load_async(T *to, const T *from, u32 first, u32 rows, u32 k0, u32 de
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias, const f32 *__restrict__ mods,
-       const f32 *__restrict__ onto, Params p, const u32 *flag, u32 want) {
+    linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias,
+           const f32 *__restrict__ mods, const f32 *__restrict__ onto, Params p, const u32 *flag, u32 want) {
     DYNAMIC_SHARED(shared);
     if (gated_off(flag, want)) {
         return;
@@ -55,7 +55,8 @@ linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__re
     T *const stages = reinterpret_cast<T *>(shared);
     const u32 row0 = blockIdx.y * TILE_ROWS, column0 = blockIdx.x * TILE_COLUMNS;
     const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const u32 warp_row = warp / WARPS_ACROSS * MMA_ROWS * 16, warp_column = warp % WARPS_ACROSS * MMA_COLUMNS * 8;
+    const u32 warp_row = warp / WARPS_ACROSS * MMA_ROWS * 16,
+              warp_column = warp % WARPS_ACROSS * MMA_COLUMNS * 8;
     const u32 tiles = (p.depth + DEPTH - 1) / DEPTH;
 
     const auto load_stage = [&](u32 tile) {
@@ -74,7 +75,8 @@ linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__re
     float acc[MMA_ROWS][MMA_COLUMNS][4] = {};
     for (u32 tile = 0; tile < tiles; tile++) {
         cp_async_wait<STAGES - 2>();
-        // Everybody's part of this tile has arrived, and everybody is done with the one before, whose place is free now.
+        // Everybody's part of this tile has arrived, and everybody is done with the one before, whose place
+        // is free now.
         __syncthreads();
         load_stage(tile + STAGES - 1);
         const T *const xs = stages + tile % STAGES * STAGE, *const ws = xs + TILE_ROWS * PITCH;
@@ -90,7 +92,8 @@ linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__re
             for (u32 j = 0; j < MMA_COLUMNS; j += 2) {
                 // Matrices: columns 0-7 and 8-15 of rows 0-7 of w, then of rows 8-15.
                 u32 pair[4];
-                ldmatrix_x4(pair, ws + (warp_column + 8 * j + lane / 16 * 8 + lane % 8) * PITCH + k + lane / 8 % 2 * 8);
+                ldmatrix_x4(pair, ws + (warp_column + 8 * j + lane / 16 * 8 + lane % 8) * PITCH + k +
+                                      lane / 8 % 2 * 8);
                 b[j][0] = pair[0], b[j][1] = pair[1];
                 b[j + 1][0] = pair[2], b[j + 1][1] = pair[3];
             }
@@ -111,7 +114,8 @@ linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__re
     for (u32 i = 0; i < MMA_ROWS; i++) {
 #pragma unroll
         for (u32 j = 0; j < MMA_COLUMNS; j++) {
-            float *const at = sums + (warp_row + 16 * i + lane / 4) * SUM_PITCH + warp_column + 8 * j + lane % 4 * 2;
+            float *const at =
+                sums + (warp_row + 16 * i + lane / 4) * SUM_PITCH + warp_column + 8 * j + lane % 4 * 2;
             at[0] = acc[i][j][0], at[1] = acc[i][j][1];
             at[8 * SUM_PITCH] = acc[i][j][2], at[8 * SUM_PITCH + 1] = acc[i][j][3];
         }

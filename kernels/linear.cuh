@@ -1,4 +1,5 @@
-// What all sources of `linear` share: its parameters, and what happens to y = x·wᵀ + bias before it is stored.
+// What all sources of `linear` share: its parameters, and what happens to y = x·wᵀ + bias before it is
+// stored.
 #pragma once
 #include "common.cuh"
 
@@ -25,7 +26,8 @@ DEVICE void finish(const Params &p, const Finish &f, u32 row, u32 column, float 
     } else if (p.epilogue == GELU) {
         y = gelu(y);
     } else if (p.epilogue >= GATE_ADD) {
-        const float gate = f.mods[static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.gate_at + column];
+        const float gate =
+            f.mods[static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.gate_at + column];
         y = fmaf(gate, y, p.epilogue == GATE_ADD ? to_f32(f.out[at]) : f.onto[at]);
     }
     put(f.out[at], y);
@@ -53,7 +55,8 @@ DEVICE void finish8(const Params &p, const Finish &f, u32 row, u32 column, float
             y[i] = gelu(y[i]);
         }
     } else if (p.epilogue >= GATE_ADD) {
-        load8<VECTOR>(f.mods + static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.gate_at, column, n, other);
+        load8<VECTOR>(f.mods + static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.gate_at, column,
+                      n, other);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             y[i] *= other[i];

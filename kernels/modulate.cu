@@ -1,4 +1,5 @@
-// out = layer_norm(x)·(1 + scale) + shift, eps 1e-6, f32 statistics in two passes. One warp per row, eight rows per block.
+// out = layer_norm(x)·(1 + scale) + shift, eps 1e-6, f32 statistics in two passes. One warp per row, eight
+// rows per block.
 #include "modulate.cuh"
 
 template <bool VECTOR>
@@ -8,11 +9,13 @@ DEVICE void rows_of(T *out, const f32 *x, const f32 *mods, const Params &p) {
         return;
     }
     out += static_cast<u64>(row) * p.dim;
-    modulate_row<VECTOR>(p, x, mods, row, [&](u32 at, const float(&y)[8]) { store8<VECTOR>(out, at, p.dim, y); });
+    modulate_row<VECTOR>(p, x, mods, row,
+                         [&](u32 at, const float (&y)[8]) { store8<VECTOR>(out, at, p.dim, y); });
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-modulate(T *__restrict__ out, const f32 *__restrict__ x, const f32 *__restrict__ mods, Params p, const u32 *flag, u32 want) {
+    modulate(T *__restrict__ out, const f32 *__restrict__ x, const f32 *__restrict__ mods, Params p,
+             const u32 *flag, u32 want) {
     if (gated_off(flag, want)) {
         return;
     }

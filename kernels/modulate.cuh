@@ -1,4 +1,5 @@
-// What `modulate` and `modulate_rel_l1` share: out = layer_norm(x)·(1 + scale) + shift for one row, by one warp.
+// What `modulate` and `modulate_rel_l1` share: out = layer_norm(x)·(1 + scale) + shift for one row, by one
+// warp.
 #pragma once
 #include "common.cuh"
 
@@ -6,9 +7,9 @@ struct Params {
     u32 rows, dim, rows_per_sample, mods_columns, shift_at, scale_at;
 };
 
-/// A row that is read three times: for the mean, for the deviations from it (so that a large mean costs no precision) and for
-/// the result. Lane l of a warp deals with elements 8(l + 32i) .. +8; the first few of these stay in registers, which is the
-/// whole of rows up to 1280, the rest comes from the cache.
+/// A row that is read three times: for the mean, for the deviations from it (so that a large mean costs no
+/// precision) and for the result. Lane l of a warp deals with elements 8(l + 32i) .. +8; the first few of
+/// these stay in registers, which is the whole of rows up to 1280, the rest comes from the cache.
 template <bool VECTOR>
 struct Row {
     static constexpr u32 KEPT = 5, STEP = 8 * 32;
@@ -51,10 +52,10 @@ DEVICE void modulate_row(const Params &p, const f32 *x, const f32 *mods, u32 row
     mods += static_cast<u64>(row / p.rows_per_sample) * p.mods_columns;
     Row<VECTOR> values(x + static_cast<u64>(row) * n, n);
     float sum = 0.0f;
-    values.each([&](u32, const float(&v)[8]) { sum += sum8(v); });
+    values.each([&](u32, const float (&v)[8]) { sum += sum8(v); });
     const float mean = warp_sum(sum) / n;
     float squares = 0.0f;
-    values.each([&](u32 at, const float(&v)[8]) {
+    values.each([&](u32 at, const float (&v)[8]) {
         float s[8];
 #pragma unroll
         for (u32 i = 0; i < 8; i++) {
@@ -64,7 +65,7 @@ DEVICE void modulate_row(const Params &p, const f32 *x, const f32 *mods, u32 row
         squares += sum8(s);
     });
     const float inverse_deviation = 1.0f / sqrtf(warp_sum(squares) / n + 1e-6f);
-    values.each([&](u32 at, const float(&v)[8]) {
+    values.each([&](u32 at, const float (&v)[8]) {
         float scale[8], y[8];
         load8<VECTOR>(mods + p.scale_at, at, n, scale);
         load8<VECTOR>(mods + p.shift_at, at, n, y);

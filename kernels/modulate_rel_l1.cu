@@ -1,4 +1,5 @@
-// cur = modulate(x); partials = (Σ|cur − signal|, Σ|signal|); signal = cur. One run of rows per block, one warp per row.
+// cur = modulate(x); partials = (Σ|cur − signal|, Σ|signal|); signal = cur. One run of rows per block, one
+// warp per row.
 //
 // The gate of TeaCache rides on a kernel that runs anyway: all it adds is reading the previous signal.
 #include "modulate.cuh"
@@ -6,13 +7,14 @@
 constexpr u32 WARPS = 8;
 
 template <bool VECTOR>
-DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &p, double &change, double &size) {
+DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &p, double &change,
+                        double &size) {
     const u32 run = blockIdx.x, runs = gridDim.x;
     const u32 end = share(p.rows, runs, run + 1);
     for (u32 row = share(p.rows, runs, run) + threadIdx.x / 32; row < end; row += WARPS) {
         T *const anchor = signal + static_cast<u64>(row) * p.dim;
         // f32 for a few elements in a row, f64 from then on: equal addends all round the same way.
-        modulate_row<VECTOR>(p, x, mods, row, [&](u32 at, const float(&y)[8]) {
+        modulate_row<VECTOR>(p, x, mods, row, [&](u32 at, const float (&y)[8]) {
             float before[8], changes[8];
             load8<VECTOR>(anchor, at, p.dim, before);
 #pragma unroll
@@ -28,8 +30,8 @@ DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &
 }
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)
-modulate_rel_l1(T *__restrict__ signal, f32 *__restrict__ partials, const f32 *__restrict__ x, const f32 *__restrict__ mods,
-                Params p, const u32 *flag, u32 want) {
+    modulate_rel_l1(T *__restrict__ signal, f32 *__restrict__ partials, const f32 *__restrict__ x,
+                    const f32 *__restrict__ mods, Params p, const u32 *flag, u32 want) {
     __shared__ double scratch[2][WARPS];
     if (gated_off(flag, want)) {
         return;

@@ -1,7 +1,8 @@
-// x[b, f, n] = w · patch n of z[b mod Z, f] + bias + pos[n]: a convolution whose kernel is its stride, as a matrix product.
+// x[b, f, n] = w · patch n of z[b mod Z, f] + bias + pos[n]: a convolution whose kernel is its stride, as a
+// matrix product.
 //
-// 32 tokens by 64 channels per block. Patches and weights pass through shared memory in f32, sixteen of their C·p·p numbers at a
-// time; a thread makes two tokens of four channels.
+// 32 tokens by 64 channels per block. Patches and weights pass through shared memory in f32, sixteen of their
+// C·p·p numbers at a time; a thread makes two tokens of four channels.
 #include "common.cuh"
 
 struct Params {
@@ -11,8 +12,9 @@ struct Params {
 constexpr u32 ROWS = 32, COLUMNS = 64, DEPTH = 16;
 
 extern "C" __global__ void __launch_bounds__(256)
-patch_embed(f32 *__restrict__ x, const f32 *__restrict__ z, const T *__restrict__ w, const f32 *__restrict__ bias,
-            const f32 *__restrict__ pos, Params p, const u32 *flag, u32 want) {
+    patch_embed(f32 *__restrict__ x, const f32 *__restrict__ z, const T *__restrict__ w,
+                const f32 *__restrict__ bias, const f32 *__restrict__ pos, Params p, const u32 *flag,
+                u32 want) {
     __shared__ float patches[DEPTH][ROWS + 1], weights[DEPTH][COLUMNS + 4];
     if (gated_off(flag, want)) {
         return;
@@ -65,7 +67,8 @@ patch_embed(f32 *__restrict__ x, const f32 *__restrict__ z, const T *__restrict_
             Quad sum;
 #pragma unroll
             for (u32 j = 0; j < 4; j++) {
-                sum.word[j] = __float_as_uint(acc[i][j] + __uint_as_float(b.word[j]) + __uint_as_float(at.word[j]));
+                sum.word[j] =
+                    __float_as_uint(acc[i][j] + __uint_as_float(b.word[j]) + __uint_as_float(at.word[j]));
             }
             store16(out + column, sum);
         } else {

@@ -1,8 +1,8 @@
 // Every piece of inline PTX, one instruction behind one named function.
 //
-// This header is also the seam where the CPU emulator plugs in: with STEEP_EMULATOR defined, the same names come from
-// tests/emulator/ptx.h, and a kernel that keeps its PTX here is executed on a CPU as it stands.
-// No toolkit header is needed: NVRTC alone knows everything that is used.
+// This header is also the seam where the CPU emulator plugs in: with STEEP_EMULATOR defined, the same names
+// come from tests/emulator/ptx.h, and a kernel that keeps its PTX here is executed on a CPU as it stands. No
+// toolkit header is needed: NVRTC alone knows everything that is used.
 #pragma once
 
 typedef unsigned char u8;
@@ -54,10 +54,11 @@ DEVICE u32 shared_address(const void *p) {
     return static_cast<u32>(__cvta_generic_to_shared(p));
 }
 
-/// Starts to copy 16 bytes from global to shared memory past the registers. Only the first `bytes` of them (0 to 16) are
-/// read, the rest is filled with zeros; nobody may touch `to` before the copy was waited for.
+/// Starts to copy 16 bytes from global to shared memory past the registers. Only the first `bytes` of them (0
+/// to 16) are read, the rest is filled with zeros; nobody may touch `to` before the copy was waited for.
 DEVICE void cp_async16(void *to, const void *from, u32 bytes) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
+                 "r"(bytes)
                  : "memory");
 }
 
@@ -66,8 +67,8 @@ DEVICE void cp_async_commit() {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-/// Waits until at most `Pending` of this thread's latest groups are unfinished. Other threads see the data after the next
-/// barrier.
+/// Waits until at most `Pending` of this thread's latest groups are unfinished. Other threads see the data
+/// after the next barrier.
 template <int Pending>
 DEVICE void cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
@@ -75,8 +76,8 @@ DEVICE void cp_async_wait() {
 
 // ---- matrices
 
-/// Four 8×8 matrices of 16-bit elements from shared memory: lanes 8i .. 8i+7 give the addresses of the rows of matrix i,
-/// each row 16 bytes. Lane l gets elements 2(l mod 4) and the next one of row l/4 of each.
+/// Four 8×8 matrices of 16-bit elements from shared memory: lanes 8i .. 8i+7 give the addresses of the rows
+/// of matrix i, each row 16 bytes. Lane l gets elements 2(l mod 4) and the next one of row l/4 of each.
 DEVICE void ldmatrix_x4(u32 (&r)[4], const void *row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -108,9 +109,10 @@ DEVICE void ldmatrix_x2_transposed(u32 (&r)[2], const void *row) {
                  : "memory");
 }
 
-/// d += a·b on the tensor cores, by a whole warp: a is 16×16, b 16×8, d 16×8 in f32. With g = lane/4 and t = lane mod 4, a
-/// lane holds of a: (g, 2t), (g+8, 2t), (g, 2t+8), (g+8, 2t+8), of b: (2t, g), (2t+8, g), each with its right (a) or lower (b)
-/// neighbour in one word; and of d: (g, 2t), (g, 2t+1), (g+8, 2t), (g+8, 2t+1). The last argument only tells the type.
+/// d += a·b on the tensor cores, by a whole warp: a is 16×16, b 16×8, d 16×8 in f32. With g = lane/4 and t =
+/// lane mod 4, a lane holds of a: (g, 2t), (g+8, 2t), (g, 2t+8), (g+8, 2t+8), of b: (2t, g), (2t+8, g), each
+/// with its right (a) or lower (b) neighbour in one word; and of d: (g, 2t), (g, 2t+1), (g+8, 2t), (g+8,
+/// 2t+1). The last argument only tells the type.
 DEVICE void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2], f16) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
                  "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
@@ -127,7 +129,8 @@ DEVICE void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2], bf
 
 // ---- threads
 
-/// Waits for `threads` threads of the block (a multiple of 32) at barrier `id`, 1 to 15; 0 is __syncthreads's.
+/// Waits for `threads` threads of the block (a multiple of 32) at barrier `id`, 1 to 15; 0 is
+/// __syncthreads's.
 DEVICE void barrier_sync(u32 id, u32 threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }

@@ -7,8 +7,9 @@ struct Params {
 
 constexpr u32 THREADS = 512, STEP = 8 * THREADS;
 
-/// COUNT times eight elements, a block's width apart: their sums, and prev = cur. All loads are under way before the first is
-/// used. f32 within, f64 across: equal addends all round the same way, which few additions in a row survive.
+/// COUNT times eight elements, a block's width apart: their sums, and prev = cur. All loads are under way
+/// before the first is used. f32 within, f64 across: equal addends all round the same way, which few
+/// additions in a row survive.
 template <bool VECTOR, u32 COUNT>
 DEVICE void step(T *prev, const T *cur, u32 at, u32 n, double &change, double &size) {
     float c[COUNT][8], p[COUNT][8];
@@ -34,7 +35,8 @@ DEVICE void step(T *prev, const T *cur, u32 at, u32 n, double &change, double &s
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-rel_l1(T *__restrict__ prev, f32 *__restrict__ partials, const T *__restrict__ cur, Params p, const u32 *flag, u32 want) {
+    rel_l1(T *__restrict__ prev, f32 *__restrict__ partials, const T *__restrict__ cur, Params p,
+           const u32 *flag, u32 want) {
     __shared__ double scratch[2][THREADS / 32];
     if (gated_off(flag, want)) {
         return;

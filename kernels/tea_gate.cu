@@ -1,4 +1,5 @@
-// TeaCache's decision where the data is: partial sums to a distance, rescaled, accumulated, compared. One block.
+// TeaCache's decision where the data is: partial sums to a distance, rescaled, accumulated, compared. One
+// block.
 #include "common.cuh"
 
 struct Params {
@@ -11,8 +12,8 @@ enum Negative { RAW, CLAMP, ABS };
 constexpr u32 THREADS = 1024;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-tea_gate(u32 *__restrict__ decision, f32 *__restrict__ state, f32 *__restrict__ trace, const f32 *__restrict__ partials,
-         Params p, const u32 *flag, u32 want) {
+    tea_gate(u32 *__restrict__ decision, f32 *__restrict__ state, f32 *__restrict__ trace,
+             const f32 *__restrict__ partials, Params p, const u32 *flag, u32 want) {
     __shared__ float changes[THREADS], sizes[THREADS];
     if (gated_off(flag, want)) {
         return;

@@ -20,7 +20,7 @@ DEVICE void add_row(f32 *x, const f32 *table, u32 n) {
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-temporal_embed(f32 *__restrict__ x, const f32 *__restrict__ table, Params p, const u32 *flag, u32 want) {
+    temporal_embed(f32 *__restrict__ x, const f32 *__restrict__ table, Params p, const u32 *flag, u32 want) {
     if (gated_off(flag, want)) {
         return;
     }

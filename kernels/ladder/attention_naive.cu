@@ -1,7 +1,7 @@
 // out = softmax(q·kᵀ / √h)·v, one thread per query and eight channels. Any shape, any dtype.
 //
-// The first rung: two passes over the keys, one for the largest score and one for the sums, and every thread of a query works
-// out all of its scores for itself.
+// The first rung: two passes over the keys, one for the largest score and one for the sums, and every thread
+// of a query works out all of its scores for itself.
 #include "attention.cuh"
 
 DEVICE float score(const T *q, const T *k) {
@@ -13,7 +13,7 @@ DEVICE float score(const T *q, const T *k) {
 }
 
 extern "C" __global__ void __launch_bounds__(32)
-attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
+    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
     if (gated_off(flag, want)) {
         return;
     }

@@ -5,20 +5,21 @@
 //         l = l·r + w;  o = o·r + w·v
 //     out = o / l
 //
-// Against the naive one, a score is worked out once, by 32 lanes together, and keys and values are read in one pass: the
-// largest score so far stands in for the largest of all, and what was summed up is rescaled when it changes.
+// Against the naive one, a score is worked out once, by 32 lanes together, and keys and values are read in
+// one pass: the largest score so far stands in for the largest of all, and what was summed up is rescaled
+// when it changes.
 #include "attention.cuh"
 
-constexpr u32 WARPS = 4, CHANNELS = (HEAD + 31) / 32;  // of a lane
+constexpr u32 WARPS = 4, CHANNELS = (HEAD + 31) / 32; // of a lane
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
-attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
+    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
     const u32 query = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (gated_off(flag, want) || query >= p.length) {
         return;
     }
     const Sequence s(p, blockIdx.z, blockIdx.y);
-    const auto load = [&](u64 at, float(&v)[CHANNELS]) {
+    const auto load = [&](u64 at, float (&v)[CHANNELS]) {
 #pragma unroll
         for (u32 i = 0; i < CHANNELS; i++) {
             const u32 c = lane + 32 * i;

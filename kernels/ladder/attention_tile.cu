@@ -1,5 +1,5 @@
-// out = softmax(q·kᵀ / √h)·v, tiles of queries and keys in shared memory, online softmax per tile. Any shape, any dtype, f32
-// arithmetic.
+// out = softmax(q·kᵀ / √h)·v, tiles of queries and keys in shared memory, online softmax per tile. Any shape,
+// any dtype, f32 arithmetic.
 //
 //     shared: 64 queries
 //     for every 32 keys:
@@ -7,14 +7,14 @@
 //         the 16 threads of a row: its maximum, weights 2^(s − m) into shared memory, their sum
 //         shared: the values in place of the keys, and o = o·r + weights·v by register tiles of 4 × h/16
 //
-// Against the online one, a key read from memory serves 64 queries, and one read from shared memory serves four. This is what
-// f32 runs by default; tensor cores have no f32.
+// Against the online one, a key read from memory serves 64 queries, and one read from shared memory serves
+// four. This is what f32 runs by default; tensor cores have no f32.
 #include "attention.cuh"
 
 constexpr u32 QUERIES = 64, KEYS = 32, THREADS = 256;
-constexpr u32 WIDTH = (HEAD + 3) / 4 * 4;          // channels in whole vectors of four
-constexpr u32 PITCH = WIDTH + 4;                   // floats from row to row
-constexpr u32 CHANNELS = (HEAD + 15) / 16;         // of a thread
+constexpr u32 WIDTH = (HEAD + 3) / 4 * 4;  // channels in whole vectors of four
+constexpr u32 PITCH = WIDTH + 4;           // floats from row to row
+constexpr u32 CHANNELS = (HEAD + 15) / 16; // of a thread
 constexpr u32 KEY_PITCH = KEYS + 4;
 // Dynamic shared memory: queries, keys or values, weights.
 constexpr u32 SHARED_BYTES = 4 * ((QUERIES + KEYS) * PITCH + QUERIES * KEY_PITCH);
@@ -50,7 +50,7 @@ DEVICE float over_row(float x, F combine) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
+    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
     DYNAMIC_SHARED(shared);
     if (gated_off(flag, want)) {
         return;
@@ -59,7 +59,8 @@ attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *f
     float *const kvs = qs + QUERIES * PITCH, *const weights = kvs + KEYS * PITCH;
     const Sequence s(p, blockIdx.z, blockIdx.y);
     const u32 query0 = blockIdx.x * QUERIES;
-    const u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;  // queries 4·ty .. +4; keys and channels tx, tx + 16, ..
+    const u32 tx = threadIdx.x % 16,
+              ty = threadIdx.x / 16; // queries 4·ty .. +4; keys and channels tx, tx + 16, ..
     load_rows<QUERIES>(qs, qkv, s, 0, query0, p.length);
     float o[4][CHANNELS] = {}, most[4], total[4] = {};
 #pragma unroll

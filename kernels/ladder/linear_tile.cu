@@ -1,11 +1,12 @@
-// out = epilogue(x·wᵀ + bias), a tile per block through shared memory and registers. Any shape, any dtype, f32 arithmetic.
+// out = epilogue(x·wᵀ + bias), a tile per block through shared memory and registers. Any shape, any dtype,
+// f32 arithmetic.
 //
 //     for every 16 of the k products:
 //         shared: 64 rows of x and 128 rows of w, transposed, in f32
 //         every thread: 4 × 8 products and sums per k from 4 + 8 numbers
 //
-// Against the naive one, x and w are read 64 and 128 times less often from memory, 8 and 4 times from shared memory. This is
-// what f32 runs by default; tensor cores have no f32.
+// Against the naive one, x and w are read 64 and 128 times less often from memory, 8 and 4 times from shared
+// memory. This is what f32 runs by default; tensor cores have no f32.
 #include "linear.cuh"
 
 constexpr u32 ROWS = 64, COLUMNS = 128, DEPTH = 16, THREADS = 256;
@@ -36,8 +37,8 @@ DEVICE void load4(const float *from, float *to) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias, const f32 *__restrict__ mods,
-       const f32 *__restrict__ onto, Params p, const u32 *flag, u32 want) {
+    linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias,
+           const f32 *__restrict__ mods, const f32 *__restrict__ onto, Params p, const u32 *flag, u32 want) {
     __shared__ __align__(16) float xs[DEPTH][ROWS + 4];
     __shared__ __align__(16) float ws[DEPTH][COLUMNS + 4];
     if (gated_off(flag, want)) {

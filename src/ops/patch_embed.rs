@@ -22,6 +22,7 @@ struct Params {
     width: u32,
     patch: u32,
     dim: u32,
+    batch: u32,
 }
 
 /// `x[b, f, n] = w · patch n of z[b mod Z, f] + bias + pos[n]`, patches in row-major order.
@@ -65,6 +66,7 @@ pub fn patch_embed(
         width: width as u32,
         patch: patch as u32,
         dim: dim as u32,
+        batch: batch as u32,
     };
     Call {
         kernel: &PATCH_EMBED,

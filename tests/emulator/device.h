@@ -14,8 +14,8 @@
 #define STEEP_SHARED_SECTION __attribute__((section("steep_shared"), used))
 #define STEEP_JOIN_(a, b) a##b
 #define STEEP_JOIN(a, b) STEEP_JOIN_(a, b)
-#define __shared__                                                               \
-    static STEEP_SHARED_SECTION char STEEP_JOIN(steep_gap_, __COUNTER__)[256];    \
+#define __shared__                                                                                           \
+    static STEEP_SHARED_SECTION char STEEP_JOIN(steep_gap_, __COUNTER__)[256];                               \
     static STEEP_SHARED_SECTION
 
 namespace emulator {
@@ -52,7 +52,7 @@ N from_bits(uint64_t bits) {
     return x;
 }
 
-}  // namespace emulator
+} // namespace emulator
 
 #define threadIdx (emulator::thread_index())
 #define blockIdx (emulator::block_index())

@@ -1,19 +1,20 @@
-// Kernels with one mistake each, and the same without it: what the emulator must report, and what it must not.
+// Kernels with one mistake each, and the same without it: what the emulator must report, and what it must
+// not.
 #include "common.cuh"
 
 struct Params {
-    u32 which, right;  // right = 1: without the mistake
+    u32 which, right; // right = 1: without the mistake
 };
 
 /// What the cases share. Two warps per block.
 struct Case {
-    u32 *out;       // one word per thread of the grid
-    const u32 *in;  // 64 words
+    u32 *out;      // one word per thread of the grid
+    const u32 *in; // 64 words
     bool right;
-    u32 t;          // thread
-    u32 *shared;    // 64 words
-    u32 *copies;    // 64 words, destination of copies
-    u32 *counter;   // global, 0
+    u32 t;        // thread
+    u32 *shared;  // 64 words
+    u32 *copies;  // 64 words, destination of copies
+    u32 *counter; // global, 0
 };
 
 // ---- bounds and alignment
@@ -223,13 +224,32 @@ extern "C" __global__ void faults(u32 *out, u32 *counter, const u32 *in, Params 
     const Case c{out, in, p.right != 0, threadIdx.x, shared, copies, counter};
     using Kernel = void (*)(const Case &);
     const Kernel all[] = {
-        reads_past_a_shared_array, reads_past_an_argument, writes_before_an_argument, reads_past_dynamic_shared_memory,
-        loads_a_misaligned_vector, writes_what_is_read_only, misses_a_barrier, misses_the_second_barrier,
-        misses_a_warp_barrier, shares_half_a_word, writes_what_another_block_writes, orders_by_another_named_barrier,
-        misses_a_fence, returns_before_a_barrier, waits_for_more_threads_than_come, disagrees_about_a_barrier,
-        shuffles_with_half_a_warp, shuffles_without_itself, takes_two_branches, reads_before_the_copy_is_done,
-        waits_for_the_wrong_group, waits_without_a_barrier, copies_over_what_is_read, forgets_a_copy,
-        copies_from_a_misaligned_address, copies_what_is_not_there,
+        reads_past_a_shared_array,
+        reads_past_an_argument,
+        writes_before_an_argument,
+        reads_past_dynamic_shared_memory,
+        loads_a_misaligned_vector,
+        writes_what_is_read_only,
+        misses_a_barrier,
+        misses_the_second_barrier,
+        misses_a_warp_barrier,
+        shares_half_a_word,
+        writes_what_another_block_writes,
+        orders_by_another_named_barrier,
+        misses_a_fence,
+        returns_before_a_barrier,
+        waits_for_more_threads_than_come,
+        disagrees_about_a_barrier,
+        shuffles_with_half_a_warp,
+        shuffles_without_itself,
+        takes_two_branches,
+        reads_before_the_copy_is_done,
+        waits_for_the_wrong_group,
+        waits_without_a_barrier,
+        copies_over_what_is_read,
+        forgets_a_copy,
+        copies_from_a_misaligned_address,
+        copies_what_is_not_there,
     };
     all[p.which](c);
 }

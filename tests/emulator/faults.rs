@@ -1,4 +1,5 @@
-//! The emulator itself: each planted mistake is reported by name at every seed, and the same kernel without it is not.
+//! The emulator itself: each planted mistake is reported by name at every seed, and the same kernel without
+//! it is not.
 
 use half::{bf16, f16};
 use steep::oracle;
@@ -9,9 +10,15 @@ use crate::{F32, from_bytes, params, to_bytes};
 /// In the order of faults.cu: what the report says.
 const FAULTS: [(&str, &[&str]); 26] = [
     ("reads past a shared array", &["out of bounds: thread", "reads 4 bytes at shared faults::shared + 256"]),
-    ("reads past an argument", &["out of bounds: thread", "reads 4 bytes at argument 2 + 256, which has 256 bytes"]),
+    (
+        "reads past an argument",
+        &["out of bounds: thread", "reads 4 bytes at argument 2 + 256, which has 256 bytes"],
+    ),
     ("writes before an argument", &["out of bounds: thread 0 of", "writes 4 bytes at argument 0 + -4"]),
-    ("reads past dynamic shared memory", &["out of bounds: thread", "reads 1 bytes at dynamic shared memory + 32"]),
+    (
+        "reads past dynamic shared memory",
+        &["out of bounds: thread", "reads 1 bytes at dynamic shared memory + 32"],
+    ),
     ("loads a misaligned vector", &["misaligned: thread", "reads 16 bytes at argument 2 + 4"]),
     ("writes what is read only", &["read only: thread", "writes argument 2"]),
     ("misses a barrier", &["race: thread", "shared faults::shared + ", "no barrier is between them"]),
@@ -21,8 +28,14 @@ const FAULTS: [(&str, &[&str]); 26] = [
     ("writes what another block writes", &["race: thread", "writes argument 0 + ", "of another block wrote"]),
     ("orders by another named barrier", &["race: thread", "shared faults::shared + "]),
     ("misses a fence", &["race: thread 0 of", "reads argument 0 + ", "of another block wrote"]),
-    ("returns before a barrier", &["deadlock: block", "wait at barrier 0, 64 threads; 32 threads have returned"]),
-    ("waits for more threads than come", &["deadlock: block", "32 threads (0 to 31) wait at barrier 1, 64 threads"]),
+    (
+        "returns before a barrier",
+        &["deadlock: block", "wait at barrier 0, 64 threads; 32 threads have returned"],
+    ),
+    (
+        "waits for more threads than come",
+        &["deadlock: block", "32 threads (0 to 31) wait at barrier 1, 64 threads"],
+    ),
     ("disagrees about a barrier", &["bad barrier: thread", "at barrier 1, others want"]),
     ("shuffles with half a warp", &["deadlock: block", "wait at __shfl_xor_sync of warp 0, mask ffffffff"]),
     ("shuffles without itself", &["bad mask: thread", "mask 7fffffff"]),
@@ -32,7 +45,10 @@ const FAULTS: [(&str, &[&str]); 26] = [
     ("waits without a barrier", &["race: thread|unfinished copy: thread", "shared faults::copies"]),
     ("copies over what is read", &["race: thread|unfinished copy: thread", "shared faults::copies"]),
     ("forgets a copy", &["unfinished copy: thread", "returns without having waited for a cp.async"]),
-    ("copies from a misaligned address", &["misaligned: thread", "copies 16 bytes from a misaligned address"]),
+    (
+        "copies from a misaligned address",
+        &["misaligned: thread", "copies 16 bytes from a misaligned address"],
+    ),
     ("copies what is not there", &["out of bounds: thread", "reads 16 bytes at argument 2 + 256"]),
 ];
 
@@ -72,7 +88,8 @@ fn every_fault_is_reported_by_name() {
     }
 }
 
-/// All f16 and bf16 numbers, and f32 numbers of every exponent, halfway cases among them, against the crate `half`.
+/// All f16 and bf16 numbers, and f32 numbers of every exponent, halfway cases among them, against the crate
+/// `half`.
 #[test]
 fn number_formats() {
     if !harness::available() {

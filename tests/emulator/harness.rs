@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 
 use steep::DType;
 
-/// As C++17 for an ordinary processor. The sanitizer's calls go to the emulator's own hooks; floating point does what the
-/// source says.
+/// As C++17 for an ordinary processor. The sanitizer's calls go to the emulator's own hooks; floating point
+/// does what the source says.
 const FLAGS: [&str; 9] = [
     "-std=c++17",
     "-O1",
@@ -25,12 +25,13 @@ const FLAGS: [&str; 9] = [
 const WATCHED: [&str; 2] = ["-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"];
 const PARTS: [&str; 3] = ["machine", "memory", "warp"];
 
-fn root() -> &'static Path {
+/// Of the crate.
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether there is a g++ on a system whose programs the emulator can read. If not, tests are skipped visibly, unless
-/// `STEEP_REQUIRE` names `emulator`.
+/// Whether there is a g++ on a system whose programs the emulator can read. If not, tests are skipped
+/// visibly, unless `STEEP_REQUIRE` names `emulator`.
 pub fn available() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| {
@@ -52,7 +53,8 @@ fn key(arguments: &[String]) -> u64 {
     let files = FILES.get_or_init(|| {
         let mut hasher = DefaultHasher::new();
         for folder in ["kernels", "kernels/ladder", "tests/emulator"] {
-            let mut paths: Vec<_> = root().join(folder).read_dir().unwrap().map(|e| e.unwrap().path()).collect();
+            let mut paths: Vec<_> =
+                root().join(folder).read_dir().unwrap().map(|e| e.unwrap().path()).collect();
             paths.sort();
             for path in paths.iter().filter(|p| p.is_file() && p.extension().is_some_and(|e| e != "rs")) {
                 (path, std::fs::read(path).unwrap()).hash(&mut hasher);
@@ -108,8 +110,9 @@ pub fn build(file: &str, entry: &str, defines: &[(&str, String)]) -> PathBuf {
     arguments.extend(["kernels", "tests/emulator"].map(|folder| format!("-I{}", path(folder))));
     arguments.extend(["-c".into(), path("tests/emulator/kernel.cpp")]);
     let object = compile(&format!("{name}.o"), arguments);
-    // Linked without the sanitizer, whose library would answer the calls. The emulator comes first: of templates that both
-    // have an instance of, the linker takes the first, and that must not be the watched one.
+    // Linked without the sanitizer, whose library would answer the calls. The emulator comes first: of
+    // templates that both have an instance of, the linker takes the first, and that must not be the watched
+    // one.
     let objects = parts().iter().chain([&object]);
     compile(&name, objects.map(|p| p.display().to_string()).collect())
 }
@@ -129,7 +132,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Executes the kernel in the order of things that `seed` decides. Returns the written tensors, or the fault.
+    /// Executes the kernel in the order of things that `seed` decides. Returns the written tensors, or the
+    /// fault.
     pub fn run(&self, program: &Path, seed: u32) -> Result<Vec<Vec<u8>>, String> {
         let mut input = vec![];
         let mut words = |words: &[u32]| input.extend(words.iter().flat_map(|w| w.to_le_bytes()));

@@ -1,10 +1,13 @@
-// One kernel as a program: reads a launch from standard input, executes it, writes what it wrote to standard output.
+// One kernel as a program: reads a launch from standard input, executes it, writes what it wrote to standard
+// output.
 //
-//     g++ -fsanitize=thread -c -DSTEEP_EMULATOR -DKERNEL='"modulate.cu"' -DENTRY=modulate -DT=f16 -DO=f16 .. kernel.cpp
+//     g++ -fsanitize=thread -c -DSTEEP_EMULATOR -DKERNEL='"modulate.cu"' -DENTRY=modulate -DT=f16 -DO=f16 ..
+//     kernel.cpp
 //
-// The .cu file is compiled as it stands. Input, in 32-bit words: seed, grid x y z, block x y z, bytes of dynamic shared
-// memory, number of tensors; per tensor: whether the kernel may write it, bytes, data; bytes of params, params; whether
-// there is a gate, its flag, `want`. Output: the written tensors one after the other.
+// The .cu file is compiled as it stands. Input, in 32-bit words: seed, grid x y z, block x y z, bytes of
+// dynamic shared memory, number of tensors; per tensor: whether the kernel may write it, bytes, data; bytes
+// of params, params; whether there is a gate, its flag, `want`. Output: the written tensors one after the
+// other.
 #include "device.h"
 #include KERNEL
 
@@ -62,8 +65,8 @@ struct Arguments {
     }
 };
 
-/// Calls a kernel, whatever its signature. What is between the emulator and the kernel is not watched: only the kernel's own
-/// accesses count.
+/// Calls a kernel, whatever its signature. What is between the emulator and the kernel is not watched: only
+/// the kernel's own accesses count.
 template <class... A>
 struct Kernel {
     using Function = void (*)(A...);
@@ -81,12 +84,10 @@ struct Kernel {
         function(std::get<I>(*arguments)...);
     }
 
-    UNWATCHED static void start() {
-        call(std::index_sequence_for<A...>());
-    }
+    UNWATCHED static void start() { call(std::index_sequence_for<A...>()); }
 };
 
-}  // namespace
+} // namespace
 
 UNWATCHED int main() {
     using namespace emulator;

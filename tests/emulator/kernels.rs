@@ -7,8 +7,8 @@ use steep::oracle;
 use crate::source::{Call, each};
 use crate::*;
 
-/// The angle t·f is f32: f and the product are each rounded, and f's exponent before, which moves t·f by up to
-/// (3/2 + ln 10000 / 2)·2^-24·t·f, say 2^-21·t. Then come the roundings of the cosine.
+/// The angle t·f is f32: f and the product are each rounded, and f's exponent before, which moves t·f by up
+/// to (3/2 + ln 10000 / 2)·2^-24·t·f, say 2^-21·t. Then come the roundings of the cosine.
 #[test]
 fn time_embed() {
     let times = [0.0, 1000.0, 999.0, 1e-3, 33.333, 500.0, 721.9];
@@ -33,7 +33,8 @@ fn time_embed() {
     }
 }
 
-/// SiLU's exponential is good to two units in the last place, its quotient to a half: 3·2^-24 of the value, squared.
+/// SiLU's exponential is good to two units in the last place, its quotient to a half: 3·2^-24 of the value,
+/// squared.
 #[test]
 fn label_embed() {
     for (b, d, rows) in [(1usize, 1, 1), (1, 3, 2), (2, 16, 11), (5, 72, 11), (3, 1100, 3)] {
@@ -96,7 +97,9 @@ fn modulate_params([samples, rows, d]: [usize; 3]) -> Vec<u8> {
 /// And with the distance in the same pass: the same bits, and the sums of what is stored.
 #[test]
 fn modulate() {
-    for (dims, (dtype, i)) in ROWS.into_iter().flat_map(|d| FLOATS.map(|t| [(d, (t, 0)), (d, (t, 1))]).concat()) {
+    for (dims, (dtype, i)) in
+        ROWS.into_iter().flat_map(|d| FLOATS.map(|t| [(d, (t, 0)), (d, (t, 1))]).concat())
+    {
         let [samples, rows, d] = dims;
         let x = normal(1, F32, rows * d, OFFSETS[i], 1.0);
         let mods = normal(2, F32, samples * 6 * d, 0.0, 1.0);
@@ -270,7 +273,8 @@ fn residuals() {
     }
 }
 
-/// B, Z, F, C, H, W, p, P. A few operations in f32; guidance makes what is lost in c − u up to 7.5 times as large.
+/// B, Z, F, C, H, W, p, P. A few operations in f32; guidance makes what is lost in c − u up to 7.5 times as
+/// large.
 #[test]
 fn denoise() {
     let shapes = [

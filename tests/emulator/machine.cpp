@@ -116,9 +116,12 @@ void Machine::deadlock() {
     unsigned returned = 0;
     for (const Thread &t : threads) {
         const Wait &w = t.waits;
-        if (t.done) returned++;
-        else if (w.name) waiting[text("%s of warp %u, mask %08x", w.name, w.id, w.count)].push_back(t.id);
-        else waiting[text("barrier %u, %u threads", w.id, w.count)].push_back(t.id);
+        if (t.done)
+            returned++;
+        else if (w.name)
+            waiting[text("%s of warp %u, mask %08x", w.name, w.id, w.count)].push_back(t.id);
+        else
+            waiting[text("barrier %u, %u threads", w.id, w.count)].push_back(t.id);
     }
     std::string all = text("block (%u, %u, %u) cannot go on", block.x, block.y, block.z);
     for (const auto &[what, who] : waiting) {
@@ -152,7 +155,8 @@ void Machine::barrier(unsigned id, unsigned expected, bool waits) {
     if (b.arrived == 0) {
         b.expected = expected;
     } else if (b.expected != expected) {
-        fault("bad barrier", text("wants %u threads at barrier %u, others want %u", expected, id, b.expected));
+        fault("bad barrier",
+              text("wants %u threads at barrier %u, others want %u", expected, id, b.expected));
     }
     b.arrived++;
     b.meeting.join(*thread);
@@ -172,20 +176,23 @@ void Machine::barrier(unsigned id, unsigned expected, bool waits) {
 void Machine::collective(const char *name, unsigned mask, void *operands, void (*work)(void **)) {
     const unsigned lane = thread->id % 32, warp = thread->id / 32;
     const size_t lanes = std::min<size_t>(32, threads.size() - warp * 32);
-    if (!(mask >> lane & 1)) fault("bad mask", text("executes %s with mask %08x, which lacks its lane", name, mask));
+    if (!(mask >> lane & 1))
+        fault("bad mask", text("executes %s with mask %08x, which lacks its lane", name, mask));
     if (lanes < 32 && mask >> lanes) {
         fault("bad mask", text("executes %s with mask %08x in a warp of %zu lanes", name, mask, lanes));
     }
     auto &open = warps[warp];
-    auto it = std::find_if(open.begin(), open.end(), [=](const Collective &c) { return (c.mask & mask) != 0; });
+    auto it =
+        std::find_if(open.begin(), open.end(), [=](const Collective &c) { return (c.mask & mask) != 0; });
     if (it == open.end()) {
         open.push_back(Collective());
         it = open.end() - 1;
         it->name = name;
         it->mask = mask;
     } else if (strcmp(it->name, name) != 0 || it->mask != mask) {
-        fault("divergence", text("executes %s with mask %08x while others of its warp wait in %s with mask %08x", name,
-                                 mask, it->name, it->mask));
+        fault("divergence",
+              text("executes %s with mask %08x while others of its warp wait in %s with mask %08x", name,
+                   mask, it->name, it->mask));
     }
     it->lanes[lane] = thread;
     it->operands[lane] = operands;
@@ -202,4 +209,4 @@ void Machine::collective(const char *name, unsigned mask, void *operands, void (
     }
 }
 
-}  // namespace emulator
+} // namespace emulator

@@ -1,8 +1,9 @@
 // A CUDA grid on one CPU thread: the blocks one after another, the threads of a block as fibres.
 //
-// A fibre runs until it must wait for others: at a barrier, or at an instruction of a whole warp. Then the scheduler picks,
-// by a seeded random choice, one that can go on; when none can and some have not returned, that is a deadlock, and the report
-// says who waits for what. Each fault that is found ends the program with one line: what, who, where.
+// A fibre runs until it must wait for others: at a barrier, or at an instruction of a whole warp. Then the
+// scheduler picks, by a seeded random choice, one that can go on; when none can and some have not returned,
+// that is a deadlock, and the report says who waits for what. Each fault that is found ends the program with
+// one line: what, who, where.
 #pragma once
 #include <csetjmp>
 #include <cstddef>
@@ -25,12 +26,13 @@ using Clock = std::vector<uint32_t>;
 struct Copy {
     uint8_t *to;
     const uint8_t *from;
-    unsigned bytes;  // so many are read, the rest becomes 0
-    bool early;      // what was there when the copy began, kept in `data`, or what is there when it ends
+    unsigned bytes; // so many are read, the rest becomes 0
+    bool early;     // what was there when the copy began, kept in `data`, or what is there when it ends
     uint8_t data[16];
 };
 
-/// What a thread waits for: barrier `id` with `count` threads, or an instruction of warp `id` with mask `count`.
+/// What a thread waits for: barrier `id` with `count` threads, or an instruction of warp `id` with mask
+/// `count`.
 struct Wait {
     const char *name = nullptr;
     unsigned id = 0, count = 0;
@@ -38,23 +40,23 @@ struct Wait {
 
 struct Thread {
     Index index;
-    unsigned id = 0;  // in its block
+    unsigned id = 0; // in its block
     bool born = false, done = false;
     Wait waits;
-    // What it knows to have happened before: of other threads `known`, which those that met last have in common; of itself
-    // everything.
+    // What it knows to have happened before: of other threads `known`, which those that met last have in
+    // common; of itself everything.
     std::shared_ptr<const Clock> known;
     uint32_t clock = 1;
-    Clock fenced;     // what it knew at its last __threadfence
+    Clock fenced; // what it knew at its last __threadfence
     std::vector<Copy> uncommitted;
-    std::vector<std::vector<Copy>> groups;  // committed, oldest first
+    std::vector<std::vector<Copy>> groups; // committed, oldest first
     jmp_buf context;
 };
 
 /// All that the threads of a meeting know, put together.
 struct Meeting {
     Clock all;
-    std::shared_ptr<const Clock> last;  // already in `all`
+    std::shared_ptr<const Clock> last; // already in `all`
 
     void join(Thread &thread);
 };
@@ -76,7 +78,7 @@ struct Collective {
 
 struct Launch {
     Index grid, block;
-    size_t shared_bytes = 0;  // dynamic
+    size_t shared_bytes = 0; // dynamic
     uint64_t seed = 0;
     void (*kernel)() = nullptr;
 };
@@ -88,7 +90,7 @@ class Machine {
 
     /// The thread that runs now; none outside of kernels.
     Thread *thread = nullptr;
-    Index block;                           // of this index
+    Index block; // of this index
     unsigned block_id = 0;
     Launch launch;
     std::mt19937_64 random;
@@ -111,7 +113,7 @@ class Machine {
     std::vector<Thread> threads;
     std::vector<Thread *> ready;
     Barrier barriers[16];
-    std::vector<std::vector<Collective>> warps;  // those that some lanes wait in
+    std::vector<std::vector<Collective>> warps; // those that some lanes wait in
     unsigned running = 0;
     jmp_buf scheduler;
 };
@@ -125,4 +127,4 @@ std::string name(const Thread &thread);
 /// printf into a string.
 std::string text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-}  // namespace emulator
+} // namespace emulator

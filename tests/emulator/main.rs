@@ -1,9 +1,11 @@
-//! The CUDA kernels, executed: kernels/*.cu, compiled as C++ and run on the CPU by a small emulator, against the oracle.
+//! The CUDA kernels, executed: kernels/*.cu, compiled as C++ and run on the CPU by a small emulator, against
+//! the oracle.
 //!
-//! The emulator (its C++ files are next to this one) executes the very files that a GPU runs, and is strict where a GPU is
-//! lenient: it checks every access, finds races whatever the order in which threads happen to run, and finishes
-//! asynchronous copies as late or as early as is legal. Each case runs with several seeds, which decide on that order, and
-//! must give the same bits each time. `cargo test --test emulator -- --nocapture` prints every measured error.
+//! The emulator (its C++ files are next to this one) executes the very files that a GPU runs, and is strict
+//! where a GPU is lenient: it checks every access, finds races whatever the order in which threads happen to
+//! run, and finishes asynchronous copies as late or as early as is legal. Each case runs with several seeds,
+//! which decide on that order, and must give the same bits each time. `cargo test --test emulator --
+//! --nocapture` prints every measured error.
 
 mod faults;
 mod harness;
@@ -77,7 +79,8 @@ macro_rules! params {
 }
 use params;
 
-/// A bound on the NMSE of an output that is stored as `dtype`, where `f32` bounds that of the f32 arithmetic before.
+/// A bound on the NMSE of an output that is stored as `dtype`, where `f32` bounds that of the f32 arithmetic
+/// before.
 ///
 /// Rounding to f16 moves a number by at most 2^-11 of it, to bf16 by 2^-8.
 fn bound(dtype: DType, f32: f64) -> f64 {
@@ -89,7 +92,8 @@ fn bound(dtype: DType, f32: f64) -> f64 {
     (unit + f32.sqrt()).powi(2)
 }
 
-/// Every element is there, and the NMSE is within the bound, not counting errors where the dtype's normal numbers end.
+/// Every element is there, and the NMSE is within the bound, not counting errors where the dtype's normal
+/// numbers end.
 fn close(case: &str, dtype: DType, got: &[u8], want: &[f64], bound: f64) {
     let floor = if dtype == DType::F16 { 0.5f64.powi(25) } else { 1e-35 };
     let (got, mut want) = (from_bytes(dtype, got), want.to_vec());

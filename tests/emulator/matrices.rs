@@ -1,7 +1,7 @@
 //! Ops that are matrix products at heart.
 
-use steep::oracle;
 use steep::ops::Over;
+use steep::oracle;
 
 use crate::source::{Call, each};
 use crate::*;
@@ -43,13 +43,15 @@ fn patch_embed() {
 const LINEAR: [[usize; 3]; 6] =
     [[1, 1, 1], [5, 17, 3], [3, 96, 97], [65, 24, 40], [16, 72, 193], [130, 8, 136]];
 
-/// A sum of k ≤ 96 products in f32, then SiLU or GELU of it. At offset 100, y is about 100 and its products are a
-/// hundred times as large; an output that is all far in SiLU's tail multiplies the relative error by y.
+/// A sum of k ≤ 96 products in f32, then SiLU or GELU of it. At offset 100, y is about 100 and its products
+/// are a hundred times as large; an output that is all far in SiLU's tail multiplies the relative error by y.
 const SUM: [f64; 2] = [3e-13, 1e-11];
 
 /// Bias, SiLU, GELU, gate-and-add in place and onto another tensor, as `Params.epilogue` numbers them.
 fn linear(epilogue: u32) {
-    for (dims, (dtype, i)) in LINEAR.into_iter().flat_map(|d| FLOATS.map(|t| [(d, (t, 0)), (d, (t, 1))]).concat()) {
+    for (dims, (dtype, i)) in
+        LINEAR.into_iter().flat_map(|d| FLOATS.map(|t| [(d, (t, 0)), (d, (t, 1))]).concat())
+    {
         let [rows, k, n] = dims;
         let offset = OFFSETS[i];
         let x = normal(1, dtype, rows * k, offset, 1.0);
@@ -121,7 +123,8 @@ fn linear_gate_add_onto_another() {
     linear(4);
 }
 
-/// B, F, N, heads, h, and over what. Heads of 8 channels and of 128, short and long sequences, whole tiles and tails.
+/// B, F, N, heads, h, and over what. Heads of 8 channels and of 128, short and long sequences, whole tiles
+/// and tails.
 const ATTENTION: [([usize; 5], Over); 8] = [
     ([1, 1, 1, 1, 3], Over::Tokens),
     ([1, 3, 2, 2, 3], Over::Frames),
@@ -133,12 +136,13 @@ const ATTENTION: [([usize; 5], Over); 8] = [
     ([1, 35, 1, 1, 128], Over::Frames),
 ];
 
-/// The exponential is good to two units in the last place; a score is to its rounding, which moves the weights by as
-/// much: 1e-7 where scores are about 1. Keys with a mean of 100 add the same hundreds to all scores of a query: that
-/// must cancel, but leaves an error of 1e-5.
+/// The exponential is good to two units in the last place; a score is to its rounding, which moves the
+/// weights by as much: 1e-7 where scores are about 1. Keys with a mean of 100 add the same hundreds to all
+/// scores of a query: that must cancel, but leaves an error of 1e-5.
 const SOFTMAX: [f64; 2] = [3e-12, 1e-9];
 
-/// Queries, keys and values of `[rows, dim]` next to each other; the scores are as large as `q_scale` makes them.
+/// Queries, keys and values of `[rows, dim]` next to each other; the scores are as large as `q_scale` makes
+/// them.
 fn attend(dims: [usize; 5], over: Over, dtype: DType, [q_scale, k_offset]: [f32; 2], f32: f64) {
     let [b, f, n, heads, h] = dims;
     let (rows, dim) = (b * f * n, heads * h);

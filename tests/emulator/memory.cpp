@@ -23,10 +23,11 @@ Memory memory;
 namespace {
 
 constexpr size_t MOST_THREADS = 1024, MOST_SHARED = 227 << 10;
-constexpr uint8_t POISON = 0xff;  // NaN in every float type
+constexpr uint8_t POISON = 0xff; // NaN in every float type
 
 uint8_t *reserve(size_t bytes) {
-    void *at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *at =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) {
         perror("mmap");
         exit(2);
@@ -57,7 +58,9 @@ std::vector<Region> shared_arrays() {
     const char *file = static_cast<const char *>(mapped);
     uintptr_t base = 0;
     // The first one is the program.
-    dl_iterate_phdr([](dl_phdr_info *i, size_t, void *to) { return *static_cast<uintptr_t *>(to) = i->dlpi_addr, 1; }, &base);
+    dl_iterate_phdr(
+        [](dl_phdr_info *i, size_t, void *to) { return *static_cast<uintptr_t *>(to) = i->dlpi_addr, 1; },
+        &base);
     const auto *elf = reinterpret_cast<const ElfW(Ehdr) *>(file);
     const auto *sections = reinterpret_cast<const ElfW(Shdr) *>(file + elf->e_shoff);
     for (int i = 0; i < elf->e_shnum; i++) {
@@ -83,7 +86,7 @@ std::string place(const Region &r, const void *at) {
     return text("%s + %td", r.name.c_str(), static_cast<const uint8_t *>(at) - r.at);
 }
 
-}  // namespace
+} // namespace
 
 Memory::Memory() {
     stacks = reserve(MOST_THREADS * STACK);
@@ -132,8 +135,8 @@ Region *Memory::find(const void *address, size_t bytes, const char *verb) {
         const size_t away = at < r.at ? r.at - at : at - r.at;
         if (away < distance) distance = away, nearest = &r;
     }
-    fault("out of bounds", text("%s %zu bytes at %s, which has %zu bytes", verb, bytes, place(*nearest, at).c_str(),
-                                nearest->bytes));
+    fault("out of bounds", text("%s %zu bytes at %s, which has %zu bytes", verb, bytes,
+                                place(*nearest, at).c_str(), nearest->bytes));
 }
 
 bool Memory::ordered(const Epoch &e) const {
@@ -152,15 +155,17 @@ void Memory::touch(Region &r, const uint8_t *at, size_t bytes, bool write) {
     // A block's shared memory is its own: what another one did there is forgotten.
     const auto counts = [&](const Epoch &e) { return e.clock > 0 && (!r.shared || e.block == now.block); };
     const auto race = [&](const Epoch &e, const char *did) {
-        const std::string who = text("thread %u%s", e.thread, e.block == now.block ? "" : " of another block");
-        fault("race", text("%s %s, which %s %s; no barrier is between them", verb, place(r, at).c_str(), who.c_str(), did));
+        const std::string who =
+            text("thread %u%s", e.thread, e.block == now.block ? "" : " of another block");
+        fault("race", text("%s %s, which %s %s; no barrier is between them", verb, place(r, at).c_str(),
+                           who.c_str(), did));
     };
     const size_t first = at - r.at;
     for (size_t i = first / 2; i < (first + bytes + 1) / 2; i++) {
         Cell &cell = r.cells[i];
         if (cell.in_flight && counts(cell.write)) {
-            fault("unfinished copy", text("%s %s, into which thread %u's cp.async has not been waited for", verb,
-                                          place(r, at).c_str(), cell.write.thread));
+            fault("unfinished copy", text("%s %s, into which thread %u's cp.async has not been waited for",
+                                          verb, place(r, at).c_str(), cell.write.thread));
         }
         if (counts(cell.write) && !ordered(cell.write)) race(cell.write, "wrote");
         if (write) {
@@ -198,7 +203,8 @@ void Memory::cp_async(void *to, const void *from, unsigned bytes) {
     Region *r = find(to, 16, "copies");
     if (!r || !r->shared) fault("bad copy", "copies to what is not shared memory");
     if (bytes > 0) access(from, bytes, false, false);
-    if (reinterpret_cast<uintptr_t>(from) % 16 != 0) fault("misaligned", "copies 16 bytes from a misaligned address");
+    if (reinterpret_cast<uintptr_t>(from) % 16 != 0)
+        fault("misaligned", "copies 16 bytes from a misaligned address");
     const size_t first = (static_cast<uint8_t *>(to) - r->at) / 2;
     for (size_t i = first; i < first + 8; i++) r->cells[i].in_flight = true;
     memset(to, POISON, 16);
@@ -259,7 +265,7 @@ void Memory::atomic(void *address, size_t bytes) {
     machine.thread->clock++;
 }
 
-}  // namespace emulator
+} // namespace emulator
 
 // ---- What -fsanitize=thread calls.
 
@@ -269,16 +275,28 @@ extern "C" {
 void __tsan_init() {}
 void __tsan_func_entry(void *) {}
 void __tsan_func_exit() {}
-#define HOOKS(BYTES)                                                                     \
-    void __tsan_read##BYTES(void *p) { memory.access(p, BYTES, false, true); }            \
-    void __tsan_write##BYTES(void *p) { memory.access(p, BYTES, true, true); }            \
-    void __tsan_unaligned_read##BYTES(void *p) { memory.access(p, BYTES, false, true); }  \
-    void __tsan_unaligned_write##BYTES(void *p) { memory.access(p, BYTES, true, true); }
+#define HOOKS(BYTES)                                                                                         \
+    void __tsan_read##BYTES(void *p) {                                                                       \
+        memory.access(p, BYTES, false, true);                                                                \
+    }                                                                                                        \
+    void __tsan_write##BYTES(void *p) {                                                                      \
+        memory.access(p, BYTES, true, true);                                                                 \
+    }                                                                                                        \
+    void __tsan_unaligned_read##BYTES(void *p) {                                                             \
+        memory.access(p, BYTES, false, true);                                                                \
+    }                                                                                                        \
+    void __tsan_unaligned_write##BYTES(void *p) {                                                            \
+        memory.access(p, BYTES, true, true);                                                                 \
+    }
 HOOKS(1)
 HOOKS(2)
 HOOKS(4)
 HOOKS(8)
 HOOKS(16)
-void __tsan_read_range(void *p, size_t bytes) { memory.access(p, bytes, false, false); }
-void __tsan_write_range(void *p, size_t bytes) { memory.access(p, bytes, true, false); }
+void __tsan_read_range(void *p, size_t bytes) {
+    memory.access(p, bytes, false, false);
+}
+void __tsan_write_range(void *p, size_t bytes) {
+    memory.access(p, bytes, true, false);
+}
 }

@@ -1,9 +1,10 @@
 // What a kernel may touch, and who touched it when.
 //
-// The kernel is compiled with -fsanitize=thread, but linked with the hooks in memory.cpp instead of that sanitizer's
-// library: every load and store of the plain CUDA source first calls `access`. There it is checked against the bounds of
-// what the kernel was given, and against the last accesses of the same two bytes by other threads. Two accesses that no
-// barrier orders, one of them a write, are a race, in whatever order this run happened to execute them.
+// The kernel is compiled with -fsanitize=thread, but linked with the hooks in memory.cpp instead of that
+// sanitizer's library: every load and store of the plain CUDA source first calls `access`. There it is
+// checked against the bounds of what the kernel was given, and against the last accesses of the same two
+// bytes by other threads. Two accesses that no barrier orders, one of them a write, are a race, in whatever
+// order this run happened to execute them.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -21,8 +22,8 @@ struct Epoch {
 /// What is known of two bytes: the smallest element that a kernel stores.
 struct Cell {
     Epoch write;
-    std::vector<Epoch> reads;  // since that write, those that do not follow from one another
-    bool in_flight = false;    // destination of an unfinished cp.async
+    std::vector<Epoch> reads; // since that write, those that do not follow from one another
+    bool in_flight = false;   // destination of an unfinished cp.async
 };
 
 /// An argument, a `__shared__` array, or the dynamic shared memory.
@@ -53,7 +54,8 @@ class Memory {
     void cp_async(void *to, const void *from, unsigned bytes);
     void cp_async_commit();
     void cp_async_wait(unsigned pending);
-    /// An atomic operation: what was done before a fence before it is known to those who come to the same address later.
+    /// An atomic operation: what was done before a fence before it is known to those who come to the same
+    /// address later.
     void atomic(void *address, size_t bytes);
     void fence();
 
@@ -64,7 +66,7 @@ class Memory {
     void finish(const Copy &copy);
 
     std::vector<Region> regions;
-    Region *latest = nullptr;  // where the last access was
+    Region *latest = nullptr; // where the last access was
     uint8_t *stacks = nullptr, *dynamic = nullptr;
     // Of other blocks: what the current one knows to have happened in them.
     std::map<unsigned, Clock> acquired;
@@ -73,4 +75,4 @@ class Memory {
 
 extern Memory memory;
 
-}  // namespace emulator
+} // namespace emulator

@@ -21,7 +21,7 @@ float f16_value(u16 bits);
 u16 bf16_bits(float x);
 float bf16_value(u16 bits);
 
-}  // namespace emulator
+} // namespace emulator
 
 DEVICE Quad load16(const void *from) {
     Quad v;

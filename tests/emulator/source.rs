@@ -45,6 +45,14 @@ pub static SOURCES: &[Source] = &[
         multiple: 8,
         ..source("linear", "linear.cu", 256, [1, 128, 128])
     },
+    // For products of few tiles.
+    Source {
+        shared: |_| 4 * 2 * (64 + 64) * 40,
+        dtypes: &HALVES,
+        multiple: 8,
+        defines: &[("TILE_ROWS", 64), ("TILE_COLUMNS", 64), ("WARPS_DOWN", 2), ("WARPS_ACROSS", 2)],
+        ..source("linear", "linear.cu", 128, [1, 64, 64])
+    },
     source("linear", "ladder/linear_tile.cu", 256, [1, 64, 128]),
     source("linear", "ladder/linear_naive.cu", 256, [1, 1, 256]),
     Source {
@@ -53,6 +61,7 @@ pub static SOURCES: &[Source] = &[
         multiple: 8,
         ..source("attention", "attention.cu", 128, [1, 1, 128])
     },
+    // For short sequences.
     Source {
         shared: |head| 2 * (16 + 4 * 16) * pitch(head),
         dtypes: &HALVES,
@@ -105,7 +114,8 @@ impl Source {
         harness::build(&format!("kernels/{}", self.file), self.op, &defines)
     }
 
-    /// Executes a call with each seed; all must give the same bits. The first call of a source is also tried with gates.
+    /// Executes a call with each seed; all must give the same bits. The first call of a source is also tried
+    /// with gates.
     fn run(&self, t: DType, o: DType, call: &Call, seeds: &[u32]) -> Vec<Vec<u8>> {
         let program = self.build(t, o, call.head);
         let [a, b, c] = [0, 1, 2].map(|i| (call.work[i] as u32).div_ceil(self.tile[i]));
@@ -159,11 +169,28 @@ pub fn each(
     if !harness::available() {
         return;
     }
-    let fits = |s: &&Source| {
-        s.op == op && s.dtypes.contains(&t) && call.multiple.max(1).is_multiple_of(s.multiple)
-    };
+    let fits =
+        |s: &&Source| s.op == op && s.dtypes.contains(&t) && call.multiple.max(1).is_multiple_of(s.multiple);
     for source in SOURCES.iter().filter(fits) {
         let case = format!("{}, {t} to {o}, {:?}", source.name(), call.work);
         check(&case, &source.run(t, o, call, seeds));
+    }
+}
+
+/// Every op has a source, and every source is here: what is shipped is tested.
+#[test]
+fn every_source_is_listed() {
+    for kernel in steep::ops::ALL {
+        let file = format!("{}.cu", kernel.name);
+        let found = SOURCES.iter().any(|s| s.op == kernel.name && s.file == file);
+        assert!(found, "kernels/{file} is missing or not listed");
+    }
+    for (folder, prefix) in [("kernels", ""), ("kernels/ladder", "ladder/")] {
+        for entry in std::fs::read_dir(harness::root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let file = format!("{prefix}{name}");
+            let listed = !name.ends_with(".cu") || SOURCES.iter().any(|s| s.file == file);
+            assert!(listed, "kernels/{file} is not listed");
+        }
     }
 }

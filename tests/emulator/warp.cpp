@@ -74,7 +74,8 @@ uint64_t shuffle(const char *name, unsigned mask, uint64_t value, unsigned from)
         uint64_t value, result;
         unsigned from;
     } mine{value, 0, from};
-    if (!(mask >> from & 1)) fault("bad mask", text("executes %s from lane %u, which mask %08x lacks", name, from, mask));
+    if (!(mask >> from & 1))
+        fault("bad mask", text("executes %s from lane %u, which mask %08x lacks", name, from, mask));
     machine.collective(name, mask, &mine, [](void **lanes) {
         for (int lane = 0; lane < 32; lane++) {
             auto *to = static_cast<Operands *>(lanes[lane]);
@@ -124,7 +125,8 @@ void cp_async_wait(unsigned pending) {
 
 // ---- matrices
 
-/// Lane 8i + r gives row r of matrix i. Lane l gets two neighbours of row l/4, or of column l/4 if transposed.
+/// Lane 8i + r gives row r of matrix i. Lane l gets two neighbours of row l/4, or of column l/4 if
+/// transposed.
 void ldmatrix(u32 *registers, unsigned matrices, bool transposed, const void *row) {
     struct Operands {
         u32 *registers;
@@ -134,7 +136,8 @@ void ldmatrix(u32 *registers, unsigned matrices, bool transposed, const void *ro
     } mine{registers, static_cast<const u8 *>(row), matrices, transposed};
     // Each lane that gives an address answers for what is there.
     if (lane() < 8 * matrices) memory.access(row, 16, false, true);
-    static const char *const names[] = {"ldmatrix.x2", "ldmatrix.x2.trans", "ldmatrix.x4", "ldmatrix.x4.trans"};
+    static const char *const names[] = {"ldmatrix.x2", "ldmatrix.x2.trans", "ldmatrix.x4",
+                                        "ldmatrix.x4.trans"};
     const char *name = names[matrices / 4 * 2 + transposed];
     machine.collective(name, ~0u, &mine, [](void **lanes) {
         const auto of = [&](int lane) -> Operands & { return *static_cast<Operands *>(lanes[lane]); };
@@ -168,7 +171,8 @@ void mma_m16n8k16(float *d, const u32 *a, const u32 *b, float (*value)(u16)) {
             const int g = lane / 4, t = lane % 4;
             for (int i = 0; i < 4; i++) {
                 for (int half = 0; half < 2; half++) {
-                    a[g + i % 2 * 8][2 * t + i / 2 * 8 + half] = of.value(static_cast<u16>(of.a[i] >> 16 * half));
+                    a[g + i % 2 * 8][2 * t + i / 2 * 8 + half] =
+                        of.value(static_cast<u16>(of.a[i] >> 16 * half));
                     if (i < 2) b[2 * t + i * 8 + half][g] = of.value(static_cast<u16>(of.b[i] >> 16 * half));
                 }
             }
@@ -225,4 +229,4 @@ float f16_value(u16 bits) {
     return sign * std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
 }
 
-}  // namespace emulator
+} // namespace emulator
