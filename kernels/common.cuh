@@ -1,0 +1,194 @@
+// What the kernels share: storage types, vectors of eight, reductions, activations.
+//
+// Every kernel is an entry point named as its op. Its arguments are the written tensors, the tensors that are
+// read, the op's Params, and the gate: a flag on the device and whether the kernel does its work when the
+// flag is set (`want` = 1) or when it is not (0). The executor defines T, the narrowest float type among the
+// operands, and O, that of the first written tensor. blockIdx.x runs over the last dimension of the op's
+// work, y over the middle one, z over the first.
+//
+// Compile with --fmad=false: products and sums are fused where fmaf says so and nowhere else, so that two
+// kernels that compute the same thing compute the same bits.
+#pragma once
+#include "ptx.cuh"
+
+/// Whether the flag on the device turns this call away.
+DEVICE bool gated_off(const u32 *flag, u32 want) {
+    return flag != nullptr && (*flag != 0) != (want != 0);
+}
+
+// ---- elements
+
+DEVICE float to_f32(f32 x) {
+    return x;
+}
+DEVICE float to_f32(f16 x) {
+    return f16_value(x.bits);
+}
+DEVICE float to_f32(bf16 x) {
+    return bf16_value(x.bits);
+}
+
+DEVICE void put(f32 &to, float x) {
+    to = x;
+}
+DEVICE void put(f16 &to, float x) {
+    to.bits = f16_bits(x);
+}
+DEVICE void put(bf16 &to, float x) {
+    to.bits = bf16_bits(x);
+}
+
+/// The value that a tensor of E holds after x was stored in it.
+template <class E>
+DEVICE float rounded(float x) {
+    E e;
+    put(e, x);
+    return to_f32(e);
+}
+
+/// Two elements in one word, the first in its lower half; the last argument only tells the type.
+DEVICE u32 pack2(float low, float high, f16) {
+    return f16x2_bits(low, high);
+}
+DEVICE u32 pack2(float low, float high, bf16) {
+    return bf16x2_bits(low, high);
+}
+
+DEVICE void unpack2(u32 word, float &low, float &high, f16) {
+    low = f16_value(static_cast<u16>(word));
+    high = f16_value(static_cast<u16>(word >> 16));
+}
+DEVICE void unpack2(u32 word, float &low, float &high, bf16) {
+    low = bf16_value(static_cast<u16>(word));
+    high = bf16_value(static_cast<u16>(word >> 16));
+}
+
+// ---- eight elements: one 16-byte access of a 16-bit type, two of f32
+
+DEVICE void load8(const f32 *from, float (&v)[8]) {
+    const Quad a = load16(from), b = load16(from + 4);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        v[i] = __uint_as_float(a.word[i]);
+        v[4 + i] = __uint_as_float(b.word[i]);
+    }
+}
+
+template <class E>
+DEVICE void load8(const E *from, float (&v)[8]) {
+    const Quad q = load16(from);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        unpack2(q.word[i], v[2 * i], v[2 * i + 1], E());
+    }
+}
+
+DEVICE void store8(f32 *to, const float (&v)[8]) {
+    Quad a, b;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        a.word[i] = __float_as_uint(v[i]);
+        b.word[i] = __float_as_uint(v[4 + i]);
+    }
+    store16(to, a);
+    store16(to + 4, b);
+}
+
+template <class E>
+DEVICE void store8(E *to, const float (&v)[8]) {
+    Quad q;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        q.word[i] = pack2(v[2 * i], v[2 * i + 1], E());
+    }
+    store16(to, q);
+}
+
+/// Elements at .. at + 8 of a row of n. A kernel picks VECTOR where all its rows are multiples of eight;
+/// without it, the row may begin anywhere and elements past its end read as 0.
+template <bool VECTOR, class E>
+DEVICE void load8(const E *row, u32 at, u32 n, float (&v)[8]) {
+    if (VECTOR) {
+        load8(row + at, v);
+    } else {
+#pragma unroll
+        for (u32 i = 0; i < 8; i++) {
+            v[i] = at + i < n ? to_f32(row[at + i]) : 0.0f;
+        }
+    }
+}
+
+/// The opposite: elements past the row's end are not stored.
+template <bool VECTOR, class E>
+DEVICE void store8(E *row, u32 at, u32 n, const float (&v)[8]) {
+    if (VECTOR) {
+        store8(row + at, v);
+    } else {
+#pragma unroll
+        for (u32 i = 0; i < 8; i++) {
+            if (at + i < n) {
+                put(row[at + i], v[i]);
+            }
+        }
+    }
+}
+
+// ---- sums, each in a fixed order
+
+DEVICE float sum8(const float (&v)[8]) {
+    return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+}
+
+/// Σ over the 32 lanes of a warp; every lane gets it.
+template <class N>
+DEVICE N warp_sum(N x) {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+        x += __shfl_xor_sync(0xffffffffu, x, lanes);
+    }
+    return x;
+}
+
+/// Σ over the block, thread 0 gets it. `scratch` is shared, one number per warp, and free again after the
+/// next barrier.
+template <class N>
+DEVICE N block_sum(N x, N *scratch) {
+    const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    x = warp_sum(x);
+    if (lane == 0) {
+        scratch[warp] = x;
+    }
+    __syncthreads();
+    if (warp == 0) {
+        x = warp_sum(lane < blockDim.x / 32 ? scratch[lane] : N(0));
+    }
+    return x;
+}
+
+/// Where the i-th of `parts` nearly equal runs of n begins; the next one's beginning is its end.
+DEVICE u32 share(u32 n, u32 parts, u32 i) {
+    return static_cast<u32>(static_cast<u64>(n) * i / parts);
+}
+
+// ---- numbers
+
+DEVICE float infinity() {
+    return __uint_as_float(0x7f800000u);
+}
+DEVICE bool finite(float x) {
+    return fabsf(x) < infinity();
+}
+DEVICE float not_a_number() {
+    return __uint_as_float(0x7fc00000u);
+}
+
+/// x·σ(x)
+DEVICE float silu(float x) {
+    return x / (1.0f + expf(-x));
+}
+
+/// ½x·(1 + tanh u) with u = √(2/π)·(x + 0.044715·x³), which is x·σ(2u).
+DEVICE float gelu(float x) {
+    const float u = 0.7978845608028654f * fmaf(0.044715f * x * x, x, x);
+    return x / (1.0f + expf(-2.0f * u));
+}

@@ -1,0 +1,57 @@
+// z = keep·z + add·v, v = c or u + g·(c − u): unpatchify, guidance and the sampler's update in one pass over
+// the clip.
+//
+// One row of patches per block. Its pixels are dealt out four in a line per thread, so that the clip moves 16
+// bytes at a time; the tokens of a row of patches lie next to each other and are used up from the cache.
+#include "common.cuh"
+
+struct Params {
+    u32 frames, channels, height, width, patch;
+    u32 predicted; // channels of a token's pixel: more than the clip's where the model also predicts
+                   // variances
+    u32 guided;
+    f32 keep, add, guidance;
+};
+
+/// The next value of one pixel; `v` is where its prediction is, `half` how far the unconditional half is from
+/// the conditional.
+DEVICE float update(const Params &p, float z, const f32 *v, u64 half) {
+    float prediction = v[0];
+    if (p.guided) {
+        const float u = v[half];
+        prediction = fmaf(p.guidance, prediction - u, u);
+    }
+    // At 0 the clip may be anything.
+    return fmaf(p.add, prediction, p.keep == 0.0f ? 0.0f : p.keep * z);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    denoise(f32 *__restrict__ z, const f32 *__restrict__ tokens, Params p, const u32 *flag, u32 want) {
+    if (gated_off(flag, want)) {
+        return;
+    }
+    const u32 band = blockIdx.x, down = p.height / p.patch, across = p.width / p.patch;
+    const u32 image = band / down, top = band % down * p.patch;
+    const u32 token = p.patch * p.patch * p.predicted;
+    const u64 half = static_cast<u64>(gridDim.x) * across * token;
+    tokens += static_cast<u64>(band) * across * token;
+    const u32 step = p.width % 4 == 0 ? 4 : 1, steps = p.width / step;
+    for (u32 i = threadIdx.x; i < p.channels * p.patch * steps; i += blockDim.x) {
+        const u32 x = i % steps * step, y = i / steps % p.patch, channel = i / steps / p.patch;
+        f32 *const to =
+            z + (static_cast<u64>(image * p.channels + channel) * p.height + top + y) * p.width + x;
+        const auto at = [&](u32 x) {
+            return tokens + x / p.patch * token + (y * p.patch + x % p.patch) * p.predicted + channel;
+        };
+        if (step == 4) {
+            Quad line = load16(to);
+#pragma unroll
+            for (u32 j = 0; j < 4; j++) {
+                line.word[j] = __float_as_uint(update(p, __uint_as_float(line.word[j]), at(x + j), half));
+            }
+            store16(to, line);
+        } else {
+            *to = update(p, *to, at(x), half);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+// out = layer_norm(x)·(1 + scale) + shift, eps 1e-6, f32 statistics in two passes. One warp per row, eight
+// rows per block.
+#include "modulate.cuh"
+
+template <bool VECTOR>
+DEVICE void rows_of(T *out, const f32 *x, const f32 *mods, const Params &p) {
+    const u32 row = blockIdx.x * 8 + threadIdx.x / 32;
+    if (row >= p.rows) {
+        return;
+    }
+    out += static_cast<u64>(row) * p.dim;
+    modulate_row<VECTOR>(p, x, mods, row,
+                         [&](u32 at, const float (&y)[8]) { store8<VECTOR>(out, at, p.dim, y); });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    modulate(T *__restrict__ out, const f32 *__restrict__ x, const f32 *__restrict__ mods, Params p,
+             const u32 *flag, u32 want) {
+    if (gated_off(flag, want)) {
+        return;
+    }
+    if (vectors(p)) {
+        rows_of<true>(out, x, mods, p);
+    } else {
+        rows_of<false>(out, x, mods, p);
+    }
+}

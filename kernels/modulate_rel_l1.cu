@@ -1,0 +1,51 @@
+// cur = modulate(x); partials = (Σ|cur − signal|, Σ|signal|); signal = cur. One run of rows per block, one
+// warp per row.
+//
+// The gate of TeaCache rides on a kernel that runs anyway: all it adds is reading the previous signal.
+#include "modulate.cuh"
+
+constexpr u32 WARPS = 8;
+
+template <bool VECTOR>
+DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &p, double &change,
+                        double &size) {
+    const u32 run = blockIdx.x, runs = gridDim.x;
+    const u32 end = share(p.rows, runs, run + 1);
+    for (u32 row = share(p.rows, runs, run) + threadIdx.x / 32; row < end; row += WARPS) {
+        T *const anchor = signal + static_cast<u64>(row) * p.dim;
+        // f32 for a few elements in a row, f64 from then on: equal addends all round the same way.
+        modulate_row<VECTOR>(p, x, mods, row, [&](u32 at, const float (&y)[8]) {
+            float before[8], changes[8];
+            load8<VECTOR>(anchor, at, p.dim, before);
+#pragma unroll
+            for (u32 i = 0; i < 8; i++) {
+                changes[i] = VECTOR || at + i < p.dim ? fabsf(rounded<T>(y[i]) - before[i]) : 0.0f;
+                before[i] = fabsf(before[i]);
+            }
+            change += sum8(changes);
+            size += sum8(before);
+            store8<VECTOR>(anchor, at, p.dim, y);
+        });
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)
+    modulate_rel_l1(T *__restrict__ signal, f32 *__restrict__ partials, const f32 *__restrict__ x,
+                    const f32 *__restrict__ mods, Params p, const u32 *flag, u32 want) {
+    __shared__ double scratch[2][WARPS];
+    if (gated_off(flag, want)) {
+        return;
+    }
+    double change = 0.0, size = 0.0;
+    if (vectors(p)) {
+        run_of_rows<true>(signal, x, mods, p, change, size);
+    } else {
+        run_of_rows<false>(signal, x, mods, p, change, size);
+    }
+    change = block_sum(change, scratch[0]);
+    size = block_sum(size, scratch[1]);
+    if (threadIdx.x == 0) {
+        partials[2 * blockIdx.x] = static_cast<float>(change);
+        partials[2 * blockIdx.x + 1] = static_cast<float>(size);
+    }
+}

@@ -1,0 +1,83 @@
+// x[b, f, n] = w · patch n of z[b mod Z, f] + bias + pos[n]: a convolution whose kernel is its stride, as a
+// matrix product.
+//
+// 32 tokens by 64 channels per block. Patches and weights pass through shared memory in f32, sixteen of their
+// C·p·p numbers at a time; a thread makes two tokens of four channels.
+#include "common.cuh"
+
+struct Params {
+    u32 samples, frames, channels, height, width, patch, dim, rows;
+};
+
+constexpr u32 ROWS = 32, COLUMNS = 64, DEPTH = 16;
+
+extern "C" __global__ void __launch_bounds__(256)
+    patch_embed(f32 *__restrict__ x, const f32 *__restrict__ z, const T *__restrict__ w,
+                const f32 *__restrict__ bias, const f32 *__restrict__ pos, Params p, const u32 *flag,
+                u32 want) {
+    __shared__ float patches[DEPTH][ROWS + 1], weights[DEPTH][COLUMNS + 4];
+    if (gated_off(flag, want)) {
+        return;
+    }
+    const u32 across = p.width / p.patch, tokens = p.height / p.patch * across;
+    const u32 rows = p.rows, depth = p.channels * p.patch * p.patch;
+    const u32 row0 = blockIdx.y * ROWS, column0 = blockIdx.x * COLUMNS;
+    const u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+    float acc[2][4] = {};
+    for (u32 k0 = 0; k0 < depth; k0 += DEPTH) {
+        for (u32 i = threadIdx.x; i < DEPTH * ROWS; i += blockDim.x) {
+            // Neighbouring threads read neighbouring pixels of a line.
+            const u32 k = k0 + i % DEPTH, row = row0 + i / DEPTH;
+            float pixel = 0.0f;
+            if (k < depth && row < rows) {
+                const u32 image = row / tokens % (p.samples * p.frames), token = row % tokens;
+                const u32 channel = k / (p.patch * p.patch), dy = k / p.patch % p.patch, dx = k % p.patch;
+                const u32 py = token / across * p.patch + dy, px = token % across * p.patch + dx;
+                pixel = z[(static_cast<u64>(image * p.channels + channel) * p.height + py) * p.width + px];
+            }
+            patches[i % DEPTH][i / DEPTH] = pixel;
+        }
+        for (u32 i = threadIdx.x; i < DEPTH * COLUMNS; i += blockDim.x) {
+            const u32 k = k0 + i % DEPTH, column = column0 + i / DEPTH;
+            const bool inside = k < depth && column < p.dim;
+            weights[i % DEPTH][i / DEPTH] = inside ? to_f32(w[static_cast<u64>(column) * depth + k]) : 0.0f;
+        }
+        __syncthreads();
+#pragma unroll
+        for (u32 k = 0; k < DEPTH; k++) {
+#pragma unroll
+            for (u32 j = 0; j < 4; j++) {
+                const float weight = weights[k][4 * tx + j];
+                acc[0][j] = fmaf(patches[k][ty], weight, acc[0][j]);
+                acc[1][j] = fmaf(patches[k][ty + 16], weight, acc[1][j]);
+            }
+        }
+        __syncthreads();
+    }
+#pragma unroll
+    for (u32 i = 0; i < 2; i++) {
+        const u32 row = row0 + ty + 16 * i, column = column0 + 4 * tx;
+        if (row >= rows) {
+            continue;
+        }
+        f32 *const out = x + static_cast<u64>(row) * p.dim;
+        const f32 *const place = pos + static_cast<u64>(row % tokens) * p.dim;
+        if (p.dim % 4 == 0 && column < p.dim) {
+            const Quad b = load16(bias + column), at = load16(place + column);
+            Quad sum;
+#pragma unroll
+            for (u32 j = 0; j < 4; j++) {
+                sum.word[j] =
+                    __float_as_uint(acc[i][j] + __uint_as_float(b.word[j]) + __uint_as_float(at.word[j]));
+            }
+            store16(out + column, sum);
+        } else {
+#pragma unroll
+            for (u32 j = 0; j < 4; j++) {
+                if (column + j < p.dim) {
+                    out[column + j] = acc[i][j] + bias[column + j] + place[column + j];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+// partials[run] = (Σ|cur − prev|, Σ|prev|), then prev = cur, in one pass. One run of the elements per block.
+#include "common.cuh"
+
+struct Params {
+    u32 elements, runs;
+};
+
+constexpr u32 THREADS = 512, STEP = 8 * THREADS;
+
+/// COUNT times eight elements, a block's width apart: their sums, and prev = cur. All loads are under way
+/// before the first is used. f32 within, f64 across: equal addends all round the same way, which few
+/// additions in a row survive.
+template <bool VECTOR, u32 COUNT>
+DEVICE void step(T *prev, const T *cur, u32 at, u32 n, double &change, double &size) {
+    float c[COUNT][8], p[COUNT][8];
+#pragma unroll
+    for (u32 j = 0; j < COUNT; j++) {
+        load8<VECTOR>(cur, at + j * STEP, n, c[j]);
+        load8<VECTOR>(prev, at + j * STEP, n, p[j]);
+    }
+    float changes = 0.0f, sizes = 0.0f;
+#pragma unroll
+    for (u32 j = 0; j < COUNT; j++) {
+        store8<VECTOR>(prev, at + j * STEP, n, c[j]);
+#pragma unroll
+        for (u32 i = 0; i < 8; i++) {
+            c[j][i] = fabsf(c[j][i] - p[j][i]);
+            p[j][i] = fabsf(p[j][i]);
+        }
+        changes += sum8(c[j]);
+        sizes += sum8(p[j]);
+    }
+    change += changes;
+    size += sizes;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    rel_l1(T *__restrict__ prev, f32 *__restrict__ partials, const T *__restrict__ cur, Params p,
+           const u32 *flag, u32 want) {
+    __shared__ double scratch[2][THREADS / 32];
+    if (gated_off(flag, want)) {
+        return;
+    }
+    const u32 run = blockIdx.x, n = p.elements;
+    // Shares are runs of sixteen elements, and the last one takes what is left over.
+    const u32 sixteens = n / 16 + (n % 16 != 0);
+    const u32 begin = 16 * share(sixteens, p.runs, run), end = min(16 * share(sixteens, p.runs, run + 1), n);
+    double change = 0.0, size = 0.0;
+    u32 at = begin + 8 * threadIdx.x;
+    for (; at + STEP + 8 <= end; at += 2 * STEP) {
+        step<true, 2>(prev, cur, at, n, change, size);
+    }
+    for (; at + 8 <= end; at += STEP) {
+        step<true, 1>(prev, cur, at, n, change, size);
+    }
+    if (at < end) {
+        step<false, 1>(prev, cur, at, n, change, size);
+    }
+    change = block_sum(change, scratch[0]);
+    size = block_sum(size, scratch[1]);
+    if (threadIdx.x == 0) {
+        partials[2 * run] = static_cast<float>(change);
+        partials[2 * run + 1] = static_cast<float>(size);
+    }
+}

@@ -1,0 +1,62 @@
+// TeaCache's decision where the data is: partial sums to a distance, rescaled, accumulated, compared. One
+// block.
+#include "common.cuh"
+
+struct Params {
+    u32 step, partials, forced, negative;
+    f32 threshold, coefficients[5];
+};
+
+enum Negative { RAW, CLAMP, ABS };
+
+constexpr u32 THREADS = 1024;
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    tea_gate(u32 *__restrict__ decision, f32 *__restrict__ state, f32 *__restrict__ trace,
+             const f32 *__restrict__ partials, Params p, const u32 *flag, u32 want) {
+    __shared__ float changes[THREADS], sizes[THREADS];
+    if (gated_off(flag, want)) {
+        return;
+    }
+    const u32 i = threadIdx.x;
+    // The order of additions is the CPU executor's, so that both decide on the same number.
+    float change = 0.0f, size = 0.0f;
+    if (p.step > 0) {
+        for (u32 at = i; at < p.partials; at += THREADS) {
+            change += partials[2 * at];
+            size += partials[2 * at + 1];
+        }
+    }
+    changes[i] = change;
+    sizes[i] = size;
+    for (u32 width = THREADS / 2; width > 0; width /= 2) {
+        __syncthreads();
+        if (i < width) {
+            changes[i] += changes[i + width];
+            sizes[i] += sizes[i + width];
+        }
+    }
+    if (i > 0) {
+        return;
+    }
+    const float accumulated = state[0];
+    const bool computed_before = state[1] != 0.0f;
+    const float d = p.step == 0 ? not_a_number() : changes[0] / sizes[0];
+    float f = p.coefficients[0];
+#pragma unroll
+    for (int c = 1; c < 5; c++) {
+        f = fmaf(f, d, p.coefficients[c]);
+    }
+    const bool measured = !p.forced && finite(d) && finite(f);
+    const float counted = p.negative == CLAMP && f < 0.0f ? 0.0f : p.negative == ABS ? fabsf(f) : f;
+    const float sum = accumulated + counted;
+    const bool skip = measured && computed_before && p.threshold > 0.0f && sum < p.threshold;
+    trace += 4 * p.step;
+    trace[0] = d;
+    trace[1] = measured ? f : not_a_number();
+    trace[2] = measured && finite(sum) ? sum : 0.0f;
+    trace[3] = p.forced ? 2.0f : skip ? 0.0f : 1.0f;
+    *decision = !skip;
+    state[0] = skip ? sum : 0.0f;
+    state[1] = 1.0f;
+}

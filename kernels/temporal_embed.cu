@@ -1,0 +1,35 @@
+// x[b, f, n, :] += table[f, :]: tells frames apart before the first temporal block. One row per block.
+#include "common.cuh"
+
+struct Params {
+    u32 frames, tokens, dim;
+};
+
+template <bool VECTOR>
+DEVICE void add_row(f32 *x, const f32 *table, u32 n) {
+    for (u32 at = 8 * threadIdx.x; at < n; at += 8 * blockDim.x) {
+        float a[8], b[8];
+        load8<VECTOR>(x, at, n, a);
+        load8<VECTOR>(table, at, n, b);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            a[i] += b[i];
+        }
+        store8<VECTOR>(x, at, n, a);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    temporal_embed(f32 *__restrict__ x, const f32 *__restrict__ table, Params p, const u32 *flag, u32 want) {
+    if (gated_off(flag, want)) {
+        return;
+    }
+    const u32 row = blockIdx.x;
+    x += static_cast<u64>(row) * p.dim;
+    table += static_cast<u64>(row / p.tokens % p.frames) * p.dim;
+    if (p.dim % 8 == 0) {
+        add_row<true>(x, table, p.dim);
+    } else {
+        add_row<false>(x, table, p.dim);
+    }
+}
