@@ -59,9 +59,9 @@ DEVICE float over_row(float x, F combine) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
+    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, Gate gate) {
     DYNAMIC_SHARED(shared);
-    if (gated_off(flag, want)) {
+    if (gated_off(gate)) {
         return;
     }
     T *const qs = reinterpret_cast<T *>(shared), *const stages = qs + QUERIES * PITCH;

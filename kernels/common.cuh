@@ -2,7 +2,7 @@
 //
 // Every kernel is an entry point named as its op. Its arguments are the written tensors, the tensors that are
 // read, the op's Params, and the gate: a flag on the device and whether the kernel does its work when the
-// flag is set (`want` = 1) or when it is not (0). The executor defines T, the narrowest float type among the
+// flag is set (`want` = 1) or when it is not (0). The host never learns what the flag was. The executor defines T, the narrowest float type among the
 // operands, and O, that of the first written tensor. blockIdx.x runs over the last dimension of the op's
 // work, y over the middle one, z over the first.
 //
@@ -11,9 +11,23 @@
 #pragma once
 #include "ptx.cuh"
 
-/// Whether the flag on the device turns this call away.
-DEVICE bool gated_off(const u32 *flag, u32 want) {
-    return flag != nullptr && (*flag != 0) != (want != 0);
+/// Whether a call does its work.
+struct Gate {
+    const u32 *flag; // none: always
+    u32 *tally;      // of the gated calls: how many ran, and how many did not
+    u32 want;        // of the flag
+};
+
+/// Whether the flag on the device turns this call away. One thread of the grid counts the call.
+DEVICE bool gated_off(const Gate &gate) {
+    if (gate.flag == nullptr) {
+        return false;
+    }
+    const bool off = (*gate.flag != 0) != (gate.want != 0);
+    if ((threadIdx.x | blockIdx.x | blockIdx.y | blockIdx.z) == 0) {
+        atomicAdd(gate.tally + (off ? 1 : 0), 1u);
+    }
+    return off;
 }
 
 // ---- elements

@@ -11,6 +11,7 @@ struct Params {
                    // variances
     u32 guided;
     f32 keep, add, guidance;
+    u32 bands; // rows of patches, of all frames of all samples
 };
 
 /// The next value of one pixel; `v` is where its prediction is, `half` how far the unconditional half is from
@@ -26,14 +27,14 @@ DEVICE float update(const Params &p, float z, const f32 *v, u64 half) {
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    denoise(f32 *__restrict__ z, const f32 *__restrict__ tokens, Params p, const u32 *flag, u32 want) {
-    if (gated_off(flag, want)) {
+    denoise(f32 *__restrict__ z, const f32 *__restrict__ tokens, Params p, Gate gate) {
+    if (gated_off(gate)) {
         return;
     }
     const u32 band = blockIdx.x, down = p.height / p.patch, across = p.width / p.patch;
     const u32 image = band / down, top = band % down * p.patch;
     const u32 token = p.patch * p.patch * p.predicted;
-    const u64 half = static_cast<u64>(gridDim.x) * across * token;
+    const u64 half = static_cast<u64>(p.bands) * across * token;
     tokens += static_cast<u64>(band) * across * token;
     const u32 step = p.width % 4 == 0 ? 4 : 1, steps = p.width / step;
     for (u32 i = threadIdx.x; i < p.channels * p.patch * steps; i += blockDim.x) {

@@ -2,7 +2,7 @@
 #include "common.cuh"
 
 struct Params {
-    u32 dim, rows;
+    u32 dim, rows, batch;
 };
 
 template <bool VECTOR>
@@ -23,9 +23,8 @@ DEVICE void embed_row(f32 *c, T *act, const f32 *time, const f32 *table, u32 n) 
 
 extern "C" __global__ void __launch_bounds__(128)
     label_embed(f32 *__restrict__ c, T *__restrict__ act, const f32 *__restrict__ time,
-                const f32 *__restrict__ table, const u32 *__restrict__ labels, Params p, const u32 *flag,
-                u32 want) {
-    if (gated_off(flag, want)) {
+                const f32 *__restrict__ table, const u32 *__restrict__ labels, Params p, Gate gate) {
+    if (gated_off(gate)) {
         return;
     }
     const u32 b = blockIdx.x, label = min(labels[b], p.rows - 1);

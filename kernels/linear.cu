@@ -47,9 +47,9 @@ DEVICE void load_async(T *to, const T *from, u32 first, u32 rows, u32 k0, u32 de
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias,
-           const f32 *__restrict__ mods, const f32 *__restrict__ onto, Params p, const u32 *flag, u32 want) {
+           const f32 *__restrict__ mods, const f32 *__restrict__ onto, Params p, Gate gate) {
     DYNAMIC_SHARED(shared);
-    if (gated_off(flag, want)) {
+    if (gated_off(gate)) {
         return;
     }
     T *const stages = reinterpret_cast<T *>(shared);

@@ -15,8 +15,8 @@ DEVICE void rows_of(T *out, const f32 *x, const f32 *mods, const Params &p) {
 
 extern "C" __global__ void __launch_bounds__(256)
     modulate(T *__restrict__ out, const f32 *__restrict__ x, const f32 *__restrict__ mods, Params p,
-             const u32 *flag, u32 want) {
-    if (gated_off(flag, want)) {
+             Gate gate) {
+    if (gated_off(gate)) {
         return;
     }
     if (vectors(p)) {

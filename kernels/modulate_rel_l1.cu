@@ -31,9 +31,9 @@ DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)
     modulate_rel_l1(T *__restrict__ signal, f32 *__restrict__ partials, const f32 *__restrict__ x,
-                    const f32 *__restrict__ mods, Params p, const u32 *flag, u32 want) {
+                    const f32 *__restrict__ mods, Params p, Gate gate) {
     __shared__ double scratch[2][WARPS];
-    if (gated_off(flag, want)) {
+    if (gated_off(gate)) {
         return;
     }
     double change = 0.0, size = 0.0;

@@ -13,10 +13,9 @@ constexpr u32 ROWS = 32, COLUMNS = 64, DEPTH = 16;
 
 extern "C" __global__ void __launch_bounds__(256)
     patch_embed(f32 *__restrict__ x, const f32 *__restrict__ z, const T *__restrict__ w,
-                const f32 *__restrict__ bias, const f32 *__restrict__ pos, Params p, const u32 *flag,
-                u32 want) {
+                const f32 *__restrict__ bias, const f32 *__restrict__ pos, Params p, Gate gate) {
     __shared__ float patches[DEPTH][ROWS + 1], weights[DEPTH][COLUMNS + 4];
-    if (gated_off(flag, want)) {
+    if (gated_off(gate)) {
         return;
     }
     const u32 across = p.width / p.patch, tokens = p.height / p.patch * across;

@@ -36,9 +36,9 @@ DEVICE void step(T *prev, const T *cur, u32 at, u32 n, double &change, double &s
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     rel_l1(T *__restrict__ prev, f32 *__restrict__ partials, const T *__restrict__ cur, Params p,
-           const u32 *flag, u32 want) {
+           Gate gate) {
     __shared__ double scratch[2][THREADS / 32];
-    if (gated_off(flag, want)) {
+    if (gated_off(gate)) {
         return;
     }
     const u32 run = blockIdx.x, n = p.elements;

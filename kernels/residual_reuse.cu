@@ -19,8 +19,8 @@ DEVICE void add8(f32 *out, const f32 *in, const f32 *residual, u32 at, u32 n) {
 
 extern "C" __global__ void __launch_bounds__(256)
     residual_reuse(f32 *__restrict__ stack_out, const f32 *__restrict__ stack_in,
-                   const f32 *__restrict__ residual, Params p, const u32 *flag, u32 want) {
-    if (gated_off(flag, want)) {
+                   const f32 *__restrict__ residual, Params p, Gate gate) {
+    if (gated_off(gate)) {
         return;
     }
     const u32 at = 8 * (blockIdx.x * blockDim.x + threadIdx.x);

@@ -13,9 +13,9 @@ constexpr u32 THREADS = 1024;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     tea_gate(u32 *__restrict__ decision, f32 *__restrict__ state, f32 *__restrict__ trace,
-             const f32 *__restrict__ partials, Params p, const u32 *flag, u32 want) {
+             const f32 *__restrict__ partials, Params p, Gate gate) {
     __shared__ float changes[THREADS], sizes[THREADS];
-    if (gated_off(flag, want)) {
+    if (gated_off(gate)) {
         return;
     }
     const u32 i = threadIdx.x;

@@ -2,7 +2,7 @@
 #include "common.cuh"
 
 struct Params {
-    u32 frames, tokens, dim;
+    u32 frames, tokens, dim, rows;
 };
 
 template <bool VECTOR>
@@ -20,8 +20,8 @@ DEVICE void add_row(f32 *x, const f32 *table, u32 n) {
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-    temporal_embed(f32 *__restrict__ x, const f32 *__restrict__ table, Params p, const u32 *flag, u32 want) {
-    if (gated_off(flag, want)) {
+    temporal_embed(f32 *__restrict__ x, const f32 *__restrict__ table, Params p, Gate gate) {
+    if (gated_off(gate)) {
         return;
     }
     const u32 row = blockIdx.x;

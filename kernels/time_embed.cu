@@ -9,8 +9,8 @@ struct Params {
 constexpr u32 FREQUENCIES = 128;
 
 extern "C" __global__ void __launch_bounds__(128)
-    time_embed(T *__restrict__ out, const f32 *__restrict__ times, Params p, const u32 *flag, u32 want) {
-    if (gated_off(flag, want)) {
+    time_embed(T *__restrict__ out, const f32 *__restrict__ times, Params p, Gate gate) {
+    if (gated_off(gate)) {
         return;
     }
     const u32 b = blockIdx.x, k = threadIdx.x;

@@ -12,9 +12,9 @@ fn root() -> &'static Path {
 
 #[test]
 fn every_op_has_its_files() {
-    for (folder, extension) in
-        [("src/ops", "rs"), ("wgsl", "wgsl"), ("tests/ops", "rs"), ("benches/ops", "rs")]
-    {
+    let folders =
+        [("src/ops", "rs"), ("wgsl", "wgsl"), ("kernels", "cu"), ("tests/ops", "rs"), ("benches/ops", "rs")];
+    for (folder, extension) in folders {
         // Benches are not in every checkout.
         if folder.starts_with("benches") && !root().join("benches").exists() {
             continue;
@@ -42,9 +42,11 @@ fn names_and_labels_are_unique() {
     let mut names = HashSet::new();
     for kernel in ALL {
         assert!(names.insert(kernel.name), "two ops are called {}", kernel.name);
-        let mut labels = HashSet::new();
-        for source in kernel.sources() {
-            assert!(labels.insert(source.label), "{} has two sources {}", kernel.name, source.label);
+        for language in [kernel.cpu, kernel.wgsl, kernel.cuda] {
+            let mut labels = HashSet::new();
+            for source in language {
+                assert!(labels.insert(source.label), "{} has two sources {}", kernel.name, source.label);
+            }
         }
     }
 }
@@ -52,8 +54,10 @@ fn names_and_labels_are_unique() {
 #[test]
 fn every_op_runs_anywhere() {
     for kernel in ALL {
-        let anywhere = kernel.cpu.iter().any(|source| source.needs == Need::Nothing);
-        assert!(anywhere, "every source of {} needs something", kernel.name);
+        for language in [kernel.cpu, kernel.wgsl, kernel.cuda] {
+            let anywhere = language.iter().any(|source| source.needs == Need::Nothing);
+            assert!(anywhere, "every source of {} needs something", kernel.name);
+        }
     }
 }
 

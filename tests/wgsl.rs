@@ -110,7 +110,7 @@ fn every_op_has_a_source_for_every_shape() {
     for kernel in ALL {
         let takes_all = |source: &Source| match source.code {
             Code::Wgsl { multiple, .. } => multiple == 1 && source.needs == Need::Nothing,
-            Code::Cpu { .. } => false,
+            Code::Cpu { .. } | Code::Cuda(_) => false,
         };
         assert!(kernel.wgsl.iter().any(takes_all), "{}: every WGSL source is picky", kernel.name);
     }
@@ -129,7 +129,7 @@ fn every_file_is_somebodys() {
     let pieces = |kernel: &&Kernel| -> Vec<&'static str> {
         let text = |source: &Source| match source.code {
             Code::Wgsl { text, .. } => text.to_vec(),
-            Code::Cpu { .. } => vec![],
+            Code::Cpu { .. } | Code::Cuda(_) => vec![],
         };
         kernel.wgsl.iter().flat_map(text).collect()
     };

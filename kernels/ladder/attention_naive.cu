@@ -13,8 +13,8 @@ DEVICE float score(const T *q, const T *k) {
 }
 
 extern "C" __global__ void __launch_bounds__(32)
-    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
-    if (gated_off(flag, want)) {
+    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, Gate gate) {
+    if (gated_off(gate)) {
         return;
     }
     const Sequence s(p, blockIdx.z, blockIdx.y);

@@ -13,9 +13,9 @@
 constexpr u32 WARPS = 4, CHANNELS = (HEAD + 31) / 32; // of a lane
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
-    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
+    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, Gate gate) {
     const u32 query = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (gated_off(flag, want) || query >= p.length) {
+    if (gated_off(gate) || query >= p.length) {
         return;
     }
     const Sequence s(p, blockIdx.z, blockIdx.y);

@@ -50,9 +50,9 @@ DEVICE float over_row(float x, F combine) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, const u32 *flag, u32 want) {
+    attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, Gate gate) {
     DYNAMIC_SHARED(shared);
-    if (gated_off(flag, want)) {
+    if (gated_off(gate)) {
         return;
     }
     float *const qs = reinterpret_cast<float *>(shared);

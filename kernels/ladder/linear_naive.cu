@@ -5,9 +5,9 @@
 
 extern "C" __global__ void __launch_bounds__(256)
     linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias,
-           const f32 *__restrict__ mods, const f32 *__restrict__ onto, Params p, const u32 *flag, u32 want) {
+           const f32 *__restrict__ mods, const f32 *__restrict__ onto, Params p, Gate gate) {
     const u32 row = blockIdx.y, column = blockIdx.x * blockDim.x + threadIdx.x;
-    if (gated_off(flag, want) || column >= p.columns) {
+    if (gated_off(gate) || column >= p.columns) {
         return;
     }
     x += static_cast<u64>(row) * p.depth;

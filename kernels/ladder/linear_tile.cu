@@ -38,10 +38,10 @@ DEVICE void load4(const float *from, float *to) {
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias,
-           const f32 *__restrict__ mods, const f32 *__restrict__ onto, Params p, const u32 *flag, u32 want) {
+           const f32 *__restrict__ mods, const f32 *__restrict__ onto, Params p, Gate gate) {
     __shared__ __align__(16) float xs[DEPTH][ROWS + 4];
     __shared__ __align__(16) float ws[DEPTH][COLUMNS + 4];
-    if (gated_off(flag, want)) {
+    if (gated_off(gate)) {
         return;
     }
     const u32 row0 = blockIdx.y * ROWS, column0 = blockIdx.x * COLUMNS;

@@ -5,6 +5,8 @@ mod devices;
 mod forward;
 mod generate;
 mod inspect;
+#[cfg(feature = "cuda")]
+mod kernels;
 mod output;
 mod plan;
 mod report;
@@ -48,6 +50,8 @@ enum Verb {
     Forward(forward::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
+    #[cfg(feature = "cuda")]
+    Kernels(kernels::Args),
     Devices(devices::Args),
 }
 
@@ -79,6 +83,8 @@ pub fn main() -> ExitCode {
         Verb::Forward(args) => pollster::block_on(forward::run(args)),
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),
         Verb::Bench(args) => pollster::block_on(bench::run(args)),
+        #[cfg(feature = "cuda")]
+        Verb::Kernels(args) => kernels::run(args),
         Verb::Devices(args) => pollster::block_on(devices::run(args)),
     })
 }

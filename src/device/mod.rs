@@ -5,6 +5,11 @@
 //! them knows an op. Adding an op therefore changes no executor, and adding an executor changes no op signature.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "cuda/absent.rs"]
+pub mod cuda;
 pub(crate) mod matmul;
 pub(crate) mod simd;
 pub mod wgpu;
@@ -25,12 +30,14 @@ pub struct Kernel {
     pub cpu: &'static [Source],
     /// In WGSL.
     pub wgsl: &'static [Source],
+    /// In CUDA C++.
+    pub cuda: &'static [Source],
 }
 
 impl Kernel {
     /// All sources, in all languages.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
-        self.cpu.iter().chain(self.wgsl)
+        self.cpu.iter().chain(self.wgsl).chain(self.cuda)
     }
 }
 
@@ -50,7 +57,23 @@ impl Source {
         Source { label, needs: Need::Nothing, code: Code::Wgsl { text, tile, constants: &[], multiple: 1 } }
     }
 
-    /// The same, for adapters that have `needs`.
+    /// A CUDA source that runs on any GPU and takes any shape, in blocks of so many threads that take a tile each.
+    pub const fn cuda(label: &'static str, text: CudaText, threads: u32, tile: [usize; 3]) -> Source {
+        let code = CudaCode {
+            text,
+            threads,
+            tile,
+            shared: |_| 0,
+            halves: false,
+            constants: &[],
+            takes: &[],
+            multiple: 1,
+            suits: |_| true,
+        };
+        Source { label, needs: Need::Nothing, code: Code::Cuda(code) }
+    }
+
+    /// The same, for devices that have `needs`.
     pub const fn needs(mut self, needs: Need) -> Source {
         self.needs = needs;
         self
@@ -58,18 +81,77 @@ impl Source {
 
     /// The same, with constants in front of the text.
     pub const fn with(mut self, with: &'static [(&'static str, u32)]) -> Source {
-        if let Code::Wgsl { constants, .. } = &mut self.code {
-            *constants = with;
+        match &mut self.code {
+            Code::Wgsl { constants, .. } => *constants = with,
+            Code::Cuda(code) => code.constants = with,
+            Code::Cpu { .. } => {}
         }
         self
     }
 
     /// The same, for calls whose row lengths are multiples of `of`.
     pub const fn multiple(mut self, of: usize) -> Source {
-        if let Code::Wgsl { multiple, .. } = &mut self.code {
-            *multiple = of;
+        match &mut self.code {
+            Code::Wgsl { multiple, .. } => *multiple = of,
+            Code::Cuda(code) => code.multiple = of,
+            Code::Cpu { .. } => {}
         }
         self
+    }
+
+    const fn cuda_code(mut self, change: CudaCode) -> Source {
+        self.code = Code::Cuda(change);
+        self
+    }
+
+    const fn as_cuda(&self) -> CudaCode {
+        match self.code {
+            Code::Cuda(code) => code,
+            _ => panic!("a CUDA source"),
+        }
+    }
+
+    /// The same CUDA source, for 16-bit operands only.
+    pub const fn halves(self) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { halves: true, ..code })
+    }
+
+    /// The same CUDA source, with bytes of dynamic shared memory as a function of the constants that it `takes`.
+    pub const fn shared(self, shared: fn(&[u32]) -> usize) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { shared, ..code })
+    }
+
+    /// The same CUDA source, with some of the call's constants as macros.
+    pub const fn taking(self, takes: &'static [&'static str]) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { takes, ..code })
+    }
+
+    /// The same CUDA source, meant for so much work only.
+    pub const fn suited_to(self, suits: fn([usize; 3]) -> bool) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { suits, ..code })
+    }
+
+    /// The shape of row lengths and of element types that it takes.
+    fn takes(&self, call: &Call<'_, '_>) -> bool {
+        match &self.code {
+            Code::Cpu { .. } => true,
+            Code::Wgsl { multiple, .. } => call.multiple.is_multiple_of(*multiple),
+            Code::Cuda(code) => {
+                call.multiple.is_multiple_of(code.multiple) && (!code.halves || call.operands().size() == 2)
+            }
+        }
+    }
+
+    /// Whether it is meant for this much work; only a matter of speed.
+    fn suits(&self, call: &Call<'_, '_>) -> bool {
+        match &self.code {
+            Code::Cuda(code) => (code.suits)(call.work),
+            _ => true,
+        }
     }
 }
 
@@ -80,6 +162,17 @@ macro_rules! wgsl {
     };
 }
 pub(crate) use wgsl;
+
+/// The text of `kernels/NAME.cu`.
+macro_rules! cu {
+    ($name:literal) => {
+        crate::device::CudaText {
+            file: concat!($name, ".cu"),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/", $name, ".cu")),
+        }
+    };
+}
+pub(crate) use cu;
 
 /// What a source asks of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +188,8 @@ pub enum Need {
     Avx2,
     /// x86-64 with AVX-512 (F, BW, DQ, VL).
     Avx512,
+    /// An NVIDIA GPU of compute capability 8.0 (Ampere) or later: `mma.sync` on bf16, `cp.async`.
+    Sm80,
 }
 
 /// The languages.
@@ -117,6 +212,43 @@ pub enum Code {
         /// What the call's row lengths must be multiples of.
         multiple: usize,
     },
+    /// A CUDA C++ kernel whose entry point has the op's name.
+    Cuda(CudaCode),
+}
+
+/// A file below `kernels/`.
+#[derive(Debug, Clone, Copy)]
+pub struct CudaText {
+    /// Its name.
+    pub file: &'static str,
+    /// What it says.
+    pub text: &'static str,
+}
+
+/// How a CUDA source is compiled and launched.
+///
+/// Its arguments are the written tensors, the tensors that are read, the op's parameters, and the gate. The executor
+/// defines `T`, the narrowest float type among the tensors, and `O`, the type of the first written one.
+#[derive(Clone, Copy)]
+pub struct CudaCode {
+    /// The file that has the entry point.
+    pub text: CudaText,
+    /// Threads of a block.
+    pub threads: u32,
+    /// How much work a block takes; `blockIdx.x` counts along the last dimension.
+    pub tile: [usize; 3],
+    /// Bytes of dynamic shared memory, given the values of `takes`.
+    pub shared: fn(&[u32]) -> usize,
+    /// Whether T must have 16 bits.
+    pub halves: bool,
+    /// Macros.
+    pub constants: &'static [(&'static str, u32)],
+    /// Which of the call's constants it takes as macros.
+    pub takes: &'static [&'static str],
+    /// What the call's row lengths must be multiples of.
+    pub multiple: usize,
+    /// Whether the source is meant for this much work. Where it is not, a later one is taken, if there is one.
+    pub suits: fn([usize; 3]) -> bool,
 }
 
 /// One launch of an op: all that an executor is told. Binding order is writes, reads, params in every language.
@@ -142,6 +274,18 @@ pub(crate) fn multiple_of(lengths: &[usize]) -> usize {
 }
 
 impl Call<'_, '_> {
+    /// The narrowest float type among the tensors.
+    pub(crate) fn operands(&self) -> DType {
+        let all = self.writes.iter().map(|t| t.dtype).chain(self.reads.iter().map(|t| t.dtype));
+        all.filter(|&d| d != DType::U32).min_by_key(|d| d.size()).unwrap_or(DType::F32)
+    }
+
+    /// The type of the first written tensor, if it is one of the two that kernels are made for.
+    pub(crate) fn output(&self) -> DType {
+        let operands = self.operands();
+        if self.writes[0].dtype == operands { operands } else { DType::F32 }
+    }
+
     /// Enqueues the launch on the device of its first written tensor. Never waits.
     pub(crate) fn run(self) -> Result<()> {
         let device = self.writes[0].device.clone();
@@ -211,6 +355,8 @@ pub enum Device {
     Cpu(Rc<cpu::Cpu>),
     /// Any GPU, through Vulkan, Metal, DirectX 12 or a browser.
     Wgpu(Rc<wgpu::Wgpu>),
+    /// An NVIDIA GPU.
+    Cuda(Rc<cuda::Cuda>),
 }
 
 /// A moment in a device's queue; see [`Device::mark`].
@@ -219,34 +365,45 @@ pub enum Mark {
     Cpu(std::time::Instant),
     /// A time stamp that the GPU writes when it gets there.
     Wgpu(wgpu::Stamp),
+    /// An event in the stream.
+    Cuda(cuda::Stamp),
 }
 
 /// The memory behind a tensor.
 pub(crate) enum Storage {
     Cpu(cpu::Buffer),
     Wgpu(wgpu::Buffer),
+    Cuda(cuda::Buffer),
 }
 
 impl Device {
     /// Opens a device by name:
     ///
-    /// - `auto`: the best there is, a GPU if there is one, else the CPU (a software renderer is no GPU)
+    /// - `auto`: the best there is, a GPU if there is one (by CUDA, else by wgpu), else the CPU (a software renderer is
+    ///   no GPU)
     /// - `cpu`
+    /// - `cuda`, `cuda:N`: the first NVIDIA GPU, or the N-th as the driver counts them
     /// - `wgpu`, `wgpu:N`: the best adapter, or the N-th of [`all`](Self::all)
     /// - `wgpu:core`, `wgpu:N:core`: the same with no more than what WebGPU promises everywhere, so that what runs
     ///   there runs in a browser: no optional feature, the default limits, checked shaders
     pub async fn open(name: &str) -> Result<Device> {
         match name {
-            "auto" => match wgpu::Wgpu::open_gpu().await {
-                Some(gpu) => Ok(Device::Wgpu(Rc::new(gpu))),
-                None => Ok(Device::cpu()),
+            "auto" => match cuda::Cuda::open("cuda") {
+                Ok(gpu) => Ok(Device::Cuda(Rc::new(gpu))),
+                Err(_) => match wgpu::Wgpu::open_gpu().await {
+                    Some(gpu) => Ok(Device::Wgpu(Rc::new(gpu))),
+                    None => Ok(Device::cpu()),
+                },
             },
             "cpu" => Ok(Device::cpu()),
+            name if name.split(':').next() == Some("cuda") => {
+                Ok(Device::Cuda(Rc::new(cuda::Cuda::open(name)?)))
+            }
             name if name.split(':').next() == Some("wgpu") => {
                 Ok(Device::Wgpu(Rc::new(wgpu::Wgpu::open(name).await?)))
             }
             _ => {
-                let why = "unknown or not built in; wanted auto, cpu, wgpu or wgpu:N";
+                let why = "unknown; wanted auto, cpu, wgpu, wgpu:N, cuda or cuda:N";
                 Err(Error::device(format!("`{name}`"), why))
             }
         }
@@ -257,6 +414,7 @@ impl Device {
         let mut all: Vec<_> = wgpu::Wgpu::all().await.into_iter().map(|w| Device::Wgpu(Rc::new(w))).collect();
         let gpus = all.iter().take_while(|d| matches!(d, Device::Wgpu(w) if w.is_gpu())).count();
         all.insert(gpus, Device::cpu());
+        all.splice(0..0, cuda::Cuda::all().into_iter().map(|c| Device::Cuda(Rc::new(c))));
         all
     }
 
@@ -270,6 +428,7 @@ impl Device {
         match self {
             Device::Cpu(cpu) => Ok(Storage::Cpu(cpu.alloc(bytes)?)),
             Device::Wgpu(wgpu) => Ok(Storage::Wgpu(wgpu.alloc(bytes)?)),
+            Device::Cuda(cuda) => Ok(Storage::Cuda(cuda.alloc(bytes)?)),
         }
     }
 
@@ -278,16 +437,18 @@ impl Device {
         match (self, &mut to.storage) {
             (_, Storage::Cpu(buffer)) => buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes),
             (Device::Wgpu(wgpu), Storage::Wgpu(buffer)) => wgpu.upload(buffer, bytes),
-            (Device::Cpu(_), Storage::Wgpu(_)) => unreachable!("a tensor's storage is its device's"),
+            (Device::Cuda(cuda), Storage::Cuda(buffer)) => cuda.upload(buffer, bytes)?,
+            _ => unreachable!("a tensor's storage is its device's"),
         }
         Ok(())
     }
 
     fn run(&self, call: Call<'_, '_>) -> Result<()> {
-        let source = self.choose(call.kernel, call.multiple)?;
+        let source = self.choose(&call)?;
         match self {
             Device::Cpu(cpu) => cpu.run(source, call),
             Device::Wgpu(wgpu) => wgpu.run(source, call),
+            Device::Cuda(cuda) => cuda.run(source, call),
         }
     }
 
@@ -297,6 +458,7 @@ impl Device {
         match self {
             Device::Cpu(cpu) => Ok(cpu.read(from)),
             Device::Wgpu(wgpu) => wgpu.read(from).await,
+            Device::Cuda(cuda) => cuda.read(from),
         }
     }
 
@@ -305,6 +467,7 @@ impl Device {
         match self {
             Device::Cpu(_) => Mark::Cpu(std::time::Instant::now()),
             Device::Wgpu(wgpu) => Mark::Wgpu(wgpu.mark()),
+            Device::Cuda(cuda) => Mark::Cuda(cuda.mark()),
         }
     }
 
@@ -319,6 +482,7 @@ impl Device {
                 Ok(marks.windows(2).map(between).collect())
             }
             Device::Wgpu(wgpu) => wgpu.seconds(marks).await,
+            Device::Cuda(cuda) => cuda.seconds(marks),
         }
     }
 
@@ -327,6 +491,7 @@ impl Device {
         match self {
             Device::Cpu(cpu) => Ok(cpu.counters.get()),
             Device::Wgpu(wgpu) => wgpu.counters().await,
+            Device::Cuda(cuda) => cuda.counters(),
         }
     }
 
@@ -335,6 +500,7 @@ impl Device {
         match self {
             Device::Cpu(_) => "cpu".into(),
             Device::Wgpu(wgpu) => wgpu.name().into(),
+            Device::Cuda(cuda) => cuda.name().into(),
         }
     }
 
@@ -343,6 +509,7 @@ impl Device {
         match self {
             Device::Cpu(cpu) => cpu.describe(),
             Device::Wgpu(wgpu) => wgpu.describe(),
+            Device::Cuda(cuda) => cuda.describe(),
         }
     }
 
@@ -352,10 +519,12 @@ impl Device {
         let all = match self {
             Device::Cpu(_) => kernel.cpu,
             Device::Wgpu(_) => kernel.wgsl,
+            Device::Cuda(_) => kernel.cuda,
         };
         all.iter().filter(move |s| match &device {
             Device::Cpu(cpu) => cpu.has(s.needs),
             Device::Wgpu(wgpu) => wgpu.has(s.needs),
+            Device::Cuda(cuda) => cuda.has(s.needs),
         })
     }
 
@@ -374,22 +543,20 @@ impl Device {
         match self {
             Device::Cpu(cpu) => &cpu.choice,
             Device::Wgpu(wgpu) => &wgpu.choice,
+            Device::Cuda(cuda) => cuda.choice(),
         }
     }
 
-    /// The source that a call runs, given what its row lengths are multiples of.
-    fn choose<'k>(&self, kernel: &'k Kernel, multiple: usize) -> Result<&'k Source> {
-        let fits = |s: &&Source| match s.code {
-            Code::Cpu { .. } => true,
-            Code::Wgsl { multiple: wanted, .. } => multiple.is_multiple_of(wanted),
-        };
-        let mut fitting = self.sources(kernel).filter(fits);
-        let first = fitting
-            .next()
-            .ok_or_else(|| Error::device(self.name(), format!("no source of `{}` runs here", kernel.name)))?;
+    /// The source that a call runs: the preferred one, else the first that suits it, of those that take it.
+    fn choose(&self, call: &Call<'_, '_>) -> Result<&'static Source> {
+        let fitting: Vec<_> = self.sources(call.kernel).filter(|s| s.takes(call)).collect();
         let preferred = self.choice().preferred.get();
-        let mut rest = std::iter::once(first).chain(fitting);
-        let source = rest.find(|s| Some(s.label) == preferred).unwrap_or(first);
+        let source = (fitting.iter().find(|s| Some(s.label) == preferred))
+            .or_else(|| fitting.iter().find(|s| s.suits(call)))
+            .or_else(|| fitting.first());
+        let source = source.ok_or_else(|| {
+            Error::device(self.name(), format!("no source of `{}` runs here", call.kernel.name))
+        })?;
         self.choice().ran.set(Some(source.label));
         Ok(source)
     }
@@ -398,6 +565,7 @@ impl Device {
         match (self, other) {
             (Device::Cpu(a), Device::Cpu(b)) => Rc::ptr_eq(a, b),
             (Device::Wgpu(a), Device::Wgpu(b)) => Rc::ptr_eq(a, b),
+            (Device::Cuda(a), Device::Cuda(b)) => Rc::ptr_eq(a, b),
             _ => false,
         }
     }

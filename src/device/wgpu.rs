@@ -135,7 +135,7 @@ impl Wgpu {
             Need::Nothing => true,
             Need::Subgroups => self.features.contains(::wgpu::Features::SUBGROUP),
             Need::CpuAdapter => !self.is_gpu() && self.lanes.is_some(),
-            Need::Avx2 | Need::Avx512 => false,
+            Need::Avx2 | Need::Avx512 | Need::Sm80 => false,
         }
     }
 
@@ -288,9 +288,7 @@ impl Wgpu {
 
     /// Sees to it that there is a pipeline for a call, and returns its key.
     fn compile(&self, source: &Source, call: &Call<'_, '_>) -> Result<Key> {
-        let floats = call.writes.iter().map(|t| t.dtype).chain(call.reads.iter().map(|t| t.dtype));
-        let operands = floats.filter(|&d| d != DType::U32).min_by_key(|d| d.size()).unwrap_or(DType::F32);
-        let output = if call.writes[0].dtype == operands { operands } else { DType::F32 };
+        let (operands, output) = (call.operands(), call.output());
         let values = call.constants.iter().map(|(_, value)| *value).collect();
         let key = (std::ptr::from_ref(source) as usize, operands, output, values);
         if self.pipelines.borrow().contains_key(&key) {

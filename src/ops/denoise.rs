@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Isa, mul_add};
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`denoise`].
@@ -12,6 +12,7 @@ pub static DENOISE: Kernel = Kernel {
     name: "denoise",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
     wgsl: &[Source::wgsl("naive", &[wgsl!("denoise")], [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
+    cuda: &[Source::cuda("vec4", cu!("denoise"), 256, [1, 1, 1])],
 };
 
 /// One step of a sampler, as numbers: every deterministic one is linear in the clip and the prediction.

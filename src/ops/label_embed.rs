@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, by_dtype, silu};
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`label_embed`].
@@ -14,6 +14,7 @@ pub static LABEL_EMBED: Kernel = Kernel {
     wgsl: &[
         Source::wgsl("naive", &[wgsl!("common/exp"), wgsl!("label_embed")], [1, 1, 2]).with(&[("TILE", 2)])
     ],
+    cuda: &[Source::cuda("row", cu!("label_embed"), 128, [1, 1, 1])],
 };
 
 #[repr(C)]

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::cpu::{Block, Launch};
 use crate::device::matmul::{Rows, dot, matmul, widen};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, gelu, mul_add, silu};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`linear`].
@@ -19,11 +19,31 @@ pub static LINEAR: Kernel = Kernel {
         Source::wgsl("tile", &[ACTIVATIONS, COMMON, VEC4, wgsl!("common/matmul")], [1, 64, 64]).multiple(4),
         Source::wgsl("naive", &[ACTIVATIONS, COMMON, wgsl!("ladder/linear_naive")], [1, 64, 4]),
     ],
+    cuda: &[
+        Source::cuda("mma", cu!("linear"), 256, [1, 128, 128])
+            .needs(Need::Sm80)
+            .halves()
+            .multiple(8)
+            .shared(|_| 4 * 2 * (128 + 128) * 40)
+            .suited_to(|[_, rows, columns]| rows.div_ceil(128) * columns.div_ceil(128) >= WIDE),
+        // For products of few tiles.
+        Source::cuda("mma_small", cu!("linear"), 128, [1, 64, 64])
+            .needs(Need::Sm80)
+            .halves()
+            .multiple(8)
+            .with(&[("TILE_ROWS", 64), ("TILE_COLUMNS", 64), ("WARPS_DOWN", 2), ("WARPS_ACROSS", 2)])
+            .shared(|_| 4 * 2 * (64 + 64) * 40),
+        Source::cuda("tile", cu!("ladder/linear_tile"), 256, [1, 64, 128]),
+        Source::cuda("naive", cu!("ladder/linear_naive"), 256, [1, 1, 256]),
+    ],
 };
 
 const ACTIVATIONS: &str = wgsl!("common/activations");
 const COMMON: &str = wgsl!("common/linear");
 const VEC4: &str = wgsl!("linear");
+
+/// Blocks of a product that fill a large GPU.
+const WIDE: usize = 128;
 
 /// Calls of so few rows get shaders of their own.
 const FEW_ROWS: usize = 8;

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::rel_l1::SUM;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, mul_add, prefetch, stream, streamed};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`modulate`].
@@ -23,6 +23,7 @@ pub static MODULATE: Kernel = Kernel {
         Source::wgsl("naive", &[LAYER_NORM_NAIVE, wgsl!("ladder/modulate_naive")], [1, 1, 64])
             .with(&[("ROWS", 64)]),
     ],
+    cuda: &[Source::cuda("warp", cu!("modulate"), 256, [1, 1, 8])],
 };
 
 pub(super) const LANES_OF_CPU: &str = wgsl!("cpu/lanes");

@@ -10,7 +10,7 @@ use super::modulate::{
 use super::rel_l1::{CUT, SUM, Sums, check_partials};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{Result, Tensor};
 
 /// See [`modulate_rel_l1`].
@@ -34,6 +34,7 @@ pub static MODULATE_REL_L1: Kernel = Kernel {
             [1, 1, 1],
         ),
     ],
+    cuda: &[Source::cuda("block", cu!("modulate_rel_l1"), 256, [1, 1, 1])],
 };
 
 #[repr(C)]

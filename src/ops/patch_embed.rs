@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::cpu::{Block, Launch};
 use crate::device::matmul::{Rows, matmul, widen};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`patch_embed`].
@@ -20,6 +20,7 @@ pub static PATCH_EMBED: Kernel = Kernel {
         Source::wgsl("tile", &[wgsl!("patch_embed"), wgsl!("common/matmul")], [1, 64, 64]).multiple(4),
         Source::wgsl("naive", &[wgsl!("ladder/patch_embed_naive")], [1, 64, 4]),
     ],
+    cuda: &[Source::cuda("tile", cu!("patch_embed"), 256, [1, 32, 64])],
 };
 
 #[repr(C)]

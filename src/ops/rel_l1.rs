@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::modulate_rel_l1::share;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, LANES, V, by_dtype};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`rel_l1`].
@@ -21,6 +21,7 @@ pub static REL_L1: Kernel = Kernel {
             .multiple(4),
         Source::wgsl("naive", &[CUT, SUM, wgsl!("ladder/rel_l1_naive")], [1, 1, 1]),
     ],
+    cuda: &[Source::cuda("vec8", cu!("rel_l1"), 512, [1, 1, 1])],
 };
 
 pub(super) const CUT: &str = wgsl!("common/cut");

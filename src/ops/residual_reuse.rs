@@ -3,7 +3,7 @@
 use super::residual_store::{TILE, elementwise};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
-use crate::device::{Gate, Kernel, Need, Source, cpu_sources, wgsl};
+use crate::device::{Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{Result, Tensor};
 
 /// See [`residual_reuse`].
@@ -21,6 +21,7 @@ pub static RESIDUAL_REUSE: Kernel = Kernel {
         Source::wgsl("naive", &[wgsl!("ladder/residual_reuse_naive")], [1, 1, TILE])
             .with(&[("TILE", TILE as u32)]),
     ],
+    cuda: &[Source::cuda("vec8", cu!("residual_reuse"), 256, [1, 1, 2048])],
 };
 
 /// `stack_out = stack_in + residual`, all f32 and of one shape (arXiv 2411.19108, section 3.4: the cache holds the

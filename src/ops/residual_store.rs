@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Result, Tensor};
 
 /// See [`residual_store`].
@@ -22,6 +22,7 @@ pub static RESIDUAL_STORE: Kernel = Kernel {
         Source::wgsl("naive", &[wgsl!("ladder/residual_store_naive")], [1, 1, TILE])
             .with(&[("TILE", TILE as u32)]),
     ],
+    cuda: &[Source::cuda("vec8", cu!("residual_store"), 256, [1, 1, 2048])],
 };
 
 /// Elements that a workgroup takes.

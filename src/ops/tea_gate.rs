@@ -8,7 +8,7 @@ use super::rel_l1::SUM;
 use crate::cache::{Negative, TeaCache};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Isa, mul_add};
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`tea_gate`].
@@ -16,6 +16,7 @@ pub static TEA_GATE: Kernel = Kernel {
     name: "tea_gate",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1]),
     wgsl: &[Source::wgsl("naive", &[SUM, wgsl!("tea_gate")], [1, 1, 1])],
+    cuda: &[Source::cuda("block", cu!("tea_gate"), 1024, [1, 1, 1])],
 };
 
 /// Columns of a row of the trace: distance (NaN at step 0), rescaled distance f(d) (NaN on forced steps), accumulated value

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Result, Tensor};
 
 /// See [`temporal_embed`].
@@ -21,6 +21,7 @@ pub static TEMPORAL_EMBED: Kernel = Kernel {
             .multiple(4),
         Source::wgsl("naive", &[wgsl!("ladder/temporal_embed_naive")], [1, 1, 16]).with(&[("TILE", 16)]),
     ],
+    cuda: &[Source::cuda("row", cu!("temporal_embed"), 128, [1, 1, 1])],
 };
 
 #[repr(C)]

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, by_dtype};
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`time_embed`].
@@ -12,6 +12,7 @@ pub static TIME_EMBED: Kernel = Kernel {
     name: "time_embed",
     cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
     wgsl: &[Source::wgsl("naive", &[wgsl!("common/exp"), wgsl!("time_embed")], [1, 1, 1])],
+    cuda: &[Source::cuda("row", cu!("time_embed"), 128, [1, 1, 1])],
 };
 
 /// Frequencies of the embedding, which is twice as wide.

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use steep::DType;
-
 /// As C++17 for an ordinary processor. The sanitizer's calls go to the emulator's own hooks; floating point
 /// does what the source says.
 const FLAGS: [&str; 9] = [
@@ -96,16 +94,16 @@ fn parts() -> &'static [PathBuf] {
 }
 
 /// A program that executes the kernel `entry` of `file`, a path from the root of the crate.
-pub fn build(file: &str, entry: &str, defines: &[(&str, String)]) -> PathBuf {
+pub fn build(file: &str, entry: &str, defines: &[String]) -> PathBuf {
     let path = |p: &str| root().join(p).display().to_string();
     let mut name = Path::new(file).file_stem().unwrap().to_str().unwrap().to_string();
     let mut arguments: Vec<String> = FLAGS.iter().chain(&WATCHED).map(|f| f.to_string()).collect();
     arguments.push("-DSTEEP_EMULATOR".into());
     arguments.push(format!("-DKERNEL=\"{}\"", path(file)));
     arguments.push(format!("-DENTRY={entry}"));
-    for (define, value) in defines {
-        arguments.push(format!("-D{define}={value}"));
-        name += &format!("-{value}");
+    for define in defines {
+        arguments.push(format!("-D{define}"));
+        name += &format!("-{}", define.split('=').next_back().unwrap());
     }
     arguments.extend(["kernels", "tests/emulator"].map(|folder| format!("-I{}", path(folder))));
     arguments.extend(["-c".into(), path("tests/emulator/kernel.cpp")]);
@@ -132,8 +130,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Executes the kernel in the order of things that `seed` decides. Returns the written tensors, or the
-    /// fault.
+    /// Executes the kernel in the order of things that `seed` decides. Returns the written tensors and, with a gate,
+    /// its tally; or the fault.
     pub fn run(&self, program: &Path, seed: u32) -> Result<Vec<Vec<u8>>, String> {
         let mut input = vec![];
         let mut words = |words: &[u32]| input.extend(words.iter().flat_map(|w| w.to_le_bytes()));
@@ -164,22 +162,14 @@ impl Launch {
         }
         let mut rest = &out.stdout[..];
         let mut written = vec![];
-        for (bytes, _) in self.tensors.iter().filter(|(_, writable)| *writable) {
-            let (tensor, more) = rest.split_at(bytes.len());
+        let written_bytes =
+            self.tensors.iter().filter(|(_, writable)| *writable).map(|(bytes, _)| bytes.len());
+        for bytes in written_bytes.chain(self.gate.map(|_| 8)) {
+            let (tensor, more) = rest.split_at(bytes);
             written.push(tensor.to_vec());
             rest = more;
         }
         assert!(rest.is_empty());
         Ok(written)
-    }
-}
-
-/// The name of a dtype in kernels.
-pub fn type_name(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F32 => "f32",
-        DType::F16 => "f16",
-        DType::BF16 => "bf16",
-        DType::U32 => "u32",
     }
 }

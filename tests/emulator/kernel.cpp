@@ -7,7 +7,11 @@
 // The .cu file is compiled as it stands. Input, in 32-bit words: seed, grid x y z, block x y z, bytes of
 // dynamic shared memory, number of tensors; per tensor: whether the kernel may write it, bytes, data; bytes
 // of params, params; whether there is a gate, its flag, `want`. Output: the written tensors one after the
-// other.
+// other, then, if there is a gate, how often it let the call pass and how often it turned it away.
+//
+// With the argument `signature` it prints what the kernel takes instead: w and r for tensors that it may and
+// may not write, the bytes of its params, g for the gate.
+struct Gate;
 #include "device.h"
 #include KERNEL
 
@@ -44,26 +48,46 @@ struct Arguments {
     std::vector<uint8_t *> tensors;
     std::vector<uint8_t> params;
     const unsigned *flag = nullptr;
+    unsigned *tally = nullptr;
     unsigned want = 0;
     size_t next = 0;
 
     template <class A>
     UNWATCHED A take() {
         if constexpr (std::is_pointer_v<A>) {
-            // The flag comes last.
-            if (next == tensors.size()) return (A)(flag);
+            if (next == tensors.size()) {
+                fprintf(stderr, "the kernel takes more tensors than the launch has\n");
+                exit(2);
+            }
             return (A)(tensors[next++]);
-        } else if constexpr (std::is_class_v<A>) {
+        } else if constexpr (std::is_same_v<A, Gate>) {
+            return A{flag, tally, want};
+        } else {
             if (sizeof(A) != params.size()) {
                 fprintf(stderr, "Params has %zu bytes, the launch %zu\n", sizeof(A), params.size());
                 exit(2);
             }
             return *reinterpret_cast<const A *>(params.data());
-        } else {
-            return want;
         }
     }
 };
+
+/// An argument's letter.
+template <class A>
+UNWATCHED void describe() {
+    if constexpr (std::is_pointer_v<A>) {
+        printf(std::is_const_v<std::remove_pointer_t<A>> ? "r " : "w ");
+    } else if constexpr (std::is_same_v<A, Gate>) {
+        printf("g ");
+    } else {
+        printf("%zu ", sizeof(A));
+    }
+}
+
+template <class... A>
+UNWATCHED void signature(void (*)(A...)) {
+    (describe<A>(), ...);
+}
 
 /// Calls a kernel, whatever its signature. What is between the emulator and the kernel is not watched: only
 /// the kernel's own accesses count.
@@ -89,8 +113,12 @@ struct Kernel {
 
 } // namespace
 
-UNWATCHED int main() {
+UNWATCHED int main(int count, char **) {
     using namespace emulator;
+    if (count > 1) {
+        signature(ENTRY);
+        return 0;
+    }
     Launch launch;
     launch.seed = word();
     for (unsigned *i : {&launch.grid.x, &launch.grid.y, &launch.grid.z}) *i = word();
@@ -114,6 +142,10 @@ UNWATCHED int main() {
         auto *flag = reinterpret_cast<unsigned *>(memory.add_buffer("the flag", 4, false));
         receive(flag, 4);
         arguments.flag = flag;
+        auto *tally = memory.add_buffer("the tally", 8, true);
+        memset(tally, 0, 8);
+        arguments.tally = reinterpret_cast<unsigned *>(tally);
+        written.push_back({tally, 8});
     } else {
         word();
     }

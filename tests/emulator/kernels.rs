@@ -48,7 +48,7 @@ fn label_embed() {
                 work: [1, 1, b],
                 writes: vec![unwritten(F32, b * d), unwritten(dtype, b * d)],
                 reads: vec![time.bytes(), table.bytes(), labels],
-                params: params![d as u32, rows as u32],
+                params: params![d as u32, rows as u32, b as u32],
                 ..Call::default()
             };
             each("label_embed", (dtype, F32), &call, &[1, 2], |case, out| {
@@ -69,7 +69,7 @@ fn temporal_embed() {
             work: [1, 1, b * f * n],
             writes: vec![x.bytes()],
             reads: vec![table.bytes()],
-            params: params![f as u32, n as u32, d as u32],
+            params: params![f as u32, n as u32, d as u32, (b * f * n) as u32],
             ..Call::default()
         };
         each("temporal_embed", (F32, F32), &call, &[1, 2], |case, out| {
@@ -298,12 +298,14 @@ fn denoise() {
         let tokens = normal(1, F32, b * f * (h / p) * (w / p) * p * p * predicted, 100.0, 1.0);
         let z = normal(2, F32, s * f * c * h * w, 100.0, 1.0);
         let want = oracle::denoise(&z.wide, &tokens.wide, dims, update);
+        let bands = s * f * (h / p);
         let fields = [f, c, h, w, p, predicted, usize::from(b != s)].map(|x| (x as u32).to_le_bytes());
         let call = Call {
-            work: [1, 1, s * f * (h / p)],
+            work: [1, 1, bands],
             writes: vec![if update.keep == 0.0 { unwritten(F32, z.x.len()) } else { z.bytes() }],
             reads: vec![tokens.bytes()],
-            params: [fields.concat(), params![update.keep, update.add, update.guidance]].concat(),
+            params: [fields.concat(), params![update.keep, update.add, update.guidance, bands as u32]]
+                .concat(),
             ..Call::default()
         };
         each("denoise", (F32, F32), &call, &[1, 2], |case, out| {

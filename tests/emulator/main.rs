@@ -18,7 +18,6 @@ use steep::DType;
 use steep::oracle::{data, nmse, round, wide};
 
 const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
-const HALVES: [DType; 2] = [DType::F16, DType::BF16];
 const F32: DType = DType::F32;
 /// Means of the data: with the second, an algorithm that subtracts large numbers loses its digits.
 const OFFSETS: [f32; 2] = [0.0, 100.0];

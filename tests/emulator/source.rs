@@ -1,88 +1,13 @@
-//! The sources of each op and how they are launched.
+//! Launches a call of an op with every source that takes it.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use steep::DType;
+use steep::device::{Code, CudaCode, cuda};
+use steep::ops::ALL;
 
-use crate::harness::{self, Launch, type_name};
-use crate::{FLOATS, HALVES};
-
-/// One implementation of an op: the file, and what an executor must know to launch it.
-pub struct Source {
-    pub op: &'static str,
-    /// Below kernels/.
-    pub file: &'static str,
-    pub threads: u32,
-    /// How much of the op's work a block takes.
-    pub tile: [u32; 3],
-    /// Bytes of dynamic shared memory, given T and the constants of the call.
-    pub shared: fn(head: u32) -> u32,
-    /// What T may be.
-    pub dtypes: &'static [DType],
-    /// What the call's row lengths must be multiples of.
-    pub multiple: usize,
-    pub defines: &'static [(&'static str, u32)],
-}
-
-const fn source(op: &'static str, file: &'static str, threads: u32, tile: [u32; 3]) -> Source {
-    Source { op, file, threads, tile, shared: |_| 0, dtypes: &FLOATS, multiple: 1, defines: &[] }
-}
-
-/// Elements from row to row in the shared memory of attention.cu.
-const fn pitch(head: u32) -> u32 {
-    head.div_ceil(16) * 16 + 8
-}
-
-pub static SOURCES: &[Source] = &[
-    source("patch_embed", "patch_embed.cu", 256, [1, 32, 64]),
-    source("time_embed", "time_embed.cu", 128, [1, 1, 1]),
-    source("label_embed", "label_embed.cu", 128, [1, 1, 1]),
-    source("temporal_embed", "temporal_embed.cu", 128, [1, 1, 1]),
-    Source {
-        shared: |_| 4 * 2 * (128 + 128) * 40,
-        dtypes: &HALVES,
-        multiple: 8,
-        ..source("linear", "linear.cu", 256, [1, 128, 128])
-    },
-    // For products of few tiles.
-    Source {
-        shared: |_| 4 * 2 * (64 + 64) * 40,
-        dtypes: &HALVES,
-        multiple: 8,
-        defines: &[("TILE_ROWS", 64), ("TILE_COLUMNS", 64), ("WARPS_DOWN", 2), ("WARPS_ACROSS", 2)],
-        ..source("linear", "linear.cu", 128, [1, 64, 64])
-    },
-    source("linear", "ladder/linear_tile.cu", 256, [1, 64, 128]),
-    source("linear", "ladder/linear_naive.cu", 256, [1, 1, 256]),
-    Source {
-        shared: |head| 2 * (128 + 4 * if head > 80 { 32 } else { 64 }) * pitch(head),
-        dtypes: &HALVES,
-        multiple: 8,
-        ..source("attention", "attention.cu", 128, [1, 1, 128])
-    },
-    // For short sequences.
-    Source {
-        shared: |head| 2 * (16 + 4 * 16) * pitch(head),
-        dtypes: &HALVES,
-        multiple: 8,
-        defines: &[("WARPS", 1), ("ROW_TILES", 1), ("KEYS", 16)],
-        ..source("attention", "attention.cu", 32, [1, 1, 16])
-    },
-    Source {
-        shared: |head| 4 * ((64 + 32) * (head.next_multiple_of(4) + 4) + 64 * (32 + 4)),
-        ..source("attention", "ladder/attention_tile.cu", 256, [1, 1, 64])
-    },
-    source("attention", "ladder/attention_online.cu", 128, [1, 1, 4]),
-    source("attention", "ladder/attention_naive.cu", 32, [1, 1, 1]),
-    source("modulate", "modulate.cu", 256, [1, 1, 8]),
-    source("rel_l1", "rel_l1.cu", 512, [1, 1, 1]),
-    source("modulate_rel_l1", "modulate_rel_l1.cu", 256, [1, 1, 1]),
-    source("tea_gate", "tea_gate.cu", 1024, [1, 1, 1]),
-    source("residual_store", "residual_store.cu", 256, [1, 1, 2048]),
-    source("residual_reuse", "residual_reuse.cu", 256, [1, 1, 2048]),
-    source("denoise", "denoise.cu", 256, [1, 1, 1]),
-];
+use crate::harness::{self, Launch};
 
 /// One call of an op.
 #[derive(Default)]
@@ -98,33 +23,46 @@ pub struct Call {
     pub head: usize,
 }
 
+/// A source of an op.
+struct Source {
+    op: &'static str,
+    label: &'static str,
+    code: &'static CudaCode,
+}
+
+/// All that there are.
+fn sources() -> impl Iterator<Item = Source> {
+    ALL.iter().flat_map(|kernel| {
+        kernel.cuda.iter().map(|source| match &source.code {
+            Code::Cuda(code) => Source { op: kernel.name, label: source.label, code },
+            _ => panic!("{} {}: no CUDA source", kernel.name, source.label),
+        })
+    })
+}
+
 impl Source {
     /// For messages.
-    pub fn name(&self) -> String {
-        let defines: String = self.defines.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        format!("{}{defines}", self.file)
+    fn name(&self) -> String {
+        format!("{} {}", self.op, self.label)
     }
 
-    fn build(&self, t: DType, o: DType, head: usize) -> PathBuf {
-        let mut defines = vec![("T", type_name(t).to_string()), ("O", type_name(o).to_string())];
-        if head > 0 {
-            defines.push(("HEAD", head.to_string()));
-        }
-        defines.extend(self.defines.iter().map(|(name, value)| (*name, value.to_string())));
-        harness::build(&format!("kernels/{}", self.file), self.op, &defines)
+    fn build(&self, t: DType, o: DType, taken: &[u32]) -> PathBuf {
+        let unit = cuda::modules::unit(self.code, t, o, taken);
+        harness::build(&format!("kernels/{}", unit.file), self.op, &unit.defines)
     }
 
     /// Executes a call with each seed; all must give the same bits. The first call of a source is also tried
     /// with gates.
     fn run(&self, t: DType, o: DType, call: &Call, seeds: &[u32]) -> Vec<Vec<u8>> {
-        let program = self.build(t, o, call.head);
-        let [a, b, c] = [0, 1, 2].map(|i| (call.work[i] as u32).div_ceil(self.tile[i]));
+        let taken: Vec<u32> = self.code.takes.iter().map(|_| call.head as u32).collect();
+        let program = self.build(t, o, &taken);
+        let [a, b, c] = [0, 1, 2].map(|i| call.work[i].div_ceil(self.code.tile[i]) as u32);
         let writes = call.writes.iter().map(|w| (w.clone(), true));
         let reads = call.reads.iter().map(|r| (r.clone(), false));
         let launch = Launch {
             grid: [c, b, a],
-            threads: self.threads,
-            shared: (self.shared)(call.head as u32),
+            threads: self.code.threads,
+            shared: (self.code.shared)(&taken) as u32,
             tensors: writes.chain(reads).collect(),
             params: call.params.clone(),
             gate: None,
@@ -149,8 +87,10 @@ impl Source {
             for (flag, want) in [(0, 0), (1, 1), (7, 1), (0, 1), (1, 0), (7, 0)] {
                 let gated = Launch { gate: Some((flag, want)), ..launch.clone() };
                 let open = (flag != 0) == (want != 0);
-                let expected = if open { &result } else { &call.writes };
-                let same = run(&gated, seeds[0]) == *expected;
+                let tally: [u32; 2] = if open { [1, 0] } else { [0, 1] };
+                let mut expected = if open { result.clone() } else { call.writes.clone() };
+                expected.push(tally.iter().flat_map(|n| n.to_le_bytes()).collect());
+                let same = run(&gated, seeds[0]) == expected;
                 assert!(same, "{}: flag {flag}, want {want}", self.name());
             }
         }
@@ -169,28 +109,29 @@ pub fn each(
     if !harness::available() {
         return;
     }
-    let fits =
-        |s: &&Source| s.op == op && s.dtypes.contains(&t) && call.multiple.max(1).is_multiple_of(s.multiple);
-    for source in SOURCES.iter().filter(fits) {
+    let fits = |s: &Source| {
+        s.op == op
+            && (!s.code.halves || t.size() == 2)
+            && call.multiple.max(1).is_multiple_of(s.code.multiple)
+    };
+    for source in sources().filter(fits) {
         let case = format!("{}, {t} to {o}, {:?}", source.name(), call.work);
         check(&case, &source.run(t, o, call, seeds));
     }
 }
 
-/// Every op has a source, and every source is here: what is shipped is tested.
+/// Every op has a source, and every file is one's.
 #[test]
 fn every_source_is_listed() {
-    for kernel in steep::ops::ALL {
-        let file = format!("{}.cu", kernel.name);
-        let found = SOURCES.iter().any(|s| s.op == kernel.name && s.file == file);
-        assert!(found, "kernels/{file} is missing or not listed");
+    for kernel in ALL {
+        assert!(!kernel.cuda.is_empty(), "{} has no CUDA source", kernel.name);
     }
     for (folder, prefix) in [("kernels", ""), ("kernels/ladder", "ladder/")] {
         for entry in std::fs::read_dir(harness::root().join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             let file = format!("{prefix}{name}");
-            let listed = !name.ends_with(".cu") || SOURCES.iter().any(|s| s.file == file);
-            assert!(listed, "kernels/{file} is not listed");
+            let listed = !name.ends_with(".cu") || sources().any(|s| s.code.text.file == file);
+            assert!(listed, "kernels/{file} is no op's source");
         }
     }
 }

@@ -69,7 +69,7 @@ impl Wgpu {
             .iter()
             .map(|mark| match mark {
                 Mark::Wgpu(stamp) => &stamp.0,
-                Mark::Cpu(_) => unreachable!("a mark of this device"),
+                _ => unreachable!("a mark of this device"),
             })
             .collect();
         let mut sets: Vec<&Rc<QuerySet>> = vec![];

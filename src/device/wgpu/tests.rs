@@ -10,6 +10,7 @@ fn broken_shaders_are_errors() {
         name: "broken",
         cpu: &[],
         wgsl: &[Source::wgsl("naive", &["fn broken() -> u33 {}"], [1; 3])],
+        cuda: &[],
     };
     for name in ["wgpu", "wgpu:core"] {
         let Ok(device) = pollster::block_on(Device::open(name)) else { continue };

@@ -1,0 +1,191 @@
+//! Machine code for sources: compiled once, then kept on disk.
+
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::{CString, c_void};
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use cudarc::driver::{result, sys};
+
+use super::Cuda;
+use super::nvrtc::{HEADERS, Nvrtc, OPTIONS, Unit};
+use crate::device::{Call, Code, CudaCode, Kernel, Source};
+use crate::{DType, Result};
+
+/// What tells a function from others: the source (by its address), T, O, and the constants it takes.
+pub(super) type Key = (usize, DType, DType, Vec<u32>);
+
+/// A kernel, loaded.
+#[derive(Clone, Copy)]
+pub(super) struct Function {
+    pub raw: sys::CUfunction,
+    pub op: &'static str,
+    pub threads: u32,
+    /// Bytes of dynamic shared memory.
+    pub shared: u32,
+}
+
+/// The source as NVRTC is to see it.
+pub fn unit(code: &CudaCode, operands: DType, output: DType, taken: &[u32]) -> Unit {
+    let types = [("T", operands), ("O", output)].map(|(name, dtype)| format!("{name}={dtype}"));
+    let taken = code.takes.iter().zip(taken).map(|(name, value)| format!("{name}={value}"));
+    let constants = code.constants.iter().map(|(name, value)| format!("{name}={value}"));
+    let defines = types.into_iter().chain(taken).chain(constants).collect();
+    Unit { file: code.text.file, text: code.text.text, defines }
+}
+
+/// One way to compile a source.
+pub struct Variant {
+    /// What it comes from.
+    pub source: &'static Source,
+    /// What the compiler sees.
+    pub unit: Unit,
+    /// T, the constants taken, and O where the source has it: for people.
+    pub label: String,
+    /// Bytes of dynamic shared memory.
+    pub shared: usize,
+}
+
+/// Heads that [`variants`] compiles attention for.
+const HEADS: [u32; 3] = [64, 72, 128];
+
+/// Every source of an op in every type that it takes; what takes a head's size, in the usual ones.
+pub fn variants(kernel: &Kernel) -> Vec<Variant> {
+    let mut all = vec![];
+    for source in kernel.cuda {
+        let Code::Cuda(code) = &source.code else { continue };
+        let heads: &[&[u32]] = match code.takes {
+            [] => &[&[]],
+            _ => &[&HEADS[0..1], &HEADS[1..2], &HEADS[2..3]],
+        };
+        for operands in [DType::F32, DType::F16, DType::BF16] {
+            if code.halves && operands.size() != 2 {
+                continue;
+            }
+            for taken in heads {
+                all.push(variant(source, code, operands, operands, taken));
+                if operands != DType::F32 && has_output_type(code) {
+                    all.push(variant(source, code, operands, DType::F32, taken));
+                }
+            }
+        }
+    }
+    all
+}
+
+fn variant(
+    source: &'static Source,
+    code: &CudaCode,
+    operands: DType,
+    output: DType,
+    taken: &[u32],
+) -> Variant {
+    let mut label = operands.to_string();
+    if output != operands {
+        label += &format!(" to {output}");
+    }
+    for (name, value) in code.takes.iter().zip(taken) {
+        label += &format!(" {}={value}", name.to_lowercase());
+    }
+    Variant { source, unit: unit(code, operands, output, taken), label, shared: (code.shared)(taken) }
+}
+
+/// Whether the source, or a header that it includes, says O.
+fn has_output_type(code: &CudaCode) -> bool {
+    let included = HEADERS.iter().filter(|(name, _)| code.text.text.contains(&format!("\"{name}\"")));
+    included.map(|(_, text)| *text).chain([code.text.text]).any(|text| text.contains(" O *"))
+}
+
+impl Cuda {
+    /// The function that a call runs.
+    pub(super) fn function(&self, source: &'static Source, call: &Call<'_, '_>) -> Result<Function> {
+        let Code::Cuda(code) = &source.code else { unreachable!("a source of this language") };
+        let (operands, output) = (call.operands(), call.output());
+        let value = |name: &&str| {
+            let found = call.constants.iter().find(|(n, _)| n == name);
+            found.expect("an op gives every constant that its sources take").1
+        };
+        let taken: Vec<u32> = code.takes.iter().map(value).collect();
+        let key = (std::ptr::from_ref(source) as usize, operands, output, taken);
+        if let Some(function) = self.functions.borrow().get(&key) {
+            return Ok(*function);
+        }
+        let unit = unit(code, operands, output, &key.3);
+        let op = call.kernel.name;
+        let shared = (code.shared)(&key.3);
+        if shared > self.most_shared {
+            let why = format!("{op}: {shared} bytes of shared memory, this GPU has {}", self.most_shared);
+            return Err(self.error(why));
+        }
+        let raw = self.load(op, &unit)?;
+        const WITHOUT_ASKING: usize = 48 << 10;
+        if shared > WITHOUT_ASKING {
+            let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function was just loaded.
+            let set = unsafe { result::function::set_function_attribute(raw, attribute, shared as i32) };
+            self.check(op, set)?;
+        }
+        let function = Function { raw, op, threads: code.threads, shared: shared as u32 };
+        self.functions.borrow_mut().insert(key, function);
+        Ok(function)
+    }
+
+    /// From the cache on disk if it has the machine code, else from the compiler.
+    fn load(&self, op: &'static str, unit: &Unit) -> Result<sys::CUfunction> {
+        let kept = folder().map(|folder| folder.join(file_name(op, unit, &self.arch, &self.nvrtc)));
+        if let Some(path) = &kept
+            && let Ok(cubin) = std::fs::read(path)
+            && let Ok(function) = self.load_cubin(op, &cubin)
+        {
+            return Ok(function);
+        }
+        let cubin = self.nvrtc.compile(unit, &self.arch)?.cubin;
+        if let Some(path) = &kept {
+            // What cannot be kept is compiled again the next time.
+            let _ = keep(path, &cubin);
+        }
+        self.load_cubin(op, &cubin)
+    }
+
+    fn load_cubin(&self, op: &'static str, cubin: &[u8]) -> Result<sys::CUfunction> {
+        // The driver looks for the end by itself and may read a little further.
+        let mut image = cubin.to_vec();
+        image.resize(cubin.len() + 64, 0);
+        // SAFETY: an image in memory, which the driver copies.
+        let module = unsafe { result::module::load_data(image.as_ptr() as *const c_void) };
+        let module = self.check(op, module)?;
+        let name = CString::new(op).expect("ops have no zero in their names");
+        // SAFETY: the module was just loaded; it stays loaded as long as the context.
+        self.check(op, unsafe { result::module::get_function(module, name) })
+    }
+}
+
+/// Where machine code is kept: `STEEP_CACHE` (empty: nowhere), or the user's folder for such things.
+fn folder() -> Option<PathBuf> {
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if std::env::var_os("STEEP_CACHE").is_some() {
+        return named("STEEP_CACHE");
+    }
+    let base = named("XDG_CACHE_HOME")
+        .or_else(|| named("LOCALAPPDATA"))
+        .or_else(|| named("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("steep"))
+}
+
+/// The op, and a hash of everything that the machine code depends on.
+fn file_name(op: &str, unit: &Unit, arch: &str, nvrtc: &Nvrtc) -> String {
+    let hash = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, unit.text, &unit.defines, HEADERS, OPTIONS, arch, nvrtc.version).hash(&mut hasher);
+        hasher.finish()
+    };
+    format!("{op}-{arch}-{:016x}{:016x}.cubin", hash(0), hash(1))
+}
+
+/// Under a name of its own first: two programs may keep the same thing, and none may read half of it.
+fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::create_dir_all(path.parent().expect("a file in a folder"))?;
+    let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
+    std::fs::write(&unfinished, bytes)?;
+    std::fs::rename(&unfinished, path)
+}
