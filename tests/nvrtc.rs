@@ -60,8 +60,10 @@ fn spills_and_errors_are_noticed() {
     }";
     let usage = nvrtc.compile(&unit(spilling), "sm_80").unwrap().usage().unwrap();
     assert!(usage.spills > 0 && usage.registers <= 32, "{usage:?}");
-    let error =
-        nvrtc.compile(&unit("extern \"C\" __global__ void planted(float *x) { x[0] = nothing; }"), "sm_80").err().unwrap();
+    let error = nvrtc
+        .compile(&unit("extern \"C\" __global__ void planted(float *x) { x[0] = nothing; }"), "sm_80")
+        .err()
+        .unwrap();
     let error = error.to_string();
     assert!(error.contains("planted.cu for sm_80") && error.contains("nothing"), "{error}");
     assert!(!error.contains('\n'), "{error}");

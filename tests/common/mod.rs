@@ -3,13 +3,13 @@
 
 use steep::Device;
 
-/// The devices to test: those named in `STEEP_DEVICE` (comma-separated), or the CPU and the best adapter, the latter
-/// also with no more than every browser has.
+/// The devices to test: those named in `STEEP_DEVICE` (comma-separated), or the CPU, the best adapter, the latter also
+/// with no more than every browser has, and the first NVIDIA GPU.
 ///
 /// A device that cannot be opened is skipped visibly, unless `STEEP_REQUIRE` names it: then the test fails.
 pub fn devices() -> Vec<Device> {
     listen();
-    let named = std::env::var("STEEP_DEVICE").unwrap_or_else(|_| "cpu,wgpu,wgpu:core".into());
+    let named = std::env::var("STEEP_DEVICE").unwrap_or_else(|_| "cpu,wgpu,wgpu:core,cuda".into());
     let required = std::env::var("STEEP_REQUIRE").unwrap_or_default();
     let open = |name: &str| match pollster::block_on(Device::open(name)) {
         Ok(device) => Some(device),

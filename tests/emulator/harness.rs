@@ -93,6 +93,34 @@ fn parts() -> &'static [PathBuf] {
     })
 }
 
+/// What makes the executor take the emulator for a GPU: a folder with a `libcuda.so` that is also an NVRTC, and
+/// the environment that it reads.
+pub fn driver() -> (PathBuf, Vec<(&'static str, String)>) {
+    let path = |p: &str| root().join(p).display().to_string();
+    let arguments =
+        ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"].map(String::from);
+    let built =
+        compile("driver.so", arguments.into_iter().chain([path("tests/emulator/driver.cpp")]).collect());
+    let folder = PathBuf::from(format!("{}.folder", built.display()));
+    let library = folder.join("libcuda.so");
+    if !library.exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::copy(&built, &library).unwrap();
+    }
+    let flags = FLAGS.iter().chain(&WATCHED).copied().collect::<Vec<_>>().join(" ");
+    let include = path("tests/emulator");
+    let compile = format!("g++ {flags} -DSTEEP_EMULATOR -I'{include}' -c '{include}/kernel.cpp'");
+    let parts: Vec<String> = parts().iter().map(|part| format!("'{}'", part.display())).collect();
+    let environment = vec![
+        ("LD_LIBRARY_PATH", folder.display().to_string()),
+        ("STEEP_NVRTC", library.display().to_string()),
+        ("EMULATOR_COMPILE", compile),
+        ("EMULATOR_PARTS", parts.join(" ")),
+        ("EMULATOR_FOLDER", folder.display().to_string()),
+    ];
+    (folder, environment)
+}
+
 /// A program that executes the kernel `entry` of `file`, a path from the root of the crate.
 pub fn build(file: &str, entry: &str, defines: &[String]) -> PathBuf {
     let path = |p: &str| root().join(p).display().to_string();

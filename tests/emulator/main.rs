@@ -7,6 +7,8 @@
 //! which decide on that order, and must give the same bits each time. `cargo test --test emulator --
 //! --nocapture` prints every measured error.
 
+#[cfg(feature = "cuda")]
+mod executor;
 mod faults;
 mod harness;
 mod kernels;

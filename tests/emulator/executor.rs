@@ -1,0 +1,198 @@
+//! The executor itself, byte for byte the one that drives a GPU, on a driver and a compiler that are the
+//! emulator's (`driver.cpp`): whole models, whole runs, and what it says when something is wrong.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::harness;
+
+/// The program, with the emulator for a GPU.
+fn steep(arguments: &str, settings: &[(&str, &str)]) -> Output {
+    let (_, environment) = harness::driver();
+    // Machine code is kept in a folder of the test's own.
+    let cache = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_steep"))
+        .args(arguments.split_whitespace())
+        .current_dir(harness::root())
+        .envs(environment)
+        .env("STEEP_CACHE", cache.path())
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap()
+}
+
+/// Its output; that it went well, and that the driver had nothing to complain of.
+fn fine(arguments: &str, settings: &[(&str, &str)]) -> String {
+    let out = steep(arguments, settings);
+    let complaints = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && !complaints.contains("emulator:"), "{arguments}: {complaints}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Its one line of complaint.
+fn refused(arguments: &str, settings: &[(&str, &str)]) -> String {
+    let out = steep(arguments, settings);
+    assert_eq!(out.status.code(), Some(2), "{arguments}: {out:?}");
+    let text = String::from_utf8(out.stderr).unwrap();
+    let mut lines = text.lines().filter(|line| !line.starts_with("emulator:") && !line.is_empty());
+    let line = lines.find(|line| line.starts_with("steep: ")).unwrap_or_else(|| panic!("{text}")).to_string();
+    assert_eq!(lines.next(), None, "{text}");
+    line
+}
+
+fn tensor(path: &Path, name: &str) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let data = file.tensor(name).unwrap().data();
+    data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// The largest difference, as a share of the largest number.
+fn apart(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let largest = b.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+    a.iter().zip(b).fold(0.0, |most: f32, (a, b)| most.max((a - b).abs())) / largest
+}
+
+/// Both small models, in every type, against the CPU executor in the same type. In 16 bits, the two round at the
+/// same places, but sums of another order fall on other sides of a tie.
+#[test]
+fn forward_is_as_on_the_cpu() {
+    if !harness::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for model in ["tiny-latte", "tiny-dit"] {
+        for (dtype, bound) in [("f32", 1e-5), ("f16", 4e-3), ("bf16", 3e-2)] {
+            let out = |device: &str| {
+                let path = folder.path().join(format!("{model}-{dtype}-{device}.safetensors"));
+                let fixtures = format!("tests/fixtures/{model}");
+                let arguments = format!(
+                    "forward --model {fixtures}.safetensors {fixtures}.fixture.safetensors --dtype {dtype} \
+                     --device {device} --out {}",
+                    path.display()
+                );
+                fine(&arguments, &[]);
+                tensor(&path, "out")
+            };
+            let error = apart(&out("cuda"), &out("cpu"));
+            println!("{model} {dtype}: {error:.1e} of {bound:.1e}");
+            assert!(error <= bound, "{model} {dtype}: {error:.2e}, bound {bound:.1e}");
+        }
+    }
+}
+
+struct Run {
+    letters: String,
+    clip: Vec<f32>,
+    /// What the driver was asked for, a letter each; see `driver.cpp`.
+    log: String,
+}
+
+fn generate(device: &str, gate: &str, seed: &str) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let (clip, json) = (folder.path().join("clip.safetensors"), folder.path().join("run.json"));
+    let arguments = format!(
+        "generate --model tests/fixtures/tiny-latte.safetensors --class 1 --seed 3 --steps 6 --cache tea:0.3 \
+         --device {device} --gate {gate} --out {} --json {}",
+        clip.display(),
+        json.display()
+    );
+    fine(&arguments, &[("EMULATOR_SEED", seed), ("EMULATOR_LOG", log.to_str().unwrap())]);
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let steps = record["steps"].as_array().unwrap().iter();
+    let letters = steps.map(|step| step["decision"].as_str().unwrap()).collect();
+    Run { letters, clip: tensor(&clip, "video"), log: std::fs::read_to_string(log).unwrap_or_default() }
+}
+
+/// A whole cached run. The steps of the device's gate are one graph, launched anew with a few arguments changed; those
+/// of the host's are two.
+#[test]
+fn a_cached_run_decides_as_on_the_cpu() {
+    if !harness::available() {
+        return;
+    }
+    let cpu = generate("cpu", "host", "");
+    println!("{}", cpu.letters);
+    assert!(cpu.letters.contains('S') && cpu.letters.contains('C'), "{}", cpu.letters);
+    let (host, device) = (generate("cuda", "host", "1"), generate("cuda", "device", "900"));
+    assert_eq!(host.letters, cpu.letters);
+    assert_eq!(device.letters, cpu.letters);
+    assert!(host.clip == device.clip, "the gates' clips differ");
+    let error = apart(&device.clip, &cpu.clip);
+    assert!(error < 1e-4, "{error:.2e}");
+    // A first run of three steps warms up. Its first step goes call by call, those after it as one graph each.
+    let (warm_up, run) = runs(&device.log);
+    let (first, rest) = warm_up.split_at(warm_up[1..].find('E').unwrap() + 1);
+    assert!(first.len() > 20 && first[1..].bytes().all(|b| b == b'L'), "{}", device.log);
+    assert_eq!(rest, "EGEGE", "{}", device.log);
+    // Six steps, six graphs: the host neither waits nor allocates before the last is under way.
+    assert_eq!(run, "EGEGEGEGEGEGE", "{}", device.log);
+    // With the host's gate it waits for each decision, and for nothing else.
+    let (_, run) = runs(&host.log);
+    assert_eq!(run.matches('W').count(), 6, "{}", host.log);
+    assert!(!run.contains('A') && run.contains('G'), "{}", host.log);
+}
+
+/// The two runs of a log, from the first event to the last; each ends with the host waiting for its results.
+fn runs(log: &str) -> (&str, &str) {
+    let steps = log.trim_start_matches('A').trim_end_matches('W');
+    let (warm_up, run) = steps.split_at(steps.rfind("WWE").unwrap_or_else(|| panic!("{log}")));
+    (warm_up.trim_end_matches('W'), run.trim_start_matches('W'))
+}
+
+#[test]
+fn errors_name_the_op_and_the_way_out() {
+    if !harness::available() {
+        return;
+    }
+    let forward = "forward --model tests/fixtures/tiny-dit.safetensors \
+        tests/fixtures/tiny-dit.fixture.safetensors --device cuda --out /tmp/never-written.safetensors";
+    let line = refused(forward, &[("EMULATOR_FAULT", "attention")]);
+    assert!(line.contains("attention") && line.contains("illegal memory access"), "{line}");
+    assert!(line.contains("STEEP_SYNC=1"), "{line}");
+    let line = refused(forward, &[("EMULATOR_FAULT", "attention"), ("STEEP_SYNC", "1")]);
+    assert!(line.contains(": attention: an illegal memory access"), "{line}");
+    let line = refused(forward, &[("EMULATOR_MEMORY", "20000")]);
+    assert!(line.contains("out of memory") && line.contains("are free"), "{line}");
+    let line = refused(forward, &[("EMULATOR_CAPABILITY", "70")]);
+    assert!(line.contains("7.0") && line.contains("wanted 7.5"), "{line}");
+    let line = refused(forward, &[("STEEP_NVRTC", "/nowhere/libnvrtc.so")]);
+    assert!(line.contains("STEEP_NVRTC=/nowhere/libnvrtc.so"), "{line}");
+    let line = refused(&forward.replace("cuda", "cuda:1"), &[]);
+    assert!(line.contains("cuda:1") && line.contains("0 to 0"), "{line}");
+    let line = refused(&forward.replace("cuda", "cuda:x"), &[]);
+    assert!(line.contains("cuda:N"), "{line}");
+    let line = refused(forward, &[("LD_LIBRARY_PATH", "/nowhere")]);
+    assert!(line.contains("cuda") && line.contains("driver"), "{line}");
+    assert!(!Path::new("/tmp/never-written.safetensors").exists());
+}
+
+/// What was compiled once is not compiled again; what is damaged is.
+#[test]
+fn machine_code_is_kept() {
+    if !harness::available() {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let cache_at = cache.path().join("below").display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.safetensors");
+    let forward = format!(
+        "forward --model tests/fixtures/tiny-dit.safetensors tests/fixtures/tiny-dit.fixture.safetensors \
+         --device cuda --out {}",
+        out.display()
+    );
+    fine(&forward, &[("STEEP_CACHE", &cache_at)]);
+    let first = std::fs::read(&out).unwrap();
+    let kept: Vec<_> = std::fs::read_dir(&cache_at).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(kept.len() > 5 && kept.iter().all(|p| p.extension().unwrap() == "cubin"), "{kept:?}");
+    // A compiler that cannot compile is not asked.
+    fine(&forward, &[("STEEP_CACHE", &cache_at), ("EMULATOR_COMPILE", "false")]);
+    assert!(std::fs::read(&out).unwrap() == first);
+    std::fs::write(&kept[0], "damaged").unwrap();
+    fine(&forward, &[("STEEP_CACHE", &cache_at)]);
+    assert!(std::fs::read(&out).unwrap() == first);
+    assert!(std::fs::read(&kept[0]).unwrap() != b"damaged");
+}
