@@ -32,6 +32,7 @@ pub fn case(device: &Device, checkpoint: &Checkpoint, dtype: DType, batch: usize
         writes,
         reads,
         run,
+        spares: vec![],
         expect: Box::new(move |t| vec![(t.after[0].clone(), expected.clone())]),
         // Roundings add up over the layers.
         tolerance: 100.0 * tolerance(dtype),

@@ -39,6 +39,9 @@ fn main() -> Result<()> {
 fn bench(criterion: &mut Criterion, device: &Device, mut cases: Vec<Case>) {
     let mut group = criterion.benchmark_group(format!("{}/{}", device.name(), cases[0].op));
     for case in &mut cases {
+        if device.is_gpu() {
+            case.rotate().unwrap_or_else(|e| panic!("{e}"));
+        }
         group.throughput(match case.flops {
             0 => Throughput::BytesDecimal(case.bytes as u64),
             flops => Throughput::Elements(flops as u64),

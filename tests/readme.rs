@@ -122,6 +122,40 @@ fn table(kind: &str, results: &Value) -> String {
             let device = devices(&rows).into_iter().find(|d| d.starts_with("wgpu")).expect("an adapter");
             writeln!(t, "\n{device}, f32.").unwrap();
         }
+        // What the 16-bit kernels use (f32 where a source has one type), for Hopper.
+        "kernels" => {
+            t +=
+                "| op | source | variant | registers | shared memory | spills |\n|---|---|---|---|---|---|\n";
+            let rows: Vec<_> = results.as_array().unwrap().iter().collect();
+            let shown = |row: &&&Value| {
+                let variant = text(row, "variant");
+                let usual = ["bf16", "bf16 to f32", "bf16 head=64", "bf16 head=72", "bf16 head=128"];
+                text(row, "arch") == "sm_90a" && usual.contains(&variant)
+            };
+            for row in rows.iter().filter(shown) {
+                let [kernel, source, variant] = ["kernel", "source", "variant"].map(|key| text(row, key));
+                let [registers, shared, spills] =
+                    ["registers", "shared", "spills"].map(|key| count(row, key));
+                let shared = shared as f64 / 1024.0;
+                writeln!(
+                    t,
+                    "| `{kernel}` | {source} | {variant} | {registers} | {shared:.1} KiB | {spills} |"
+                )
+                .unwrap();
+            }
+            let most = |key| rows.iter().map(|row| count(row, key)).max().unwrap_or(0);
+            let warnings: usize = rows.iter().map(|row| row["warnings"].as_array().unwrap().len()).sum();
+            writeln!(
+                t,
+                "\n{} compilations for sm_80 and sm_90a: at most {} registers, {} bytes of stack, {} bytes of spills, \
+                 {warnings} warnings.",
+                rows.len(),
+                most("registers"),
+                most("stack"),
+                most("spills")
+            )
+            .unwrap();
+        }
         "peers" => {
             t += "| op | shape | steep | burn-wgpu | ratio |\n|---|---|---|---|---|\n";
             for row in results.as_array().unwrap() {

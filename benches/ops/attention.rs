@@ -36,6 +36,7 @@ fn case(device: &Device, dtype: DType, dims: [usize; 5], over: Over) -> Result<C
         writes: vec![normal(device, dtype, [batch, frames, tokens, d], 1)?],
         reads: vec![normal(device, dtype, [batch, frames, tokens, 3 * d], 2)?],
         run: Box::new(move |w, r| attention(Gate::Open, &mut w[0], &r[0], heads, over)),
+        spares: vec![],
         expect: Box::new(move |t| [0, heads - 1].map(|head| one_head(t, dims, head, over)).into()),
         tolerance: tolerance(dtype),
     })

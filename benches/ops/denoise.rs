@@ -30,6 +30,7 @@ fn case(device: &Device, dims: [usize; 8]) -> Result<Case> {
         writes: vec![normal(device, DType::F32, clip, 1)?],
         reads: vec![normal(device, DType::F32, tokens, 2)?],
         run: Box::new(move |w, r| denoise(Gate::Open, &mut w[0], &r[0], p, UPDATE)),
+        spares: vec![],
         expect: Box::new(move |t| {
             vec![(t.after[0].clone(), oracle::denoise(&t.before[0], &t.reads[0], dims, UPDATE))]
         }),

@@ -30,6 +30,7 @@ fn case(device: &Device, dtype: DType, batch: usize, d: usize) -> Result<Case> {
             let [c, act] = w else { unreachable!() };
             label_embed(Gate::Open, c, act, &r[0], &r[1], &r[2])
         }),
+        spares: vec![],
         expect: Box::new(move |t| {
             let (c, act) = oracle::label_embed(&t.reads[0], &t.reads[1], &labels, d);
             vec![(t.after[0].clone(), c), (t.after[1].clone(), act)]

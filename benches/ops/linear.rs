@@ -62,6 +62,7 @@ fn case(device: &Device, dtype: DType, name: &str, dims: [usize; 3], then: Then)
             };
             linear(Gate::Open, &mut w[0], &r[0], &r[1], &r[2], epilogue)
         }),
+        spares: vec![],
         expect: Box::new(move |t| vec![some_rows(t, dims, then)]),
         tolerance: tolerance(dtype),
     })

@@ -23,6 +23,7 @@ fn case(device: &Device, dtype: DType, rows: usize, d: usize) -> Result<Case> {
         writes: vec![normal(device, dtype, shape, 1)?],
         reads: vec![normal(device, DType::F32, shape, 2)?, normal(device, DType::F32, [SAMPLES, 6 * d], 3)?],
         run: Box::new(|w, r| modulate(Gate::Open, &mut w[0], &r[0], &r[1], Chunks { shift: 0, scale: 1 })),
+        spares: vec![],
         expect: Box::new(move |t| {
             let out = oracle::modulate(&t.reads[0], &t.reads[1], [SAMPLES, rows, d], 0, 1);
             vec![(t.after[0].clone(), out)]

@@ -27,6 +27,7 @@ fn case(device: &Device, dtype: DType, rows: usize, d: usize) -> Result<Case> {
             let [signal, partials] = w else { unreachable!() };
             modulate_rel_l1(Gate::Open, signal, partials, &r[0], &r[1], Chunks { shift: 0, scale: 1 })
         }),
+        spares: vec![],
         expect: Box::new(move |t| {
             let dims = [SAMPLES, rows, d];
             let (signal, sums) = oracle::modulate_rel_l1(&t.before[0], &t.reads[0], &t.reads[1], dims, 0, 1);

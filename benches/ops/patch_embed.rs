@@ -34,6 +34,7 @@ fn case(device: &Device, dtype: DType, dims: [usize; 8]) -> Result<Case> {
             normal(device, DType::F32, [tokens, d], 5)?,
         ],
         run: Box::new(|w, r| patch_embed(Gate::Open, &mut w[0], &r[0], &r[1], &r[2], &r[3])),
+        spares: vec![],
         expect: Box::new(move |t| {
             let out = oracle::patch_embed(&t.reads[0], &t.reads[1], &t.reads[2], &t.reads[3], dims);
             vec![(t.after[0].clone(), out)]

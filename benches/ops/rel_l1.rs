@@ -28,6 +28,7 @@ fn case(device: &Device, dtype: DType, n: usize, shape: &str) -> Result<Case> {
             let [prev, partials] = w else { unreachable!() };
             rel_l1(Gate::Open, prev, partials, &r[0])
         }),
+        spares: vec![],
         expect: Box::new(|t| {
             let sums = oracle::rel_l1(&t.reads[0], &t.before[0]);
             vec![(t.after[0].clone(), t.reads[0].clone()), (totals(&t.after[1]), sums.to_vec())]

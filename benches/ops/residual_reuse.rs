@@ -21,6 +21,7 @@ fn case(device: &Device, rows: usize, d: usize) -> Result<Case> {
         writes: vec![stream(1)?],
         reads: vec![stream(2)?, stream(3)?],
         run: Box::new(|w, r| residual_reuse(Gate::Open, &mut w[0], &r[0], &r[1])),
+        spares: vec![],
         expect: Box::new(|t| vec![(t.after[0].clone(), oracle::residual_reuse(&t.reads[0], &t.reads[1]))]),
         tolerance: tolerance(DType::F32),
     })

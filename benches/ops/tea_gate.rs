@@ -31,6 +31,7 @@ pub fn cases(device: &Device, _: DType) -> Result<Vec<Case>> {
             let [flag, state, trace] = w else { unreachable!() };
             tea_gate(Gate::Open, flag, state, trace, &r[0], TeaStep { rule: &run_rule, index: STEP })
         }),
+        spares: vec![],
         expect: Box::new(move |t| {
             let mut rule = rule.clone();
             oracle::tea_gate(&mut rule, 0, &t.reads[0]);

@@ -21,6 +21,7 @@ fn case(device: &Device, dims: [usize; 4]) -> Result<Case> {
         writes: vec![normal(device, DType::F32, dims, 1)?],
         reads: vec![normal(device, DType::F32, [frames, d], 2)?],
         run: Box::new(|w, r| temporal_embed(Gate::Open, &mut w[0], &r[0])),
+        spares: vec![],
         expect: Box::new(move |t| {
             vec![(t.after[0].clone(), oracle::temporal_embed(&t.before[0], &t.reads[0], dims))]
         }),

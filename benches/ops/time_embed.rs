@@ -21,6 +21,7 @@ fn case(device: &Device, dtype: DType, batch: usize) -> Result<Case> {
         // Near 0: at 1000 the frequencies, which are f32 in the model too, are half a thousandth of a radian off.
         reads: vec![normal(device, DType::F32, [1, batch], 2)?],
         run: Box::new(|w, r| time_embed(Gate::Open, &mut w[0], &r[0], 0)),
+        spares: vec![],
         expect: Box::new(|t| vec![(t.after[0].clone(), oracle::time_embed(&t.reads[0]))]),
         tolerance: tolerance(dtype),
     })

@@ -26,6 +26,7 @@ use cases::{Case, forward, ops};
 ///
 /// Ops bound by memory are rated by bytes and copy, the others by FLOPs and matmul. "cached" marks those whose tensors
 /// take less than 64 MiB: a cache keeps some or all of them between repetitions, and they may beat a copy that none keeps.
+/// On a GPU, and with --cold, repetitions go through copies of the operands that are too many for any cache.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -47,6 +48,9 @@ pub struct Args {
     /// Clips of `forward`
     #[arg(long, value_name = "B", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
+    /// Go from operands to other operands, so that no cache holds them; on a GPU always
+    #[arg(long)]
+    cold: bool,
     /// Print an array of {op, source, shape, dtype, device, error, ms, gbps, gflops, ceiling_pct}
     #[arg(long)]
     json: bool,
@@ -69,7 +73,8 @@ pub async fn run(args: &Args) -> Result<()> {
     let mut all = vec![];
     for device in devices {
         let ceilings = Ceilings::new(&device, args.dtype)?;
-        let mut report = Report { device, ceilings, rows: args.json.then(Vec::new) };
+        let cold = args.cold || device.is_gpu();
+        let mut report = Report { device, ceilings, cold, rows: args.json.then(Vec::new) };
         report.head()?;
         for (_, cases) in ops::ALL.iter().filter(|(name, _)| wanted(name)) {
             for case in cases(&report.device, args.dtype)? {
@@ -90,6 +95,7 @@ pub async fn run(args: &Args) -> Result<()> {
 /// What is said about each case: a line at once, or all of them as JSON in the end.
 struct Report {
     device: Device,
+    cold: bool,
     ceilings: Ceilings,
     rows: Option<Vec<Value>>,
 }
@@ -129,6 +135,9 @@ impl Report {
             if case.took(&self.device, source) {
                 sources.push((source, error));
             }
+        }
+        if self.cold {
+            case.rotate()?;
         }
         let amount = if case.bound() == Bound::Copy { case.bytes } else { case.flops } as f64;
         let mut seconds = vec![vec![]; sources.len()];

@@ -412,7 +412,7 @@ impl Device {
     /// Every device of this machine, best first.
     pub async fn all() -> Vec<Device> {
         let mut all: Vec<_> = wgpu::Wgpu::all().await.into_iter().map(|w| Device::Wgpu(Rc::new(w))).collect();
-        let gpus = all.iter().take_while(|d| matches!(d, Device::Wgpu(w) if w.is_gpu())).count();
+        let gpus = all.iter().take_while(|d| d.is_gpu()).count();
         all.insert(gpus, Device::cpu());
         all.splice(0..0, cuda::Cuda::all().into_iter().map(|c| Device::Cuda(Rc::new(c))));
         all
@@ -510,6 +510,15 @@ impl Device {
             Device::Cpu(cpu) => cpu.describe(),
             Device::Wgpu(wgpu) => wgpu.describe(),
             Device::Cuda(cuda) => cuda.describe(),
+        }
+    }
+
+    /// Whether it is a GPU, and not a processor that poses as one.
+    pub fn is_gpu(&self) -> bool {
+        match self {
+            Device::Cpu(_) => false,
+            Device::Wgpu(wgpu) => wgpu.is_gpu(),
+            Device::Cuda(_) => true,
         }
     }
 

@@ -218,7 +218,7 @@ DEVICE void copies_what_is_not_there(const Case &c) {
     c.out[c.t] = c.copies[3];
 }
 
-extern "C" __global__ void faults(u32 *out, u32 *counter, const u32 *in, Params p, const u32 *, u32) {
+extern "C" __global__ void faults(u32 *out, u32 *counter, const u32 *in, Params p, Gate) {
     __shared__ __align__(16) u32 copies[64];
     __shared__ __align__(16) u32 shared[64];
     const Case c{out, in, p.right != 0, threadIdx.x, shared, copies, counter};

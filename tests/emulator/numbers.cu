@@ -2,8 +2,7 @@
 #include "common.cuh"
 
 /// f32 to f16 and bf16 and back; two at once must give what one gives.
-extern "C" __global__ void numbers(u32 *to_both, f32 *from_f16, f32 *from_bf16, const f32 *in, const u32 *,
-                                   u32) {
+extern "C" __global__ void numbers(u32 *to_both, f32 *from_f16, f32 *from_bf16, const f32 *in, Gate) {
     const u32 i = blockIdx.x * blockDim.x + threadIdx.x;
     const u16 half = f16_bits(in[i]), brain = bf16_bits(in[i]);
     const bool same =

@@ -7,7 +7,7 @@ use crate::{Error, Result, Tensor};
 pub enum Cuda {}
 
 /// There is none.
-pub enum Stamp {}
+pub struct Stamp;
 
 pub(crate) enum Buffer {}
 
