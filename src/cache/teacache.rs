@@ -66,6 +66,12 @@ impl Indicator {
     pub fn steps_before(self) -> usize {
         if self == Indicator::Output { 2 } else { 1 }
     }
+
+    /// Whether the same distances are measured whatever was decided before, but for what that does to the clip: then
+    /// recorded ones can be replayed. The others are of this step and the last computed one.
+    pub fn replays(self) -> bool {
+        matches!(self, Indicator::Signal | Indicator::FilteredSignal)
+    }
 }
 
 /// `tea:δ`: skip while the rescaled distances since the last computed step stay below a threshold.

@@ -83,8 +83,15 @@ pub struct Recording {
 impl Recording {
     /// Records one more run of `settings.steps` steps, the same for all runs. Takes S²/2 evaluations of the model.
     ///
-    /// Holds all residuals of the run on the host: S·B·F·N·d numbers.
-    pub async fn add(&mut self, model: &Dit, settings: &Settings, noise: &[f32]) -> Result<()> {
+    /// Holds all residuals of the run on the host: S·B·F·N·d numbers. `progress` is told of steps done, of 2·S, and
+    /// may stop it with an error.
+    pub async fn add(
+        &mut self,
+        model: &Dit,
+        settings: &Settings,
+        noise: &[f32],
+        progress: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
         let (steps, device) = (settings.steps, model.device());
         if self.steps != 0 && self.steps != steps {
             return Err(Error::setting(format!("{steps} steps"), format!("{} as before", self.steps)));
@@ -98,6 +105,7 @@ impl Recording {
             batch.step(model, i)?;
             residual_store(Gate::Open, &mut residual, &batch.acts.x, &batch.acts.stack_in)?;
             residuals.push(residual.read_f32().await?);
+            progress(i + 1)?;
         }
         let last = batch.z.read_f32().await?;
 
@@ -117,6 +125,7 @@ impl Recording {
             (t + 1..steps).try_for_each(|i| batch.step(model, i))?;
             let moved = squares(&batch.z.read_f32().await?, &last).sqrt();
             gains[t] = moved / squares(&guided[t], &guided[t - 1]).sqrt();
+            progress(steps + t)?;
         }
         self.runs.push((products, gains));
         Ok(())

@@ -33,9 +33,12 @@ fn agrees_with_the_oracle() {
 /// Each of the four sums has its place: 2·3 over 5·7.
 #[test]
 fn a_case_by_hand() {
-    let x = [vec![1.0, 9.0, 2.0, 9.0], vec![5.0, 9.0, 0.0, 9.0], vec![2.0, 9.0, 0.0, 9.0], vec![
-        9.0, 3.0, 9.0, 4.0,
-    ]];
+    let x = [
+        vec![1.0, 9.0, 2.0, 9.0],
+        vec![5.0, 9.0, 0.0, 9.0],
+        vec![2.0, 9.0, 0.0, 9.0],
+        vec![9.0, 3.0, 9.0, 4.0],
+    ];
     for on in sources(&EASY_DISTANCE) {
         let mut pair = on.out(F32, [1, 2]);
         easy_distance(Gate::Open, &mut pair, &sums(&on, &x)).unwrap();
@@ -46,7 +49,11 @@ fn a_case_by_hand() {
 #[test]
 fn gated() {
     let x = data(5);
-    gates(&EASY_DISTANCE, |on| [on.out(F32, [1, 2])], |on, gate, [pair]| easy_distance(gate, pair, &sums(on, &x)));
+    gates(
+        &EASY_DISTANCE,
+        |on| [on.out(F32, [1, 2])],
+        |on, gate, [pair]| easy_distance(gate, pair, &sums(on, &x)),
+    );
 }
 
 #[test]
@@ -59,8 +66,18 @@ fn refused() {
         };
         let t = |dtype, n, m| on.zeros(dtype, [n, m]);
         let name = "easy_distance";
-        check(&format!("{name}: pair: wanted f32 [1, 2], got f32 [2, 2]"), t(F32, 2, 2), t(F32, 4, 2), t(F32, 4, 2));
-        check(&format!("{name}: sizes: wanted f32 [4, 2], got f32 [3, 2]"), t(F32, 1, 2), t(F32, 4, 2), t(F32, 3, 2));
+        check(
+            &format!("{name}: pair: wanted f32 [1, 2], got f32 [2, 2]"),
+            t(F32, 2, 2),
+            t(F32, 4, 2),
+            t(F32, 4, 2),
+        );
+        check(
+            &format!("{name}: sizes: wanted f32 [4, 2], got f32 [3, 2]"),
+            t(F32, 1, 2),
+            t(F32, 4, 2),
+            t(F32, 3, 2),
+        );
         check(
             &format!("{name}: partials: wanted f32 [P, 2], P > 0, got f32 [0, 2]"),
             t(F32, 1, 2),

@@ -43,9 +43,11 @@ fn a_case_by_hand() {
 fn gated() {
     let x = oracle::data(1, 48, 0.0, 1.0);
     let shape = [1, 2, 3, 4];
-    gates(&NORM_RATIO, |on| [on.out(F32, [3, 1])], |on, gate, [partials]| {
-        norm_ratio(gate, partials, &on.f32(shape, &x[..24]), &on.f32(shape, &x[24..]))
-    });
+    gates(
+        &NORM_RATIO,
+        |on| [on.out(F32, [3, 1])],
+        |on, gate, [partials]| norm_ratio(gate, partials, &on.f32(shape, &x[..24]), &on.f32(shape, &x[24..])),
+    );
 }
 
 #[test]

@@ -69,10 +69,14 @@ fn bits_do_not_depend_on_threads() {
 #[test]
 fn gated() {
     let x = [1, 2, 3].map(|seed| oracle::data(seed, 40, 0.0, 1.0));
-    gates(&RESIDUAL_DISTANCE, |on| [on.out(F32, [3, 2])], |on, gate, [partials]| {
-        let [out, input, kept] = x.each_ref().map(|x| on.f32([40], x));
-        residual_distance(gate, partials, &out, &input, &kept)
-    });
+    gates(
+        &RESIDUAL_DISTANCE,
+        |on| [on.out(F32, [3, 2])],
+        |on, gate, [partials]| {
+            let [out, input, kept] = x.each_ref().map(|x| on.f32([40], x));
+            residual_distance(gate, partials, &out, &input, &kept)
+        },
+    );
 }
 
 #[test]
@@ -90,6 +94,12 @@ fn refused() {
         check(&format!("{name}: input: wanted f32 [4], got f32 [3]"), p(4, 2), four(), t(F32, 3), four());
         check(&format!("{name}: kept: wanted f32 [4], got f16 [4]"), p(4, 2), four(), four(), t(F16, 4));
         check(&format!("{name}: out: wanted f32 [4], got bf16 [4]"), p(4, 2), t(BF16, 4), four(), four());
-        check(&format!("{name}: partials: wanted f32 [4, 2], got f32 [4, 1]"), p(4, 1), four(), four(), four());
+        check(
+            &format!("{name}: partials: wanted f32 [4, 2], got f32 [4, 1]"),
+            p(4, 1),
+            four(),
+            four(),
+            four(),
+        );
     }
 }

@@ -22,7 +22,9 @@ fn steps(letters: &str) -> Vec<bool> {
 fn agrees_with_the_oracle() {
     for n in [1, 3, 16, 4097, 33000] {
         let [x, r, b] = [1, 2, 3].map(|seed| normal(seed, F32, n, 0.0, 1.0));
-        for past in ["C", "CS", "CC", "CSC", "CSSC", "CSSCS", "CCSSS", "CSCSSSCSS", "SS", "SC", "CSSSSSSSSSSSC"] {
+        for past in
+            ["C", "CS", "CC", "CSC", "CSSC", "CSSCS", "CCSSS", "CSCSSSCSS", "SS", "SC", "CSSSSSSSSSSSC"]
+        {
             let past = steps(past);
             let want = oracle::residual_extrapolate(&x.wide, &r.wide, &b.wide, &past);
             // What the device does not know yet stands behind: a step that computes must not count.
@@ -55,10 +57,14 @@ fn a_case_by_hand() {
 #[test]
 fn gated() {
     let x = [1, 2, 3].map(|seed| oracle::data(seed, 40, 0.0, 1.0));
-    gates(&RESIDUAL_EXTRAPOLATE, |on| [on.out(F32, [40])], |on, gate, [out]| {
-        let [x, r, b] = x.each_ref().map(|x| on.f32([40], x));
-        residual_extrapolate(gate, out, &x, &r, &b, (&trace(on, &steps("CSCS")), 3))
-    });
+    gates(
+        &RESIDUAL_EXTRAPOLATE,
+        |on| [on.out(F32, [40])],
+        |on, gate, [out]| {
+            let [x, r, b] = x.each_ref().map(|x| on.f32([40], x));
+            residual_extrapolate(gate, out, &x, &r, &b, (&trace(on, &steps("CSCS")), 3))
+        },
+    );
 }
 
 #[test]
@@ -72,10 +78,24 @@ fn refused() {
         };
         let (name, four, trace) = ("residual_extrapolate", || t(F32, 4), || on.zeros(F32, [3, 4]));
         check(&format!("{name}: input: wanted f32 [4], got f32 [3]"), t(F32, 3), four(), four(), trace(), 1);
-        check(&format!("{name}: residual: wanted f32 [4], got f16 [4]"), four(), t(F16, 4), four(), trace(), 1);
+        check(
+            &format!("{name}: residual: wanted f32 [4], got f16 [4]"),
+            four(),
+            t(F16, 4),
+            four(),
+            trace(),
+            1,
+        );
         check(&format!("{name}: before: wanted f32 [4], got f32 [5]"), four(), four(), t(F32, 5), trace(), 1);
         let narrow = on.zeros(F32, [3, 2]);
-        check(&format!("{name}: trace: wanted f32 [3, 4], got f32 [3, 2]"), four(), four(), four(), narrow, 1);
+        check(
+            &format!("{name}: trace: wanted f32 [3, 4], got f32 [3, 2]"),
+            four(),
+            four(),
+            four(),
+            narrow,
+            1,
+        );
         check(&format!("{name}: step: wanted less than 3, got 3"), four(), four(), four(), trace(), 3);
     }
 }

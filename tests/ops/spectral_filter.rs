@@ -70,9 +70,13 @@ fn filters_frequencies() {
 #[test]
 fn gated() {
     let x = oracle::data(1, 24, 0.0, 1.0);
-    gates(&SPECTRAL_FILTER, |on| [on.out(F32, [24])], |on, gate, [out]| {
-        spectral_filter(gate, out, &on.f32([24], &x), (&on.f32([1, 3], &[1.0, 0.5, 0.25]), 0), 4)
-    });
+    gates(
+        &SPECTRAL_FILTER,
+        |on| [on.out(F32, [24])],
+        |on, gate, [out]| {
+            spectral_filter(gate, out, &on.f32([24], &x), (&on.f32([1, 3], &[1.0, 0.5, 0.25]), 0), 4)
+        },
+    );
 }
 
 #[test]
