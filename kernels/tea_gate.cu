@@ -5,11 +5,21 @@
 struct Params {
     u32 step, partials, forced, negative;
     f32 threshold, coefficients[5];
+    u32 accumulates, max_skips;
 };
 
 enum Negative { RAW, CLAMP, ABS };
 
 constexpr u32 THREADS = 1024;
+
+/// Whether the steps before this one, back to the last computed one, are as many as may be skipped.
+DEVICE bool full(const f32 *trace, const Params &p) {
+    u32 skips = 0;
+    for (u32 i = p.step; i > 0 && skips < p.max_skips && trace[4 * (i - 1) + 3] == 0.0f; i--) {
+        skips++;
+    }
+    return skips >= p.max_skips;
+}
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     tea_gate(u32 *__restrict__ decision, f32 *__restrict__ state, f32 *__restrict__ trace,
@@ -50,13 +60,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const bool measured = !p.forced && finite(d) && finite(f);
     const float counted = p.negative == CLAMP && f < 0.0f ? 0.0f : p.negative == ABS ? fabsf(f) : f;
     const float sum = accumulated + counted;
-    const bool skip = measured && computed_before && p.threshold > 0.0f && sum < p.threshold;
+    const bool below = p.threshold > 0.0f && sum < p.threshold;
+    const bool skip = measured && computed_before && below && !full(trace, p);
     trace += 4 * p.step;
     trace[0] = d;
     trace[1] = measured ? f : not_a_number();
     trace[2] = measured && finite(sum) ? sum : 0.0f;
     trace[3] = p.forced ? 2.0f : skip ? 0.0f : 1.0f;
     *decision = !skip;
-    state[0] = skip ? sum : 0.0f;
+    state[0] = skip && p.accumulates ? sum : 0.0f;
     state[1] = 1.0f;
 }

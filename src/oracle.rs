@@ -280,6 +280,55 @@ pub fn residual_reuse(stack_in: &[f64], residual: &[f64]) -> Vec<f64> {
     stack_in.iter().zip(residual).map(|(a, b)| a + b).collect()
 }
 
+/// `stack_out = stack_in + residual + (residual − before)·ahead`, ahead = (step − last)/(last − earlier), where
+/// `computed` tells of each step before `step` whether it computed, and `last` and `earlier` are the last two that did;
+/// 0 where there are not two.
+pub fn residual_extrapolate(
+    stack_in: &[f64],
+    residual: &[f64],
+    before: &[f64],
+    computed: &[bool],
+) -> Vec<f64> {
+    let steps: Vec<usize> = (0..computed.len()).filter(|&i| computed[i]).collect();
+    let ahead = match steps[..] {
+        [.., earlier, last] => (computed.len() - last) as f64 / (last - earlier) as f64,
+        _ => 0.0,
+    };
+    (0..stack_in.len()).map(|i| stack_in[i] + residual[i] + (residual[i] - before[i]) * ahead).collect()
+}
+
+/// `[Σ|(out − in) − kept|, Σ|kept|]`.
+pub fn residual_distance(out: &[f64], input: &[f64], kept: &[f64]) -> [f64; 2] {
+    rel_l1(&residual_store(out, input), kept)
+}
+
+/// `out[o, i, c] = Σ_j kernel[(i − j) mod n]·x[o, j, c]`; `stride` is the number of c.
+pub fn spectral_filter(x: &[f64], kernel: &[f64], stride: usize) -> Vec<f64> {
+    let n = kernel.len();
+    let at = |e: usize| {
+        let (c, i, o) = (e % stride, e / stride % n, e / stride / n);
+        (0..n).map(|j| kernel[(i + n - j) % n] * x[(o * n + j) * stride + c]).sum()
+    };
+    (0..x.len()).map(at).collect()
+}
+
+/// `[Σ outputs[.., 0]·Σ moved[.., 0], Σ inputs[.., 0]·Σ sizes[.., 1]]`.
+pub fn easy_distance(moved: &[f64], inputs: &[f64], outputs: &[f64], sizes: &[f64]) -> [f64; 2] {
+    let sum = |x: &[f64], column: usize| x.iter().skip(column).step_by(2).sum::<f64>();
+    [sum(outputs, 0) * sum(moved, 0), sum(inputs, 0) * sum(sizes, 1)]
+}
+
+/// `Σ ‖cur[row]‖ / ‖prev[row]‖` over rows of `dim`.
+pub fn norm_ratio(cur: &[f64], prev: &[f64], dim: usize) -> f64 {
+    let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+    cur.chunks(dim).zip(prev.chunks(dim)).map(|(cur, prev)| norm(cur) / norm(prev)).sum()
+}
+
+/// `z = keep·z + add·v`.
+pub fn advance(z: &[f64], v: &[f64], update: Update) -> Vec<f64> {
+    z.iter().zip(v).map(|(z, v)| f64::from(update.keep) * z + f64::from(update.add) * v).collect()
+}
+
 /// `z = keep·z + add·v`, v = c or u + g·(c − u) where tokens are [c; u] → [Z, F, C, H, W]; dimensions are
 /// [B, Z, F, C, H, W, p, P], tokens are [B, F, N, p·p·P].
 pub fn denoise(

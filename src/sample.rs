@@ -1,12 +1,18 @@
 //! The sampling loop: the one place where model, cache policy and cached tensors meet.
 
-use crate::cache::{Decision, Policy, Step, TeaCache};
+mod gauge;
+mod record;
+
+use crate::cache::{Decision, Indicator, Policy, Step};
 use crate::device::Gate;
-use crate::model::{Dit, Prediction};
+use crate::model::{Acts, Dit, Prediction};
 use crate::ops::{
-    PARTIALS, TRACE_COLUMNS, TeaStep, Update, denoise, residual_reuse, residual_store, tea_gate,
+    PARTIALS, Update, advance, denoise, rel_l1, residual_extrapolate, residual_reuse, residual_store,
 };
-use crate::{DType, Device, Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
+
+use gauge::Gauge;
+pub use record::{Recording, magnitudes};
 
 /// What to sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +68,8 @@ pub struct Schedule {
     pub times: Vec<f32>,
     /// What happens to the clip.
     pub updates: Vec<Update>,
+    /// At each step, how much of the clip is signal and how much noise: z = a·x + b·noise.
+    pub scales: Vec<[f64; 2]>,
 }
 
 impl Schedule {
@@ -85,18 +93,27 @@ impl Schedule {
         let update = |keep: f64, add: f64| Update { keep: keep as f32, add: add as f32, guidance };
         let n = steps as f64;
         let step = |i: usize| match prediction {
-            Prediction::Velocity => (1000.0 * (1.0 - i as f64 / n), update(1.0, -1.0 / n)),
+            Prediction::Velocity => {
+                let t = 1.0 - i as f64 / n;
+                (1000.0 * t, update(1.0, -1.0 / n), [1.0 - t, t])
+            }
             Prediction::Epsilon => {
                 let t = (steps - 1 - i) * (TRAINED / steps);
                 let now = alpha_bar(t);
                 let next = if i + 1 == steps { 1.0 } else { alpha_bar(t - TRAINED / steps) };
                 // x₀ = (z − √(1−ᾱ)·ε)/√ᾱ;  z' = √ᾱ'·x₀ + √(1−ᾱ')·ε
                 let keep = (next / now).sqrt();
-                (t as f64, update(keep, (1.0 - next).sqrt() - keep * (1.0 - now).sqrt()))
+                let add = (1.0 - next).sqrt() - keep * (1.0 - now).sqrt();
+                (t as f64, update(keep, add), [now.sqrt(), (1.0 - now).sqrt()])
             }
         };
-        let (times, updates) = (0..steps).map(step).map(|(t, u)| (t as f32, u)).unzip();
-        Ok(Schedule { times, updates })
+        let (mut times, mut updates, mut scales) = (vec![], vec![], vec![]);
+        for (t, update, scale) in (0..steps).map(step) {
+            times.push(t as f32);
+            updates.push(update);
+            scales.push(scale);
+        }
+        Ok(Schedule { times, updates, scales })
     }
 }
 
@@ -106,44 +123,78 @@ fn alpha_bar(t: usize) -> f64 {
     (0..=t).map(|i| 1.0 - beta(i)).product()
 }
 
-/// What a TeaCache run keeps on the device to decide with. It belongs to one run, never to the model.
-struct Tea {
-    rule: TeaCache,
-    partials: Tensor,
-    flag: Tensor,
-    state: Tensor,
-    trace: Tensor,
+/// A batch on its way through the steps: what every run has, cached or not.
+struct Batch {
+    schedule: Schedule,
+    /// All steps' times, f32 [S, B].
+    times: Tensor,
+    labels: Tensor,
+    /// The clips so far, f32 [Z, F, C, H, W].
+    z: Tensor,
+    acts: Acts,
 }
 
-impl Tea {
-    fn new(device: &Device, rule: TeaCache, steps: usize) -> Result<Tea> {
-        Ok(Tea {
-            rule,
-            partials: Tensor::zeros(device, DType::F32, [PARTIALS, 2])?,
-            flag: Tensor::from_u32(device, [1], &[1])?,
-            state: Tensor::zeros(device, DType::F32, [2])?,
-            trace: Tensor::zeros(device, DType::F32, [steps, TRACE_COLUMNS])?,
-        })
+impl Batch {
+    fn new(model: &Dit, settings: &Settings, noise: &[f32]) -> Result<Batch> {
+        let (c, device) = (model.config(), model.device());
+        let schedule = Schedule::new(c.prediction, settings.steps, settings.guidance)?;
+        let clips = settings.classes.len();
+        if clips == 0 {
+            return Err(Error::setting("no class", "at least one clip"));
+        }
+        let mut labels = settings.classes.clone();
+        // Guidance: the conditional half first, then the unconditional one, in one batch and under one decision.
+        if settings.guidance != 1.0 {
+            labels.extend(std::iter::repeat_n(c.unconditional(), clips));
+        }
+        let batch = labels.len();
+        let labels = model.labels(&labels)?;
+        let times: Vec<f32> = schedule.times.iter().flat_map(|&t| std::iter::repeat_n(t, batch)).collect();
+        let times = Tensor::from_f32(device, DType::F32, [settings.steps, batch], &times)?;
+        let shape = [clips, c.frames, c.channels, c.height, c.width];
+        let z = Tensor::from_f32(device, DType::F32, shape, noise)?;
+        let acts = model.acts(batch)?;
+        Ok(Batch { schedule, times, labels, z, acts })
+    }
+}
+
+/// What a run keeps of its computed steps for the skipped ones: the difference that the skipped stretch of the model
+/// made, from its input to its output. It belongs to one run, never to the model.
+struct Cache {
+    residual: Tensor,
+    /// That of the computed step before, where skipped steps extrapolate; and what moving it measures.
+    before: Option<(Tensor, Tensor)>,
+}
+
+impl Cache {
+    fn new(like: &Tensor, extrapolates: bool) -> Result<Cache> {
+        let kept = || Tensor::zeros(like.device(), DType::F32, *like.shape());
+        let sums = || Tensor::zeros(like.device(), DType::F32, [PARTIALS, 2]);
+        let before = if extrapolates { Some((kept()?, sums()?)) } else { None };
+        Ok(Cache { residual: kept()?, before })
     }
 
-    fn decide(&mut self, index: usize) -> Result<()> {
-        let step = TeaStep { rule: &self.rule, index };
-        tea_gate(Gate::Open, &mut self.flag, &mut self.state, &mut self.trace, &self.partials, step)
+    fn store(&mut self, gate: Gate<'_>, (from, to): (&Tensor, &Tensor)) -> Result<()> {
+        if let Some((before, sums)) = &mut self.before {
+            // `before` moves on to what is about to be replaced; nobody asks how far that was.
+            rel_l1(gate, before, sums, &self.residual)?;
+        }
+        residual_store(gate, &mut self.residual, to, from)
     }
 
-    fn decision(&self, index: usize, computes: bool) -> Decision {
-        match (self.rule.forced(index), computes) {
-            (true, _) => Decision::Forced,
-            (_, true) => Decision::Computed,
-            (_, false) => Decision::Skipped,
+    fn reuse(&self, gate: Gate<'_>, (from, to): (&Tensor, &mut Tensor), at: (&Tensor, usize)) -> Result<()> {
+        match &self.before {
+            None => residual_reuse(gate, to, from, &self.residual),
+            Some((before, _)) => residual_extrapolate(gate, to, from, &self.residual, before, at),
         }
     }
 }
 
 /// Samples one clip for each class from `noise`, f32 [Z, F, C, H, W].
 ///
-/// `policy` is asked once for each step; a TeaCache rule is evaluated by the device (see
-/// [`tea_gate`](crate::ops::tea_gate())). `progress` is called after each step and may stop the run with an error.
+/// `policy` is asked once for each step, before the first, where it needs nothing measured; otherwise the device
+/// measures and evaluates its rule at each step (see [`Gauge`]). `progress` is called after each step and may stop
+/// the run with an error.
 pub async fn sample(
     model: &Dit,
     settings: &Settings,
@@ -152,93 +203,92 @@ pub async fn sample(
     mode: GateMode,
     progress: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Run> {
-    let (c, device) = (model.config(), model.device());
-    let schedule = Schedule::new(c.prediction, settings.steps, settings.guidance)?;
-    let clips = settings.classes.len();
-    if clips == 0 {
-        return Err(Error::setting("no class", "at least one clip"));
-    }
-    let mut labels = settings.classes.clone();
-    // Guidance: the conditional half first, then the unconditional one, in one batch and under one decision.
-    if settings.guidance != 1.0 {
-        labels.extend(std::iter::repeat_n(c.unconditional(), clips));
-    }
-    let batch = labels.len();
-    let labels = model.labels(&labels)?;
-    let times: Vec<f32> = schedule.times.iter().flat_map(|&t| std::iter::repeat_n(t, batch)).collect();
-    let times = Tensor::from_f32(device, DType::F32, [settings.steps, batch], &times)?;
-    let shape = [clips, c.frames, c.channels, c.height, c.width];
-    let mut z = Tensor::from_f32(device, DType::F32, shape, noise)?;
-    let mut a = model.acts(batch)?;
-    let mut residual = match policy.reuses() {
-        true => Some(Tensor::zeros(device, DType::F32, *a.x.shape())?),
+    let device = model.device();
+    let Batch { schedule, times, labels, mut z, acts: mut a } = Batch::new(model, settings, noise)?;
+    let patch = model.config().patch;
+    let mut gauge = policy.tea().map(|rule| Gauge::new(model, rule, &schedule, &z, &a)).transpose()?;
+    let mut decided: Vec<Step> = match gauge {
+        None => (0..settings.steps).map(|i| policy.decide(i, None)).collect(),
+        Some(_) => vec![],
+    };
+    let mut trace = gauge::trace(device, settings.steps, &decided)?;
+    let mut flag = Tensor::from_u32(device, [1], &[1])?;
+    // A skipped step leaves out the blocks, the blocks but the first, or the whole model from clip to prediction.
+    let indicator = gauge.as_ref().map_or(Indicator::Signal, |g| g.rule.indicator);
+    let (whole, all_but_first) = (indicator == Indicator::Output, indicator == Indicator::FirstBlock);
+    let mut cache = match policy.reuses() {
+        true => Some(Cache::new(if whole { &z } else { &a.x }, policy.extrapolates())?),
         false => None,
     };
-    let mut tea = match policy.tea() {
-        Some(rule) => Some(Tea::new(device, rule.clone(), settings.steps)?),
-        None => None,
-    };
+    let mut v = if whole { Some(Tensor::zeros(device, DType::F32, *z.shape())?) } else { None };
 
     let mut marks = vec![device.mark()];
-    let mut decided = Vec::new();
     for (i, update) in schedule.updates.iter().enumerate() {
-        model.embed(&mut a, &z, (&times, i), &labels)?;
-        let decision = match &mut tea {
-            None => {
-                model.probe(&mut a, None)?;
-                decided.push(policy.decide(i, None));
-                Some(decided[i].decision)
-            }
-            Some(tea) => {
-                model.probe(&mut a, Some(&mut tea.partials))?;
-                tea.decide(i)?;
+        if !whole {
+            model.embed(&mut a, &z, (&times, i), &labels)?;
+            model.probe(&mut a, gauge.as_mut().and_then(Gauge::signal))?;
+        }
+        if all_but_first {
+            model.first_block(&mut a, Gate::Open)?;
+        }
+        let decision = match &mut gauge {
+            None => Some(decided[i].decision),
+            Some(gauge) => {
+                gauge.decide(i, (&mut flag, &mut trace), &a, &z)?;
                 match mode {
-                    GateMode::Host => Some(tea.decision(i, tea.flag.read().await? != [0; 4])),
+                    GateMode::Host => Some(gauge.read(i, &flag).await?),
                     GateMode::Device => None,
                 }
             }
         };
         // What the host knows, it enqueues or leaves out; what only the device knows, the kernels decide.
-        let (computed, skipped) = match (decision, &tea) {
-            (None, Some(tea)) => (Some(Gate::If(&tea.flag)), Some(Gate::Unless(&tea.flag))),
-            (Some(Decision::Skipped), _) => (None, Some(Gate::Open)),
-            _ => (Some(Gate::Open), None),
+        let (computed, skipped) = match decision {
+            None => (Some(Gate::If(&flag)), Some(Gate::Unless(&flag))),
+            Some(Decision::Skipped) => (None, Some(Gate::Open)),
+            Some(_) => (Some(Gate::Open), None),
         };
+        if all_but_first {
+            model.tell_frames(&mut a, Gate::Open)?;
+        }
         if let Some(gate) = computed {
-            model.blocks(&mut a, gate)?;
-            if let Some(residual) = &mut residual {
-                residual_store(gate, residual, &a.x, &a.stack_in)?;
+            match &mut v {
+                Some(v) => {
+                    model.evaluate(gate, &mut a, &z, (&times, i), &labels)?;
+                    denoise(gate, v, &a.tokens, patch, Update { keep: 0.0, add: 1.0, ..*update })?;
+                    gauge.as_mut().map_or(Ok(()), |gauge| gauge.learn(gate, &z, v))?;
+                }
+                None if all_but_first => model.other_blocks(&mut a, gate)?,
+                None => model.blocks(&mut a, gate)?,
             }
         }
-        if let (Some(gate), Some(residual)) = (skipped, &residual) {
-            residual_reuse(gate, &mut a.x, &a.stack_in, residual)?;
+        let (from, to) = match &mut v {
+            Some(v) => (&z, v),
+            None if all_but_first => (&a.first, &mut a.x),
+            None => (&a.stack_in, &mut a.x),
+        };
+        if let (Some(gate), Some(cache)) = (computed, &mut cache) {
+            cache.store(gate, (from, to))?;
         }
-        model.head(&mut a)?;
-        denoise(Gate::Open, &mut z, &a.tokens, c.patch, *update)?;
+        if let (Some(gate), Some(cache)) = (skipped, &cache) {
+            cache.reuse(gate, (from, to), (&trace, i))?;
+        }
+        match &v {
+            Some(v) => advance(Gate::Open, &mut z, v, *update)?,
+            None => {
+                model.head(&mut a)?;
+                denoise(Gate::Open, &mut z, &a.tokens, patch, *update)?;
+            }
+        }
         marks.push(device.mark());
         progress(Progress { done: i + 1, decision })?;
     }
 
-    if let Some(tea) = &tea {
-        let trace = tea.trace.read_f32().await?;
-        let rows = trace.chunks_exact(TRACE_COLUMNS).enumerate();
-        decided = rows.map(|(i, row)| recorded(tea, i, row)).collect();
+    if let Some(gauge) = &gauge {
+        decided = gauge.steps(&trace.read_f32().await?);
     }
     let clips = z.read_f32().await?;
     let seconds = device.seconds(&marks).await?;
     let record = |((step, time), s)| Record { time, step, ms: 1e3 * s };
     let steps = decided.into_iter().zip(schedule.times).zip(seconds).map(record).collect();
     Ok(Run { clips, steps })
-}
-
-/// A row of the device's trace in the policy's words.
-fn recorded(tea: &Tea, index: usize, row: &[f32]) -> Step {
-    // There is nothing to compare step 0 with; any other distance is reported, also where it is not a number.
-    let number = |x: f32| Some(f64::from(x)).filter(|x| !x.is_nan());
-    Step {
-        decision: tea.decision(index, row[3] != 0.0),
-        distance: if index == 0 { None } else { Some(f64::from(row[0])) },
-        rescaled: number(row[1]),
-        accumulated: f64::from(row[2]),
-    }
 }

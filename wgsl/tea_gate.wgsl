@@ -11,7 +11,7 @@ const ABS = 2u;
 
 struct Params {
   step: u32, partials: u32, forced: u32, negative: u32, threshold: f32,
-  c4: f32, c3: f32, c2: f32, c1: f32, c0: f32,
+  c4: f32, c3: f32, c2: f32, c1: f32, c0: f32, accumulates: u32, max_skips: u32,
 }
 @group(0) @binding(0) var<storage, read_write> flag: array<u32>;
 @group(0) @binding(1) var<storage, read_write> state: array<u32>;
@@ -34,6 +34,15 @@ fn quotient(change: f32, size: f32) -> u32 {
   return select(0u, bitcast<u32>(change / size), finite(size));
 }
 
+// Whether the steps before this one, back to the last computed one, are as many as may be skipped.
+fn full() -> bool {
+  var skips = 0u;
+  for (var i = p.step; i > 0u && skips < p.max_skips && (trace[i - 1u].w & 0x7fffffffu) == 0u; i--) {
+    skips++;
+  }
+  return skips >= p.max_skips;
+}
+
 @compute @workgroup_size(WG)
 fn tea_gate(@builtin(local_invocation_index) thread: u32) {
   var terms = vec2(0.0);
@@ -54,13 +63,13 @@ fn tea_gate(@builtin(local_invocation_index) thread: u32) {
   let accumulated = bitcast<f32>(state[0]) + counted;
   let computed_before = (state[1] & 0x7fffffffu) != 0u;
   let below = !nan(p.threshold) && p.threshold > 0.0 && accumulated < p.threshold;
-  let skip = measured && computed_before && below;
+  let skip = measured && computed_before && below && !full();
 
   let rescaled = select(NAN, bitcast<u32>(f), measured);
   let compared = select(0u, bitcast<u32>(accumulated), measured && finite(accumulated));
   let decision = select(select(1.0, 0.0, skip), 2.0, p.forced != 0u);
   trace[p.step] = vec4(d_bits, rescaled, compared, bitcast<u32>(decision));
   flag[0] = select(1u, 0u, skip);
-  state[0] = select(0u, bitcast<u32>(accumulated), skip);
+  state[0] = select(0u, bitcast<u32>(accumulated), skip && p.accumulates != 0u);
   state[1] = bitcast<u32>(1.0);
 }

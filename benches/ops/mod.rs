@@ -2,16 +2,22 @@
 
 use super::{Case, Cases, Pair, Values, normal, tolerance};
 
+mod advance;
 mod attention;
 mod denoise;
+mod easy_distance;
 mod label_embed;
 mod linear;
 mod modulate;
 mod modulate_rel_l1;
+mod norm_ratio;
 mod patch_embed;
 mod rel_l1;
+mod residual_distance;
+mod residual_extrapolate;
 mod residual_reuse;
 mod residual_store;
+mod spectral_filter;
 mod tea_gate;
 mod temporal_embed;
 mod time_embed;
@@ -30,5 +36,11 @@ pub static ALL: &[(&str, Cases)] = &[
     ("tea_gate", tea_gate::cases),
     ("residual_store", residual_store::cases),
     ("residual_reuse", residual_reuse::cases),
+    ("residual_extrapolate", residual_extrapolate::cases),
+    ("residual_distance", residual_distance::cases),
+    ("spectral_filter", spectral_filter::cases),
+    ("easy_distance", easy_distance::cases),
+    ("norm_ratio", norm_ratio::cases),
     ("denoise", denoise::cases),
+    ("advance", advance::cases),
 ];

@@ -14,17 +14,25 @@
 //! ```
 
 mod coefficients;
+mod magcache;
 mod mask;
 mod off;
+mod path;
+mod sea;
 mod spec;
+mod taylor;
 mod teacache;
 mod uniform;
 
 pub use coefficients::{IDENTITY, SETS, Set, find};
+pub use magcache::MagCache;
 pub use mask::Mask;
 pub use off::Off;
-pub use spec::Spec;
-pub use teacache::{Negative, TeaCache};
+pub use path::shortest;
+pub use sea::{POWER, wiener};
+pub use spec::{Spec, Window};
+pub use taylor::Taylor;
+pub use teacache::{Indicator, Negative, TeaCache};
 pub use uniform::Uniform;
 
 /// What happens to the transformer's blocks on one step.
@@ -81,11 +89,16 @@ pub trait Policy {
     /// Steps are asked for in order, once each; step 0 begins a new generation.
     fn decide(&mut self, step: usize, distance: Option<f64>) -> Step;
 
-    /// The rule, if it is the one that the `tea_gate` kernel evaluates on the device.
+    /// The rule, if it decides by something measured: then the `tea_gate` kernel evaluates it on the device.
     ///
-    /// None means that the host knows the decision without any distance.
+    /// None means that the host knows every decision before the first step.
     fn tea(&self) -> Option<&TeaCache> {
         None
+    }
+
+    /// Whether a skipped step carries on the residual's change ([`Taylor`]), or takes the last residual as it is.
+    fn extrapolates(&self) -> bool {
+        false
     }
 
     /// Whether any step may be skipped. Where none may, no residual is kept.

@@ -42,10 +42,9 @@ pub struct Args {
     /// Type of matrix operands: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub dtype: DType,
-    /// off, uniform:N, mask:1011..., or tea:THRESHOLD[:NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]
-    #[arg(long, value_name = "SPEC", default_value = "off")]
+    #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::GRAMMAR)]
     pub cache: Spec,
-    /// Who acts on the decision of a `tea` cache: the host reads it at each step, or the kernels look themselves
+    /// Who acts on the decision of a cache that measures (tea, fb, sea, easy): the host reads it at each step, or the kernels look themselves
     #[arg(long, value_name = "MODE", default_value = "host")]
     pub gate: Mode,
     /// Run without the cache first, and say what it gained and lost

@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
     let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     finish(match &cli.verb {
         Verb::Generate(args) => pollster::block_on(generate::run(args)),
-        Verb::Plan(args) => plan::run(args),
+        Verb::Plan(args) => pollster::block_on(plan::run(args)),
         Verb::Forward(args) => pollster::block_on(forward::run(args)),
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),
         Verb::Bench(args) => pollster::block_on(bench::run(args)),

@@ -5,35 +5,45 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
-use steep::cache::{IDENTITY, Negative, SETS, Spec, Step, TeaCache, letters, replay};
-use steep::{Error, Result};
+use steep::cache::{IDENTITY, Negative, SETS, Spec, Step, TeaCache, letters, replay, shortest};
+use steep::model::{Checkpoint, Dit};
+use steep::sample::{Recording, Settings};
+use steep::{DType, Device, Error, Result, noise};
 
 use super::{report, say};
 
-/// Replay recorded distances: which steps would TeaCache have skipped?
+/// Replay recorded distances: which steps would a rule have skipped? Or search: which are best skipped?
 ///
-/// Prints the decisions, F forced, C computed, S skipped, and their count. No model is run.
+/// Replaying prints the decisions, F forced, C computed, S skipped, and their count; no model is run. Searching runs
+/// the model uncached, works out what skipping each stretch of steps would do to its clips, and prints the best
+/// schedule of so many computed steps, as --cache takes it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   steep plan --coefficients flux-1-dev --threshold 0.4 distances.txt
-  steep generate --cache tea:0.1 --json - --quiet | steep plan --threshold 0.2 --table -")]
+  steep generate --cache tea:0.1 --json - --quiet | steep plan --threshold 0.2 --table -
+  steep generate --cache sea:0.1 --json - --quiet | steep plan --cache sea:0.2+max-skips=3 -
+  steep generate --compare --cache $(steep plan --search 20)")]
 pub struct Args {
     /// Distances as text, or a record that `generate --json` wrote; `-` is standard input.
     /// Text is numbers between spaces, commas or line ends; `#` begins a comment; a missing one is `-` or nan.
     /// Without one for the first step, a list is one shorter than the run
-    #[arg(required_unless_present = "list", value_name = "FILE")]
+    #[arg(required_unless_present_any = ["list", "search"], conflicts_with = "search", value_name = "FILE")]
     file: Option<PathBuf>,
     /// δ: skip while the sum of the rescaled distances is below it
-    #[arg(long, value_name = "δ", required_unless_present = "list", allow_negative_numbers = true)]
+    #[arg(long, value_name = "δ", required_unless_present_any = ["list", "search", "cache"], allow_negative_numbers = true)]
     threshold: Option<f64>,
+    /// The rule as `generate --cache` takes it, instead of a TeaCache threshold. Not those whose distances
+    /// depend on what they decide (fb, easy)
+    #[arg(long, value_name = "SPEC", conflicts_with_all = ["threshold", "coefficients", "negative", "warmup", "no_force_last"])]
+    cache: Option<Spec>,
     /// Rescaling polynomial: a name from --list, or c4,c3,c2,c1,c0; without it, distances count as they are
     #[arg(long, value_name = "SET", allow_hyphen_values = true)]
     coefficients: Option<String>,
     /// What to do where the polynomial is below zero
     #[arg(long, value_name = "MODE", default_value = Negative::default().name(), value_parser = modes())]
     negative: String,
-    /// Steps of the run; without it, as the list is long
+    /// Steps of the run; without it, as the list is long, or 50 of a search
     #[arg(long, value_name = "T")]
     steps: Option<usize>,
     /// How many first steps always compute
@@ -51,17 +61,48 @@ pub struct Args {
     /// List the published coefficients instead
     #[arg(long)]
     list: bool,
+    /// Search for the best schedule of N computed steps, the first and the last among them
+    #[arg(long, value_name = "N", help_heading = "Search")]
+    search: Option<usize>,
+    /// Checkpoint to search for (safetensors); without it, the shipped model
+    #[arg(long, value_name = "FILE", requires = "search", help_heading = "Search")]
+    model: Option<PathBuf>,
+    /// Where to run, as `devices` names it
+    #[arg(long, value_name = "NAME", default_value = "auto", requires = "search", help_heading = "Search")]
+    device: String,
+    /// g in u + g·(c − u); schedules differ with it
+    #[arg(long, value_name = "G", default_value_t = 3.0, requires = "search", help_heading = "Search")]
+    guidance: f32,
+    /// How many clips to learn from: one of each class, then of the next seed
+    #[arg(long, value_name = "K", default_value_t = 1, requires = "search", help_heading = "Search")]
+    runs: usize,
+    /// The first seed; far from those that people try, so that a schedule is not judged on what it was made for
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "search", help_heading = "Search")]
+    seed: u64,
+    /// The most steps that are skipped in a row
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "search", help_heading = "Search")]
+    longest: usize,
+    /// Reuse residuals as they are, rather than extrapolate them
+    #[arg(long, requires = "search", help_heading = "Search")]
+    reuse: bool,
 }
 
 fn modes() -> PossibleValuesParser {
     Negative::ALL.map(Negative::name).into()
 }
 
-pub fn run(args: &Args) -> Result<()> {
+pub async fn run(args: &Args) -> Result<()> {
     if args.list {
         return list(args.json);
     }
-    let (Some(file), Some(threshold)) = (&args.file, args.threshold) else { return Ok(()) };
+    if let Some(computed) = args.search {
+        return args.search(computed).await;
+    }
+    let Some(file) = &args.file else { return Ok(()) };
+    if let Some(spec) = &args.cache {
+        return args.replay(spec, file);
+    }
+    let Some(threshold) = args.threshold else { return Ok(()) };
     let mut rule = args.rule(threshold)?;
     let distances = distances(file, args.steps)?;
     rule.steps = distances.len();
@@ -85,16 +126,92 @@ pub fn run(args: &Args) -> Result<()> {
         });
         return say(&format!("{plan:#}\n"));
     }
-    let mut text = report::Paint::of_stdout().decisions(&letters(&steps)) + "\n";
-    let (total, skipped) = (steps.len(), steps.len() - computed);
-    text += &format!("{total} steps, {computed} computed, {skipped} skipped: at most {ratio:.2}× faster\n");
-    if args.table {
-        text += &table(&steps);
-    }
-    say(&text)
+    say(&args.text(&steps))
 }
 
 impl Args {
+    /// The decisions, their count, and a table where one is wanted.
+    fn text(&self, steps: &[Step]) -> String {
+        let mut text = report::Paint::of_stdout().decisions(&letters(steps)) + "\n";
+        let (total, computed) = (steps.len(), steps.iter().filter(|s| s.decision.computes()).count());
+        let (skipped, ratio) = (total - computed, total as f64 / computed as f64);
+        text +=
+            &format!("{total} steps, {computed} computed, {skipped} skipped: at most {ratio:.2}× faster\n");
+        if self.table {
+            text += &table(steps);
+        }
+        text
+    }
+
+    /// Any rule on the distances of a file.
+    fn replay(&self, spec: &Spec, file: &Path) -> Result<()> {
+        let distances = distances(file, self.steps)?;
+        let mut policy = spec.policy(distances.len())?;
+        if policy.tea().is_some_and(|rule| !rule.indicator.replays()) {
+            let what = format!("cache \"{spec}\"");
+            return Err(Error::setting(what, "a rule whose distances do not depend on what it decides"));
+        }
+        let steps = replay(&mut *policy, &distances);
+        let computed = steps.iter().filter(|s| s.decision.computes()).count();
+        let ratio = steps.len() as f64 / computed as f64;
+        if self.json {
+            let rows: Vec<Value> = steps.iter().enumerate().map(|(i, s)| report::step(i, s)).collect();
+            let plan = json!({
+                "cache": spec.to_string(),
+                "decisions": letters(&steps),
+                "computed": computed,
+                "skipped": steps.len() - computed,
+                "ratio": ratio,
+                "steps": rows,
+            });
+            return say(&format!("{plan:#}\n"));
+        }
+        say(&self.text(&steps))
+    }
+
+    /// The best schedule of `computed` steps.
+    async fn search(&self, computed: usize) -> Result<()> {
+        super::watch_for_interrupts()?;
+        let steps = self.steps.unwrap_or(50);
+        if !(2..=steps).contains(&computed) {
+            return Err(Error::setting(
+                format!("search {computed}"),
+                format!("2 to {steps}, the number of steps"),
+            ));
+        }
+        if self.runs == 0 {
+            return Err(Error::setting("runs 0", "at least 1"));
+        }
+        let checkpoint = Checkpoint::open_or_shipped(self.model.as_deref())?;
+        let device = Device::open(&self.device).await?;
+        let model = Dit::load(&device, &checkpoint, DType::F32)?;
+        let c = model.config();
+        let mut recording = Recording::default();
+        for run in 0..self.runs {
+            let settings = Settings { steps, guidance: self.guidance, classes: vec![run % c.classes] };
+            let noise = noise::normal(self.seed + (run / c.classes) as u64, 0, c.clip());
+            recording.add(&model, &settings, &noise, &mut |_| super::go_on()).await?;
+        }
+        let error = |before, from, to| match to - from > self.longest + 1 {
+            true => f64::INFINITY,
+            false => recording.error((!self.reuse).then_some(before), from, to),
+        };
+        let Some(mask) = shortest(steps, computed, error) else {
+            let wanted = format!("more of {steps} steps, or a larger --longest than {}", self.longest);
+            return Err(Error::setting(format!("search {computed}"), wanted));
+        };
+        let mut spec = Spec::Mask(mask);
+        if !self.reuse {
+            spec = Spec::Taylor(Box::new(spec));
+        }
+        if self.json {
+            let plan =
+                json!({ "cache": spec.to_string(), "computed": computed, "steps": steps, "runs": self.runs });
+            return say(&format!("{plan:#}\n"));
+        }
+        say(&format!("{spec}\n"))
+    }
+
     /// The rule, but for the number of steps.
     fn rule(&self, threshold: f64) -> Result<TeaCache> {
         let coefficients = self.coefficients.as_ref().map_or(String::new(), |c| format!(":{c}"));

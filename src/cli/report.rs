@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use steep::cache::{Spec, Step, letters};
+use steep::cache::{Step, letters};
 use steep::plot::{self, StepBar};
 use steep::{Result, sample};
 
@@ -164,10 +164,8 @@ pub fn skip_map(made: &Made) -> String {
         accumulated: r.step.accumulated,
     };
     let bars: Vec<StepBar> = cached.steps.iter().map(bar).collect();
-    let threshold = match args.cache {
-        Spec::Tea { threshold, .. } => Some(threshold),
-        _ => None,
-    };
+    let policy = args.cache.policy(args.steps).ok();
+    let threshold = policy.and_then(|policy| policy.tea().map(|rule| rule.threshold));
     let (model, cache) = (made.checkpoint.name(), shortened(&args.cache.to_string()));
     let title = format!("{model}, {cache}: {} of {} steps computed", cached.computed(), bars.len());
     plot::skip_map(&title, &bars, threshold)

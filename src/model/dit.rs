@@ -55,6 +55,8 @@ struct Block {
 pub struct Acts {
     /// After patches and positions: what the transformer stack is given. f32 [B, F, N, d]
     pub stack_in: Tensor,
+    /// After the first block, where there are others. f32 [B, F, N, d]
+    pub first: Tensor,
     /// The residual stream; after `blocks`, what the stack made of its input. f32 [B, F, N, d]
     pub x: Tensor,
     /// Block 0's modulated input. T [B, F, N, d]
@@ -77,7 +79,16 @@ pub struct Acts {
 impl Acts {
     /// The memory they take.
     pub fn bytes(&self) -> usize {
-        let streams = [&self.stack_in, &self.x, &self.signal, &self.tokens, &self.h, &self.qkv, &self.hidden];
+        let streams = [
+            &self.stack_in,
+            &self.first,
+            &self.x,
+            &self.signal,
+            &self.tokens,
+            &self.h,
+            &self.qkv,
+            &self.hidden,
+        ];
         let rows = [&self.condition, &self.sinusoids, &self.time_hidden, &self.time, &self.act];
         let mods = [&self.mods, &self.head_mods];
         streams.into_iter().chain(rows).chain(mods).map(Tensor::bytes).sum()
@@ -150,6 +161,7 @@ impl Dit {
         let row = |dtype, width| Tensor::zeros(&self.device, dtype, [batch, width]);
         Ok(Acts {
             stack_in: stream(DType::F32, d)?,
+            first: stream(DType::F32, if c.depth > 1 { d } else { 0 })?,
             x: stream(DType::F32, d)?,
             signal: stream(self.dtype, d)?,
             condition: row(DType::F32, d)?,
@@ -180,68 +192,117 @@ impl Dit {
     /// Patches and positions into `stack_in`; time and label into `condition`.
     ///
     /// `z` f32 [Z, F, C, H, W], Z dividing B; `times` f32 [S, B] of which row `step` counts; `labels` `u32 [B]`.
-    pub fn embed(
+    pub fn embed(&self, a: &mut Acts, z: &Tensor, time: (&Tensor, usize), labels: &Tensor) -> Result<()> {
+        self.embed_if(Gate::Open, a, z, time, labels)
+    }
+
+    fn embed_if(
         &self,
+        gate: Gate<'_>,
         a: &mut Acts,
         z: &Tensor,
         (times, step): (&Tensor, usize),
         labels: &Tensor,
     ) -> Result<()> {
-        let always = Gate::Open;
         let [first, second] = &self.time;
-        patch_embed(always, &mut a.stack_in, z, &self.patch.w, &self.patch.b, &self.positions)?;
-        time_embed(always, &mut a.sinusoids, times, step)?;
-        linear(always, &mut a.time_hidden, &a.sinusoids, &first.w, &first.b, Epilogue::Silu)?;
-        linear(always, &mut a.time, &a.time_hidden, &second.w, &second.b, Epilogue::Bias)?;
-        label_embed(always, &mut a.condition, &mut a.act, &a.time, &self.labels, labels)
+        patch_embed(gate, &mut a.stack_in, z, &self.patch.w, &self.patch.b, &self.positions)?;
+        time_embed(gate, &mut a.sinusoids, times, step)?;
+        linear(gate, &mut a.time_hidden, &a.sinusoids, &first.w, &first.b, Epilogue::Silu)?;
+        linear(gate, &mut a.time, &a.time_hidden, &second.w, &second.b, Epilogue::Bias)?;
+        label_embed(gate, &mut a.condition, &mut a.act, &a.time, &self.labels, labels)
     }
 
     /// Block 0's modulated input into `signal`. With `moved`, f32 [P, 2], also the partial sums of how far it is from
     /// what `signal` held before.
     pub fn probe(&self, a: &mut Acts, moved: Option<&mut Tensor>) -> Result<()> {
-        let (always, w) = (Gate::Open, &self.blocks[0].modulation);
-        linear(always, &mut a.mods, &a.act, &w.w, &w.b, Epilogue::Bias)?;
+        self.probe_if(Gate::Open, a, moved)
+    }
+
+    fn probe_if(&self, gate: Gate<'_>, a: &mut Acts, moved: Option<&mut Tensor>) -> Result<()> {
+        let w = &self.blocks[0].modulation;
+        linear(gate, &mut a.mods, &a.act, &w.w, &w.b, Epilogue::Bias)?;
         match moved {
-            None => modulate(always, &mut a.signal, &a.stack_in, &a.mods, ATTENTION),
-            Some(partials) => {
-                modulate_rel_l1(always, &mut a.signal, partials, &a.stack_in, &a.mods, ATTENTION)
-            }
+            None => modulate(gate, &mut a.signal, &a.stack_in, &a.mods, ATTENTION),
+            Some(partials) => modulate_rel_l1(gate, &mut a.signal, partials, &a.stack_in, &a.mods, ATTENTION),
         }
     }
 
     /// The transformer stack: from `stack_in` and `signal` to `x`.
     pub fn blocks(&self, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
-        for (i, w) in self.blocks.iter().enumerate() {
-            let first = i == 0;
-            if !first {
-                linear(gate, &mut a.mods, &a.act, &w.modulation.w, &w.modulation.b, Epilogue::Bias)?;
-                if let (1, Some(frames)) = (i, &self.frames) {
-                    temporal_embed(gate, &mut a.x, frames)?;
-                }
-                modulate(gate, &mut a.h, &a.x, &a.mods, ATTENTION)?;
-            }
-            let h = if first { &a.signal } else { &a.h };
-            linear(gate, &mut a.qkv, h, &w.qkv.w, &w.qkv.b, Epilogue::Bias)?;
-            let temporal = self.config.temporal && i % 2 == 1;
-            let over = if temporal { Over::Frames } else { Over::Tokens };
-            attention(gate, &mut a.h, &a.qkv, self.config.heads, over)?;
-            let back = |chunk, onto| Epilogue::GateAdd { mods: &a.mods, chunk, onto };
-            // Block 0 adds onto the stack's input and writes elsewhere: the input survives without a copy.
-            let onto = first.then_some(&a.stack_in);
-            linear(gate, &mut a.x, &a.h, &w.proj.w, &w.proj.b, back(ATTENTION_GATE, onto))?;
-            modulate(gate, &mut a.h, &a.x, &a.mods, MLP)?;
-            linear(gate, &mut a.hidden, &a.h, &w.fc1.w, &w.fc1.b, Epilogue::Gelu)?;
-            linear(gate, &mut a.x, &a.hidden, &w.fc2.w, &w.fc2.b, back(MLP_GATE, None))?;
+        self.first_block(a, gate)?;
+        self.tell_frames(a, gate)?;
+        self.other_blocks(a, gate)
+    }
+
+    /// The first block of the stack: from `stack_in` and `signal` to `first`, or to `x` where it is the only one.
+    pub fn first_block(&self, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
+        self.block(0, a, gate)
+    }
+
+    /// What tells frames apart, onto `first`: the first block is not temporal, and comes without.
+    pub fn tell_frames(&self, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
+        match &self.frames {
+            Some(frames) if self.blocks.len() > 1 => temporal_embed(gate, &mut a.first, frames),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The stack after its first block: from `first`, with its frames told, to `x`.
+    pub fn other_blocks(&self, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
+        (1..self.blocks.len()).try_for_each(|i| self.block(i, a, gate))
+    }
+
+    fn block(&self, i: usize, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
+        let w = &self.blocks[i];
+        if i > 0 {
+            linear(gate, &mut a.mods, &a.act, &w.modulation.w, &w.modulation.b, Epilogue::Bias)?;
+            let x = if i == 1 { &a.first } else { &a.x };
+            modulate(gate, &mut a.h, x, &a.mods, ATTENTION)?;
+        }
+        let h = if i == 0 { &a.signal } else { &a.h };
+        linear(gate, &mut a.qkv, h, &w.qkv.w, &w.qkv.b, Epilogue::Bias)?;
+        let temporal = self.config.temporal && i % 2 == 1;
+        let over = if temporal { Over::Frames } else { Over::Tokens };
+        attention(gate, &mut a.h, &a.qkv, self.config.heads, over)?;
+        // The first two blocks add onto their input and write elsewhere: it survives without a copy.
+        let onto = [&a.stack_in, &a.first].get(i).copied();
+        let back = Epilogue::GateAdd { mods: &a.mods, chunk: ATTENTION_GATE, onto };
+        linear(gate, &mut a.x, &a.h, &w.proj.w, &w.proj.b, back)?;
+        modulate(gate, &mut a.h, &a.x, &a.mods, MLP)?;
+        linear(gate, &mut a.hidden, &a.h, &w.fc1.w, &w.fc1.b, Epilogue::Gelu)?;
+        let (onto, out) = match i == 0 && self.blocks.len() > 1 {
+            true => (Some(&a.x), &mut a.first),
+            false => (None, &mut a.x),
+        };
+        let back = Epilogue::GateAdd { mods: &a.mods, chunk: MLP_GATE, onto };
+        linear(gate, out, &a.hidden, &w.fc2.w, &w.fc2.b, back)
     }
 
     /// From `x` to `tokens`.
     pub fn head(&self, a: &mut Acts) -> Result<()> {
-        let (always, m, w) = (Gate::Open, &self.head_modulation, &self.head);
-        linear(always, &mut a.head_mods, &a.act, &m.w, &m.b, Epilogue::Bias)?;
-        modulate(always, &mut a.h, &a.x, &a.head_mods, HEAD)?;
-        linear(always, &mut a.tokens, &a.h, &w.w, &w.b, Epilogue::Bias)
+        self.head_if(Gate::Open, a)
+    }
+
+    fn head_if(&self, gate: Gate<'_>, a: &mut Acts) -> Result<()> {
+        let (m, w) = (&self.head_modulation, &self.head);
+        linear(gate, &mut a.head_mods, &a.act, &m.w, &m.b, Epilogue::Bias)?;
+        modulate(gate, &mut a.h, &a.x, &a.head_mods, HEAD)?;
+        linear(gate, &mut a.tokens, &a.h, &w.w, &w.b, Epilogue::Bias)
+    }
+
+    /// All of it, from `z` to `tokens`, under one gate. The rest as [`embed`](Self::embed).
+    pub fn evaluate(
+        &self,
+        gate: Gate<'_>,
+        a: &mut Acts,
+        z: &Tensor,
+        time: (&Tensor, usize),
+        labels: &Tensor,
+    ) -> Result<()> {
+        self.embed_if(gate, a, z, time, labels)?;
+        self.probe_if(gate, a, None)?;
+        self.blocks(a, gate)?;
+        self.head_if(gate, a)
     }
 
     /// One evaluation: `out` f32 [B, F, P, H, W], P the predicted channels. The rest as [`embed`](Self::embed).
@@ -253,10 +314,7 @@ impl Dit {
         time: (&Tensor, usize),
         labels: &Tensor,
     ) -> Result<()> {
-        self.embed(a, z, time, labels)?;
-        self.probe(a, None)?;
-        self.blocks(a, Gate::Open)?;
-        self.head(a)?;
+        self.evaluate(Gate::Open, a, z, time, labels)?;
         let as_is = Update { keep: 0.0, add: 1.0, guidance: 1.0 };
         denoise(Gate::Open, out, &a.tokens, self.config.patch, as_is)
     }

@@ -4,31 +4,43 @@
 //! In signatures, what is written comes first; `gate` says [when](crate::device::Gate) the op does its work.
 //! Dimensions: B samples, F frames, N tokens of a frame, d channels, T the dtype of matrix operands.
 
+mod advance;
 mod attention;
 mod denoise;
+mod easy_distance;
 mod label_embed;
 mod linear;
 mod modulate;
 mod modulate_rel_l1;
+mod norm_ratio;
 mod patch_embed;
 mod rel_l1;
+mod residual_distance;
+mod residual_extrapolate;
 mod residual_reuse;
 mod residual_store;
+mod spectral_filter;
 mod tea_gate;
 mod temporal_embed;
 mod time_embed;
 
+pub use advance::{ADVANCE, advance};
 pub use attention::{ATTENTION, Over, attention};
 pub use denoise::{DENOISE, Update, denoise};
+pub use easy_distance::{EASY_DISTANCE, EasySums, easy_distance};
 pub use label_embed::{LABEL_EMBED, label_embed};
 pub use linear::{Epilogue, LINEAR, linear};
 pub use modulate::{Chunks, MODULATE, modulate};
 pub use modulate_rel_l1::{MODULATE_REL_L1, modulate_rel_l1};
+pub use norm_ratio::{NORM_RATIO, norm_ratio};
 pub use patch_embed::{PATCH_EMBED, patch_embed};
 pub use rel_l1::{PARTIALS, REL_L1, rel_l1};
+pub use residual_distance::{RESIDUAL_DISTANCE, residual_distance};
+pub use residual_extrapolate::{RESIDUAL_EXTRAPOLATE, residual_extrapolate};
 pub use residual_reuse::{RESIDUAL_REUSE, residual_reuse};
 pub use residual_store::{RESIDUAL_STORE, residual_store};
-pub use tea_gate::{TEA_GATE, TRACE_COLUMNS, TeaStep, tea_gate};
+pub use spectral_filter::{SPECTRAL_FILTER, spectral_filter};
+pub use tea_gate::{DECISION, TEA_GATE, TRACE_COLUMNS, TeaStep, tea_gate};
 pub use temporal_embed::{TEMPORAL_EMBED, temporal_embed};
 pub use time_embed::{FREQUENCIES, TIME_EMBED, time_embed};
 
@@ -48,5 +60,11 @@ pub static ALL: &[&Kernel] = &[
     &TEA_GATE,
     &RESIDUAL_STORE,
     &RESIDUAL_REUSE,
+    &RESIDUAL_EXTRAPOLATE,
+    &RESIDUAL_DISTANCE,
+    &SPECTRAL_FILTER,
+    &EASY_DISTANCE,
+    &NORM_RATIO,
     &DENOISE,
+    &ADVANCE,
 ];

@@ -1,6 +1,7 @@
 //! TeaCache's decision, on the device: partial sums to a distance, rescaled, accumulated, compared.
 //!
-//! `cache::TeaCache` is the specification; this is the same rule where the data is, so that nobody has to wait.
+//! `cache::TeaCache` is the specification; this is the same rule where the data is, so that nobody has to wait. What the
+//! partial sums are of is the rule's [`Indicator`](crate::cache::Indicator); here they are numbers.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -22,6 +23,8 @@ pub static TEA_GATE: Kernel = Kernel {
 /// Columns of a row of the trace: distance (NaN at step 0), rescaled distance f(d) (NaN on forced steps), accumulated value
 /// as compared with the threshold, decision (0 skipped, 1 computed, 2 forced).
 pub const TRACE_COLUMNS: usize = 4;
+/// The column of the decision.
+pub const DECISION: usize = 3;
 
 /// The step that is decided.
 #[derive(Clone, Copy)]
@@ -42,6 +45,8 @@ struct Params {
     negative: u32,
     threshold: f32,
     coefficients: [f32; 5],
+    accumulates: u32,
+    max_skips: u32,
 }
 
 const RAW: u32 = 0;
@@ -52,8 +57,9 @@ const ABS: u32 = 2;
 ///
 /// ```text
 /// d = Σ partials[.., 0] / Σ partials[.., 1];   acc = acc + f(d)      f: the rule's polynomial, Horner
-/// skip if not forced, a step was computed before, d and f(d) are finite, threshold > 0 and acc < threshold
-/// acc = 0 unless skipped
+/// skip if not forced, a step was computed before, d and f(d) are finite, threshold > 0, acc < threshold,
+///         and fewer than max_skips steps were skipped since (as the trace says)
+/// acc = 0 unless skipped and the rule accumulates
 /// ```
 ///
 /// - `flag`: `u32 [1]`, 1 = compute
@@ -88,6 +94,8 @@ pub fn tea_gate(
         },
         threshold: step.rule.threshold as f32,
         coefficients: step.rule.coefficients.map(|c| c as f32),
+        accumulates: u32::from(step.rule.accumulates),
+        max_skips: u32::try_from(step.rule.max_skips).unwrap_or(u32::MAX),
     };
     Call {
         kernel: &TEA_GATE,
@@ -108,8 +116,11 @@ fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
     let row = p.step as usize * TRACE_COLUMNS;
     // SAFETY: there is one block.
     let (flag, state, trace) = unsafe {
-        (l.write::<u32>(0, 0..1), l.write::<f32>(1, 0..2), l.write::<f32>(2, row..row + TRACE_COLUMNS))
+        (l.write::<u32>(0, 0..1), l.write::<f32>(1, 0..2), l.write::<f32>(2, 0..row + TRACE_COLUMNS))
     };
+    let (past, trace) = trace.split_at_mut(row);
+    let skips = past.rchunks_exact(TRACE_COLUMNS).take_while(|row| row[DECISION] == 0.0);
+    let full = skips.take(p.max_skips as usize).count() >= p.max_skips as usize;
     let (accumulated, computed_before) = (state[0], state[1] != 0.0);
     let d = if p.step == 0 { f32::NAN } else { distance(l.read::<f32>(0)) };
     let mut f = p.coefficients[0];
@@ -124,13 +135,13 @@ fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
         _ => f,
     };
     let sum = accumulated + counted;
-    let skip = measured && computed_before && p.threshold > 0.0 && sum < p.threshold;
+    let skip = measured && computed_before && !full && p.threshold > 0.0 && sum < p.threshold;
     trace[0] = d;
     trace[1] = if measured { f } else { f32::NAN };
     trace[2] = if measured && sum.is_finite() { sum } else { 0.0 };
-    trace[3] = if forced { 2.0 } else { f32::from(u8::from(!skip)) };
+    trace[DECISION] = if forced { 2.0 } else { f32::from(u8::from(!skip)) };
     flag[0] = u32::from(!skip);
-    state[0] = if skip { sum } else { 0.0 };
+    state[0] = if skip && p.accumulates != 0 { sum } else { 0.0 };
     state[1] = 1.0;
 }
 

@@ -206,6 +206,7 @@ fn play(rule: &TeaCache, distances: &[f32], pairs: usize) -> String {
                 params![step as u32, pairs as u32, u32::from(rule.forced(step)), negative],
                 params![rule.threshold as f32],
                 coefficients,
+                params![u32::from(rule.accumulates), u32::try_from(rule.max_skips).unwrap_or(u32::MAX)],
             ]
             .concat(),
             ..Call::default()

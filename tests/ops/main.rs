@@ -9,16 +9,22 @@ mod common;
 #[allow(dead_code)]
 mod tables;
 
+mod advance;
 mod attention;
 mod denoise;
+mod easy_distance;
 mod label_embed;
 mod linear;
 mod modulate;
 mod modulate_rel_l1;
+mod norm_ratio;
 mod patch_embed;
 mod rel_l1;
+mod residual_distance;
+mod residual_extrapolate;
 mod residual_reuse;
 mod residual_store;
+mod spectral_filter;
 mod tea_gate;
 mod temporal_embed;
 mod time_embed;

@@ -85,7 +85,10 @@ fn replay(on: &On, run: &mut Run, rule: &TeaCache, partials: &[Vec<f32>]) -> Str
             slack = 0.0;
             assert_eq!(state, [0.0, 1.0], "{at}");
         } else {
-            assert_eq!(state, [row[2], 1.0], "{at}");
+            assert_eq!(state, [if rule.accumulates { row[2] } else { 0.0 }, 1.0], "{at}");
+            if !rule.accumulates {
+                slack = 0.0;
+            }
         }
     }
     values(&case, &run.flag);
@@ -98,6 +101,34 @@ fn clear(rule: &TeaCache, partials: &[Vec<f32>]) -> bool {
         s.rescaled.is_some() && (s.accumulated - rule.threshold).abs() < 1e-4 * rule.threshold.abs()
     };
     !specified(rule, partials).iter().any(near)
+}
+
+/// A cap on skips in a row, windows, and distances that do not add up: the kernel follows the policy through all of
+/// them, on random lists.
+#[test]
+fn limits_and_rules_that_do_not_accumulate() {
+    for seed in 0..6 {
+        let noise = oracle::data(seed, 24, 0.1, 0.05);
+        let distances: Vec<_> =
+            noise.iter().enumerate().map(|(i, d)| (i > 0).then(|| f64::from(d.abs()))).collect();
+        let partials = all_partials(&distances, PARTIALS);
+        let mut rules = vec![TeaCache::first_block(0.1, 24), TeaCache::sea(0.3, 24), TeaCache::easy(0.3, 24)];
+        for most in [1, 2, 3, 23, 1 << 40] {
+            let mut rule = TeaCache::new(0.5, IDENTITY, 24);
+            rule.max_skips = most;
+            let mut always = TeaCache::first_block(f64::INFINITY, 24);
+            (always.max_skips, always.warmup, always.end) = (most, 5, 20);
+            rules.extend([rule, always]);
+        }
+        for rule in rules.iter().filter(|rule| clear(rule, &partials)) {
+            for on in sources(&TEA_GATE) {
+                let letters = check(&on, rule, &partials);
+                assert!(letters.contains('S'), "{rule:?}");
+                let longest = letters.split(['F', 'C']).map(str::len).max().unwrap();
+                assert!(longest <= rule.max_skips, "{letters}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod coefficients;
 mod golden;
+mod rivals;
 mod schedule;
 mod spec;
 mod structure;

@@ -63,6 +63,15 @@ fn written_settings_parse_to_themselves() {
         "tea:0.2:0,0,0,1,0",
         "tea:0.2:1,-2.5,0.003,1,0:abs",
         "tea:0.2:0.1,0.7,-0.30000000000000004,12345678.9,-0.0000001",
+        "fb:0.1",
+        "sea:0.25",
+        "easy:0.05",
+        "mag:0.1@a file.json",
+        "mag:0.1:4@x+y.json",
+        "off+taylor",
+        "mask:1001+taylor",
+        "tea:0.2:latte-1:raw+start=3+end=40+max-skips=2+taylor",
+        "mag:0.1:4@x+y.json+start=3+taylor",
     ];
     specs.extend(others.map(String::from));
     for text in specs {
@@ -83,8 +92,11 @@ fn written_settings_parse_to_themselves() {
 
 #[test]
 fn bad_settings_are_told_what_was_wanted() {
-    let grammar = "off, uniform:N, mask:1011..., or \
-        tea:THRESHOLD[:NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]";
+    let grammar = "off, uniform:N, mask:1011..., tea:THRESHOLD[:NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs], \
+        fb:THRESHOLD, sea:THRESHOLD, easy:THRESHOLD or mag:THRESHOLD[:K]@FILE; \
+        then [+start=STEP][+end=STEP][+max-skips=N][+taylor]";
+    let limited = "start, end and max-skips of tea, fb, sea or easy, or start and end of mag";
+    let table = "mag:THRESHOLD[:K]@FILE, with a file that holds the model's magnitudes";
     let threshold = "a threshold from 0 to inf";
     let uniform = "uniform:N with N at least 1";
     let digits = "a mask of 1 (compute) and 0 (skip)";
@@ -119,6 +131,26 @@ fn bad_settings_are_told_what_was_wanted() {
         ("tea:0.1:1,2,3,4,", five),
         ("tea:0.1:1,2,3,4,nan", "finite coefficients"),
         ("tea:0.1:inf,2,3,4,5", "finite coefficients"),
+        ("fb", grammar),
+        ("fb:x", threshold),
+        ("sea:-1", threshold),
+        ("easy:nan", threshold),
+        ("tea:0.1+tailor", threshold),
+        ("tea:0.1+taylor+taylor", threshold),
+        ("taylor", grammar),
+        ("+taylor", grammar),
+        ("mag:0.1", table),
+        ("mag:0.1:4", table),
+        ("mag:0.1@", table),
+        ("mag:x@file", threshold),
+        ("mag:0.1:x@file", "K, a number of steps"),
+        ("mag:0.1@file+max-skips=3", limited),
+        ("uniform:2+start=3", limited),
+        ("off+end=3", limited),
+        ("tea:0.1+max-skips=0", "max-skips of at least 1; `off` skips nothing"),
+        ("tea:0.1+start=x", "a number of steps, not \"x\""),
+        ("tea:0.1+start=-1", "a number of steps, not \"-1\""),
+        ("tea:0.1+start=1+start=2", "start=1 or another, not both"),
     ] {
         let message = refused(spec);
         assert!(message.starts_with("cache \""), "{message}");
@@ -126,6 +158,37 @@ fn bad_settings_are_told_what_was_wanted() {
     }
     assert_eq!(refused("tea:0,1"), "cache \"tea:0,1\": wanted a threshold from 0 to inf");
     refused("two\nlines");
+}
+
+#[test]
+fn modifiers_come_in_any_order_and_numbers_may_have_signs() {
+    let spec: Spec = "fb:0.1+taylor+max-skips=2+start=5".parse().unwrap();
+    assert_eq!(spec.to_string(), "fb:0.1+start=5+max-skips=2+taylor");
+    let spec: Spec = "tea:1e+3+taylor".parse().unwrap();
+    assert_eq!(spec.to_string(), "tea:1000+taylor");
+}
+
+/// A table is a list, or an object that has one as `magnitudes`; anything else is told apart from it in one line.
+#[test]
+fn magnitudes_come_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.json");
+    let spec = |k: &str| format!("mag:0.3{k}@{}", path.display()).parse::<Spec>().unwrap();
+    let run = |spec: Spec| letters(&replay(&mut *spec.policy(10).unwrap(), &[None; 10]));
+    std::fs::write(&path, "[1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]").unwrap();
+    assert_eq!(run(spec(":9")), "FFSSCSSCSS");
+    assert_eq!(run(spec(":1")), "FFSCSCSCSC");
+    assert_eq!(run(format!("{}+start=5+end=9", spec(":9")).parse().unwrap()), "FFFFFSSCSF");
+    std::fs::write(&path, r#"{"model": "x", "magnitudes": [1, 0.9]}"#).unwrap();
+    // Ten steps over two places: the second half has the second.
+    assert_eq!(run(spec(":9")), "FFSSSSSCSS");
+    for text in ["", "{", "{}", "[]", "[1, \"x\"]", "[1, -0.5]", "7", r#"{"magnitudes": {}}"#] {
+        std::fs::write(&path, text).unwrap();
+        let message = refused_for(&spec(""), 10);
+        assert!(message.contains("table.json") && message.contains("wanted magnitudes"), "{message}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(refused_for(&spec(""), 10).contains("table.json"));
 }
 
 #[test]
@@ -189,7 +252,10 @@ fn schedules_keep_the_distance_and_compare_nothing() {
 }
 
 #[test]
-fn only_teacache_is_the_rule_of_the_device() {
+fn only_what_is_measured_is_the_rule_of_the_device() {
+    for spec in ["fb:0.1", "sea:0.1", "easy:0.1", "tea:0.1+end=1+taylor"] {
+        assert!(spec.parse::<Spec>().unwrap().policy(2).unwrap().tea().is_some());
+    }
     for spec in ["off", "uniform:2", "mask:10"] {
         assert!(spec.parse::<Spec>().unwrap().policy(2).unwrap().tea().is_none());
     }

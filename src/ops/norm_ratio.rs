@@ -1,0 +1,70 @@
+//! Σ ‖cur‖ / ‖prev‖ over rows: how the residuals of tokens grow or shrink from one step to the next.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::modulate_rel_l1::share;
+use super::rel_l1::{CUT, SUM};
+use crate::device::cpu::{Block, Launch};
+use crate::device::simd::Isa;
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::{DType, Error, Result, Tensor};
+
+/// See [`norm_ratio`].
+pub static NORM_RATIO: Kernel = Kernel {
+    name: "norm_ratio",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
+    wgsl: &[Source::wgsl("naive", &[CUT, SUM, wgsl!("norm_ratio")], [1, 1, 1])],
+    cuda: &[Source::cuda("warp", cu!("norm_ratio"), 256, [1, 1, 1])],
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    rows: u32,
+    dim: u32,
+    runs: u32,
+}
+
+/// `partials[p] = Σ ‖cur[row]‖ / ‖prev[row]‖` over the p-th share of the rows, in the L2 norm; their sum over the
+/// number of rows is MagCache's γ (arXiv 2506.09045, equation 3), with the residuals of this step and the one before.
+///
+/// - `partials`: f32 [P, 1]
+/// - `cur`, `prev`: f32 [B, F, N, d]
+pub fn norm_ratio(gate: Gate<'_>, partials: &mut Tensor, cur: &Tensor, prev: &Tensor) -> Result<()> {
+    const OP: &str = "norm_ratio";
+    let [batch, frames, tokens, dim] = cur.dims(OP, "cur")?;
+    cur.expect(OP, "cur", DType::F32, *cur.shape())?;
+    prev.expect(OP, "prev", DType::F32, *cur.shape())?;
+    let [runs, _] = partials.dims(OP, "partials")?;
+    if runs == 0 {
+        return Err(Error::argument(OP, "partials", "f32 [P, 1], P > 0", format!("{partials:?}")));
+    }
+    partials.expect(OP, "partials", DType::F32, [runs, 1])?;
+    let params = Params { rows: (batch * frames * tokens) as u32, dim: dim as u32, runs: runs as u32 };
+    Call {
+        kernel: &NORM_RATIO,
+        writes: &mut [partials],
+        reads: &[cur, prev],
+        params: bytemuck::bytes_of(&params),
+        work: [1, 1, runs],
+        multiple: multiple_of(&[dim]),
+        constants: &[],
+        gate,
+    }
+    .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
+    let p: Params = l.params();
+    let d = p.dim as usize;
+    let norm = |x: &[f32]| x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    for run in runs.clone() {
+        let span = share(p.rows as usize, l.work()[2], run);
+        let [cur, prev] = [0, 1].map(|i| l.read::<f32>(i)[span.start * d..span.end * d].chunks_exact(d));
+        let total: f64 = cur.zip(prev).map(|(cur, prev)| norm(cur) / norm(prev)).sum();
+        // SAFETY: a run's number belongs to one block.
+        let partial = unsafe { l.write::<f32>(0, run..run + 1) };
+        partial[0] = total as f32;
+    }
+}

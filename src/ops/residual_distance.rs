@@ -1,0 +1,87 @@
+//! Σ|(out − in) − kept| and Σ|kept|: how far what a block added is from what it added once before.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::modulate_rel_l1::share;
+use super::rel_l1::{CUT, SUM, check_partials};
+use crate::device::cpu::{Block, Launch};
+use crate::device::simd::Isa;
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::{DType, Result, Tensor};
+
+/// See [`residual_distance`].
+pub static RESIDUAL_DISTANCE: Kernel = Kernel {
+    name: "residual_distance",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
+    wgsl: &[Source::wgsl("naive", &[CUT, SUM, wgsl!("residual_distance")], [1, 1, 1])],
+    cuda: &[Source::cuda("vec8", cu!("residual_distance"), 512, [1, 1, 1])],
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    elements: u32,
+    runs: u32,
+}
+
+/// `partials[p] = (Σ|(out − in) − kept|, Σ|kept|)` over the p-th share of the elements. Nothing moves on: `kept` is
+/// of the last computed step, and stays so until another one computes.
+///
+/// The distance of First-Block Cache (github.com/chengzeyi/ParaAttention), with block 0's output and input. Shares and
+/// the order within one are fixed.
+///
+/// - `partials`: f32 [P, 2]
+/// - `out`, `input`, `kept`: f32, of one shape
+pub fn residual_distance(
+    gate: Gate<'_>,
+    partials: &mut Tensor,
+    out: &Tensor,
+    input: &Tensor,
+    kept: &Tensor,
+) -> Result<()> {
+    const OP: &str = "residual_distance";
+    let shape = *out.shape();
+    out.expect(OP, "out", DType::F32, shape)?;
+    input.expect(OP, "input", DType::F32, shape)?;
+    kept.expect(OP, "kept", DType::F32, shape)?;
+    let runs = check_partials(OP, partials)?;
+    let params = Params { elements: out.elements() as u32, runs: runs as u32 };
+    Call {
+        kernel: &RESIDUAL_DISTANCE,
+        writes: &mut [partials],
+        reads: &[out, input, kept],
+        params: bytemuck::bytes_of(&params),
+        work: [1, 1, runs],
+        multiple: multiple_of(&[out.elements()]),
+        constants: &[],
+        gate,
+    }
+    .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
+    // Few enough additions in a row, in enough lanes, that equal addends, which all round the same way, do no harm.
+    const LANES: usize = 16;
+    const STRETCH: usize = 64 * LANES;
+    let [out, input, kept] = [0, 1, 2].map(|i| l.read::<f32>(i));
+    for run in runs.clone() {
+        let span = share(out.len(), l.work()[2], run);
+        let mut sums = [0.0f64; 2];
+        for start in span.clone().step_by(STRETCH) {
+            let stretch = start..(start + STRETCH).min(span.end);
+            let [out, input, kept] = [out, input, kept].map(|x| x[stretch.clone()].chunks(LANES));
+            let (mut change, mut size) = ([0.0f32; LANES], [0.0f32; LANES]);
+            for ((out, input), kept) in out.zip(input).zip(kept) {
+                for (i, ((out, input), kept)) in out.iter().zip(input).zip(kept).enumerate() {
+                    change[i] += ((out - input) - kept).abs();
+                    size[i] += kept.abs();
+                }
+            }
+            sums[0] += change.iter().map(|x| f64::from(*x)).sum::<f64>();
+            sums[1] += size.iter().map(|x| f64::from(*x)).sum::<f64>();
+        }
+        // SAFETY: a run's pair belongs to one block.
+        unsafe { l.write::<f32>(0, run * 2..run * 2 + 2) }.copy_from_slice(&sums.map(|sum| sum as f32));
+    }
+}

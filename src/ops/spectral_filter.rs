@@ -1,0 +1,101 @@
+//! Circular convolution along an axis of the token grid: a filter of frequencies, without a Fourier transform.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::device::cpu::{Block, Launch};
+use crate::device::simd::{Element, Isa, by_dtype, mul_add};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::{DType, Error, Result, Tensor};
+
+/// See [`spectral_filter`].
+pub static SPECTRAL_FILTER: Kernel = Kernel {
+    name: "spectral_filter",
+    cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 12]),
+    wgsl: &[Source::wgsl("naive", &[wgsl!("spectral_filter")], [1, 1, 1024])],
+    cuda: &[Source::cuda("vec8", cu!("spectral_filter"), 128, [1, 1, 1024])],
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    outer: u32,
+    places: u32,
+    stride: u32,
+    step: u32,
+}
+
+/// `out[o, i, :] = Σ_j kernel[step, (i − j) mod n]·x[o, j, :]`, where rows of `stride` elements are neighbours along
+/// the axis, and n of them are all of it.
+///
+/// Over tokens [B, F, gh, gw, d] the axis of columns has stride d, of rows gw·d, of frames gh·gw·d; n is a row of
+/// `kernels` long. One axis after the other filters the grid, where the filter is a product over axes, as SeaCache's
+/// is (see [`wiener`](crate::cache::wiener())): axes are short, so this is no more work than a transform.
+///
+/// - `out`: f32, the shape of `x`
+/// - `x`: T
+/// - `kernels`: f32 [S, n] of which row `step` counts
+pub fn spectral_filter(
+    gate: Gate<'_>,
+    out: &mut Tensor,
+    x: &Tensor,
+    (kernels, step): (&Tensor, usize),
+    stride: usize,
+) -> Result<()> {
+    const OP: &str = "spectral_filter";
+    x.float(OP, "x")?;
+    out.expect(OP, "out", DType::F32, *x.shape())?;
+    let [steps, places] = kernels.dims(OP, "kernels")?;
+    kernels.expect(OP, "kernels", DType::F32, [steps, places])?;
+    if step >= steps {
+        return Err(Error::argument(OP, "step", format!("less than {steps}"), step));
+    }
+    let axis = places * stride;
+    if axis == 0 || x.elements() % axis != 0 {
+        let wanted = format!("{places} rows of it to divide {} elements", x.elements());
+        return Err(Error::argument(OP, "stride", wanted, stride));
+    }
+    let outer = x.elements() / axis;
+    let params =
+        Params { outer: outer as u32, places: places as u32, stride: stride as u32, step: step as u32 };
+    Call {
+        kernel: &SPECTRAL_FILTER,
+        writes: &mut [out],
+        reads: &[x, kernels],
+        params: bytemuck::bytes_of(&params),
+        work: [outer, places, stride],
+        multiple: multiple_of(&[stride]),
+        constants: &[],
+        gate,
+    }
+    .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
+    by_dtype!(l.read_dtype(0), filter::<I>(l, block))
+}
+
+#[inline(always)]
+fn filter<I: Isa, T: Element>(l: &Launch<'_>, Block([outer, places, span]): &Block) {
+    let p: Params = l.params();
+    let (n, stride, step) = (p.places as usize, p.stride as usize, p.step as usize);
+    let x = l.read::<T>(0);
+    let kernel = &l.read::<f32>(1)[step * n..(step + 1) * n];
+    let row = |o: usize, i: usize| {
+        let at = (o * n + i) * stride;
+        at + span.start..at + span.end
+    };
+    for o in outer.clone() {
+        for i in places.clone() {
+            // SAFETY: a stretch of a row belongs to one block.
+            let out = unsafe { l.write::<f32>(0, row(o, i)) };
+            out.fill(0.0);
+            for j in 0..n {
+                let weight = kernel[(i + n - j) % n];
+                for (out, x) in out.iter_mut().zip(&x[row(o, j)]) {
+                    *out = mul_add::<I>(weight, x.to_f32(), *out);
+                }
+            }
+        }
+    }
+}
