@@ -13,6 +13,7 @@ mod faults;
 mod harness;
 mod kernels;
 mod matrices;
+mod rivals;
 mod source;
 
 use half::{bf16, f16};

@@ -120,11 +120,16 @@ pub fn each(
     }
 }
 
-/// Every op has a source, and every file is one's.
+/// Every op has a source and a test of it here, and every file is an op's.
 #[test]
-fn every_source_is_listed() {
+fn every_source_is_executed() {
+    let tests = ["kernels", "matrices", "rivals"].map(|file| {
+        std::fs::read_to_string(harness::root().join(format!("tests/emulator/{file}.rs"))).unwrap()
+    });
     for kernel in ALL {
         assert!(!kernel.cuda.is_empty(), "{} has no CUDA source", kernel.name);
+        let call = format!("each(\"{}\"", kernel.name);
+        assert!(tests.iter().any(|text| text.contains(&call)), "{} is not executed", kernel.name);
     }
     for (folder, prefix) in [("kernels", ""), ("kernels/ladder", "ladder/")] {
         for entry in std::fs::read_dir(harness::root().join(folder)).unwrap() {
