@@ -1,10 +1,10 @@
 //! The sampling loop: the one place where model, cache policy and cached tensors meet.
 
-use crate::cache::{Decision, Policy, Step, TeaCache};
+use crate::cache::{Decision, IDENTITY, Policy, Step, TeaCache};
 use crate::device::Gate;
 use crate::model::{Dit, Prediction};
 use crate::ops::{
-    PARTIALS, TRACE_COLUMNS, TeaStep, Update, denoise, residual_reuse, residual_store, tea_gate,
+    PARTIALS, TRACE_COLUMNS, TeaStep, Update, denoise, rel_l1, residual_reuse, residual_store, tea_gate,
 };
 use crate::{DType, Device, Error, Result, Tensor};
 
@@ -43,6 +43,9 @@ pub struct Record {
     pub time: f32,
     /// The decision and the numbers behind it.
     pub step: Step,
+    /// How far the model's output (`tokens` after the head, all of the batch) moved from the step before, as the
+    /// distance is measured. None at step 0, and where [`sample`] was not [`observe`].
+    pub output: Option<f64>,
     /// On the device's clock, in milliseconds.
     pub ms: f64,
 }
@@ -140,6 +143,38 @@ impl Tea {
     }
 }
 
+/// Measures how far the model's output moves from step to step, on the device: a gate that is never asked, for its
+/// division and its trace.
+struct Meter {
+    gate: Tea,
+    previous: Tensor,
+}
+
+impl Meter {
+    fn new(like: &Tensor, steps: usize) -> Result<Meter> {
+        let device = like.device();
+        let gate = Tea::new(device, TeaCache::new(0.0, IDENTITY, steps), steps)?;
+        Ok(Meter { gate, previous: Tensor::zeros(device, DType::F32, *like.shape())? })
+    }
+
+    fn measure(&mut self, index: usize, output: &Tensor) -> Result<()> {
+        rel_l1(Gate::Open, &mut self.previous, &mut self.gate.partials, output)?;
+        self.gate.decide(index)
+    }
+}
+
+/// Samples without a cache, and measures what TeaCache's polynomial is fitted on: at each step the distance of the
+/// indicator ([`Step::distance`]) and that of the output ([`Record::output`]).
+pub async fn observe(
+    model: &Dit,
+    settings: &Settings,
+    noise: &[f32],
+    progress: &mut dyn FnMut(Progress) -> Result<()>,
+) -> Result<Run> {
+    let mut policy = TeaCache::new(0.0, IDENTITY, settings.steps);
+    run(model, settings, noise, &mut policy, GateMode::Device, true, progress).await
+}
+
 /// Samples one clip for each class from `noise`, f32 [Z, F, C, H, W].
 ///
 /// `policy` is asked once for each step; a TeaCache rule is evaluated by the device (see
@@ -150,6 +185,18 @@ pub async fn sample(
     noise: &[f32],
     policy: &mut dyn Policy,
     mode: GateMode,
+    progress: &mut dyn FnMut(Progress) -> Result<()>,
+) -> Result<Run> {
+    run(model, settings, noise, policy, mode, false, progress).await
+}
+
+async fn run(
+    model: &Dit,
+    settings: &Settings,
+    noise: &[f32],
+    policy: &mut dyn Policy,
+    mode: GateMode,
+    outputs: bool,
     progress: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Run> {
     let (c, device) = (model.config(), model.device());
@@ -177,6 +224,10 @@ pub async fn sample(
     let mut tea = match policy.tea() {
         Some(rule) => Some(Tea::new(device, rule.clone(), settings.steps)?),
         None => None,
+    };
+    let mut meter = match outputs {
+        true => Some(Meter::new(&a.tokens, settings.steps)?),
+        false => None,
     };
 
     let mut marks = vec![device.mark()];
@@ -214,6 +265,9 @@ pub async fn sample(
             residual_reuse(gate, &mut a.x, &a.stack_in, residual)?;
         }
         model.head(&mut a)?;
+        if let Some(meter) = &mut meter {
+            meter.measure(i, &a.tokens)?;
+        }
         denoise(Gate::Open, &mut z, &a.tokens, c.patch, *update)?;
         marks.push(device.mark());
         progress(Progress { done: i + 1, decision })?;
@@ -224,10 +278,17 @@ pub async fn sample(
         let rows = trace.chunks_exact(TRACE_COLUMNS).enumerate();
         decided = rows.map(|(i, row)| recorded(tea, i, row)).collect();
     }
+    let mut moved = vec![None; settings.steps];
+    if let Some(meter) = &meter {
+        let trace = meter.gate.trace.read_f32().await?;
+        let distances = trace.iter().step_by(TRACE_COLUMNS).map(|&d| Some(f64::from(d)));
+        moved = distances.collect();
+        moved[0] = None;
+    }
     let clips = z.read_f32().await?;
     let seconds = device.seconds(&marks).await?;
-    let record = |((step, time), s)| Record { time, step, ms: 1e3 * s };
-    let steps = decided.into_iter().zip(schedule.times).zip(seconds).map(record).collect();
+    let record = |(((step, time), s), output)| Record { time, step, output, ms: 1e3 * s };
+    let steps = decided.into_iter().zip(schedule.times).zip(seconds).zip(moved).map(record).collect();
     Ok(Run { clips, steps })
 }
 

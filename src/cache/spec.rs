@@ -7,7 +7,9 @@ use super::{IDENTITY, Mask, Negative, Off, Policy, SETS, TeaCache, Uniform, find
 use crate::{Error, Result};
 
 const GRAMMAR: &str = "off, uniform:N, mask:1011..., or \
-    tea:THRESHOLD[:NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]";
+    tea:THRESHOLD[:identity, :NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]";
+/// Names [`IDENTITY`].
+const IDENTITY_NAME: &str = "identity";
 
 /// A cache policy as a user writes it: `off`, `uniform:3`, `mask:1011`, `tea:0.2`, `tea:0.2:latte-1`,
 /// `tea:0.2:0,0,0,1,0:raw`.
@@ -22,7 +24,8 @@ pub enum Spec {
     Tea {
         /// δ, from 0 (every step computes) to infinity (only forced steps do).
         threshold: f64,
-        /// c4, c3, c2, c1, c0. None where none were named: the distances count as they are, f(d) = d.
+        /// c4, c3, c2, c1, c0. None where none were named: those of the model's
+        /// [`Calibration`](crate::calibrate::Calibration) if it has one, else the distances count as they are, f(d) = d.
         coefficients: Option<[f64; 5]>,
         /// What to do with f(d) < 0.
         negative: Negative,
@@ -140,6 +143,9 @@ fn coefficients(text: &str, part: &str) -> Result<[f64; 5]> {
         return (numbers.and_then(|c| c.try_into().ok()))
             .ok_or_else(|| bad(text, "five numbers c4,c3,c2,c1,c0, highest power first"));
     }
+    if part == IDENTITY_NAME {
+        return Ok(IDENTITY);
+    }
     find(part).map(|set| set.coefficients).ok_or_else(|| {
         let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
         let names = names.join(", ");
@@ -161,6 +167,7 @@ impl fmt::Display for Spec {
                 if let Some(c) = coefficients {
                     match SETS.iter().find(|set| set.coefficients == *c) {
                         Some(set) => write!(f, ":{}", set.name)?,
+                        None if *c == IDENTITY => write!(f, ":{IDENTITY_NAME}")?,
                         None => write!(f, ":{},{},{},{},{}", c[0], c[1], c[2], c[3], c[4])?,
                     }
                 }

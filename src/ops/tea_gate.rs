@@ -41,6 +41,8 @@ struct Params {
     negative: u32,
     threshold: f32,
     coefficients: [f32; 5],
+    lowest: f32,
+    highest: f32,
 }
 
 const RAW: u32 = 0;
@@ -54,6 +56,8 @@ const ABS: u32 = 2;
 /// skip if not forced, a step was computed before, d and f(d) are finite, threshold > 0 and acc < threshold
 /// acc = 0 unless skipped
 /// ```
+///
+/// where the rule has a range, f(max(d, lowest)), and no skip if d > highest.
 ///
 /// - `flag`: `u32 [1]`, 1 = compute
 /// - `state`: `f32 [2]`, (acc, whether a step was computed), from step to step
@@ -76,6 +80,7 @@ pub fn tea_gate(
     if step.index >= steps {
         return Err(Error::argument(OP, "step", format!("less than {steps}"), step.index));
     }
+    let limits = step.rule.limits().map(|d| d as f32);
     let params = Params {
         step: step.index as u32,
         partials: runs as u32,
@@ -87,6 +92,8 @@ pub fn tea_gate(
         },
         threshold: step.rule.threshold as f32,
         coefficients: step.rule.coefficients.map(|c| c as f32),
+        lowest: limits[0],
+        highest: limits[1],
     };
     Call {
         kernel: &TEA_GATE,
@@ -111,12 +118,13 @@ fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
     };
     let (accumulated, computed_before) = (state[0], state[1] != 0.0);
     let d = if p.step == 0 { f32::NAN } else { distance(l.read::<f32>(0)) };
+    let counted = if d < p.lowest { p.lowest } else { d };
     let mut f = p.coefficients[0];
     for c in &p.coefficients[1..] {
-        f = mul_add::<I>(f, d, *c);
+        f = mul_add::<I>(f, counted, *c);
     }
     let forced = p.forced != 0;
-    let measured = !forced && d.is_finite() && f.is_finite();
+    let measured = !forced && d <= p.highest && f.is_finite();
     let counted = match p.negative {
         CLAMP if f < 0.0 => 0.0,
         ABS => f.abs(),

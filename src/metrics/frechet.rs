@@ -1,0 +1,127 @@
+//! The Fréchet distance between two sets of feature vectors, as FID has it (Heusel et al. 2017, arXiv 1706.08500).
+
+use crate::{Error, Result};
+
+/// Each set is taken as a normal distribution:
+///
+/// ```text
+/// |μa − μb|² + tr(Σa + Σb − 2·(Σa^½·Σb·Σa^½)^½)
+/// ```
+///
+/// with Σ the sample covariance (n − 1). `a` and `b` are [n, width], at least two rows each. f64 throughout. A value that
+/// is not finite makes the distance NaN.
+pub fn frechet(a: &[f32], b: &[f32], width: usize) -> Result<f64> {
+    const OP: &str = "frechet";
+    for (arg, set) in [("a", a), ("b", b)] {
+        if width == 0 || !set.len().is_multiple_of(width) || set.len() / width < 2 {
+            let wanted = format!("rows of {width} values, at least two");
+            return Err(Error::argument(OP, arg, wanted, format!("{} values", set.len())));
+        }
+    }
+    if a.iter().chain(b).any(|x| !x.is_finite()) {
+        return Ok(f64::NAN);
+    }
+    let ((mean_a, cov_a), (mean_b, cov_b)) = (moments(a, width), moments(b, width));
+    let means: f64 = mean_a.iter().zip(&mean_b).map(|(a, b)| (a - b).powi(2)).sum();
+    let (values, vectors) = eigen(cov_a.clone(), width);
+    // Σa^½ = V·√Λ·Vᵀ. The products below are symmetric up to rounding.
+    let scaled: Vec<f64> =
+        (0..width * width).map(|i| vectors[i] * values[i % width].max(0.0).sqrt()).collect();
+    let root = product(&scaled, &transposed(&vectors, width), width);
+    let inner = product(&product(&root, &cov_b, width), &root, width);
+    let shared: f64 = eigen(inner, width).0.iter().map(|v| v.max(0.0).sqrt()).sum();
+    let trace = |m: &[f64]| m.iter().step_by(width + 1).sum::<f64>();
+    Ok((means + trace(&cov_a) + trace(&cov_b) - 2.0 * shared).max(0.0))
+}
+
+/// Mean [w] and covariance [w, w].
+fn moments(rows: &[f32], width: usize) -> (Vec<f64>, Vec<f64>) {
+    let n = (rows.len() / width) as f64;
+    let mut mean = vec![0.0; width];
+    for row in rows.chunks_exact(width) {
+        row.iter().zip(&mut mean).for_each(|(&x, m)| *m += f64::from(x) / n);
+    }
+    let mut covariance = vec![0.0; width * width];
+    for row in rows.chunks_exact(width) {
+        let centred: Vec<f64> = row.iter().zip(&mean).map(|(&x, m)| f64::from(x) - m).collect();
+        for (line, &left) in covariance.chunks_exact_mut(width).zip(&centred) {
+            line.iter_mut().zip(&centred).for_each(|(c, right)| *c += left * right / (n - 1.0));
+        }
+    }
+    (mean, covariance)
+}
+
+fn transposed(m: &[f64], n: usize) -> Vec<f64> {
+    (0..n * n).map(|i| m[i % n * n + i / n]).collect()
+}
+
+fn product(a: &[f64], b: &[f64], n: usize) -> Vec<f64> {
+    let mut out = vec![0.0; n * n];
+    for (row, out) in a.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
+        for (&x, line) in row.iter().zip(b.chunks_exact(n)) {
+            out.iter_mut().zip(line).for_each(|(o, y)| *o += x * y);
+        }
+    }
+    out
+}
+
+/// Eigenvalues [n], and eigenvectors as the columns of [n, n], of a symmetric matrix: cyclic Jacobi (Golub and Van Loan,
+/// *Matrix Computations*, 8.5). Each rotation makes one pair of elements zero; sweeps go on until all are.
+fn eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
+    const SWEEPS: usize = 60;
+    let mut vectors: Vec<f64> = (0..n * n).map(|i| f64::from(u8::from(i % n == i / n))).collect();
+    let size = a.iter().map(|x| x * x).sum::<f64>().sqrt();
+    for _ in 0..SWEEPS {
+        let mut largest = 0.0f64;
+        for p in 0..n {
+            for q in p + 1..n {
+                // Both halves, which rounding may have parted.
+                let off = (a[p * n + q] + a[q * n + p]) / 2.0;
+                largest = largest.max(off.abs());
+                if off.abs() <= 1e-18 * size {
+                    continue;
+                }
+                let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * off);
+                let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
+                let c = 1.0 / (t * t + 1.0).sqrt();
+                let s = t * c;
+                for k in 0..n {
+                    for m in [&mut a, &mut vectors] {
+                        let (x, y) = (m[k * n + p], m[k * n + q]);
+                        (m[k * n + p], m[k * n + q]) = (c * x - s * y, s * x + c * y);
+                    }
+                }
+                for k in 0..n {
+                    let (x, y) = (a[p * n + k], a[q * n + k]);
+                    (a[p * n + k], a[q * n + k]) = (c * x - s * y, s * x + c * y);
+                }
+            }
+        }
+        if largest <= 1e-15 * size {
+            break;
+        }
+    }
+    (a.into_iter().step_by(n + 1).collect(), vectors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eigenvectors_diagonalise() {
+        let n = 9;
+        let noise = crate::noise::normal(3, 0, n * n);
+        let a: Vec<f64> = (0..n * n).map(|i| f64::from(noise[i] + noise[i % n * n + i / n])).collect();
+        let (values, vectors) = eigen(a.clone(), n);
+        let left = product(&a, &vectors, n);
+        for i in 0..n * n {
+            assert!((left[i] - vectors[i] * values[i % n]).abs() < 1e-12, "{i}");
+        }
+        let unit = product(&transposed(&vectors, n), &vectors, n);
+        for (i, x) in unit.iter().enumerate() {
+            assert!((x - f64::from(u8::from(i % n == i / n))).abs() < 1e-13);
+        }
+        assert_eq!(eigen(vec![0.0; 4], 2).0, [0.0, 0.0]);
+    }
+}
