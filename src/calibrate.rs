@@ -15,7 +15,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Policy, Spec, TeaCache, replay};
-use crate::model::{Checkpoint, Prediction};
+use crate::model::{Checkpoint, Prediction, SHIPPED_CALIBRATION};
 use crate::{DType, Error, Result};
 
 /// The highest degree.
@@ -234,6 +234,11 @@ pub struct Calibration {
 }
 
 impl Calibration {
+    /// That of the shipped model.
+    pub fn shipped() -> Result<Calibration> {
+        Calibration::parse(SHIPPED_CALIBRATION).map_err(|why| Error::file("the shipped calibration", why))
+    }
+
     /// Reads one from its file.
     pub fn open(path: &Path) -> Result<Calibration> {
         let text = std::fs::read_to_string(path);

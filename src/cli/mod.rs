@@ -1,6 +1,9 @@
 //! The command line, one verb per file. Outside tests and benches, the only code that blocks on a future.
 
 mod bench;
+mod calibrate;
+mod clips;
+mod compare;
 mod devices;
 mod forward;
 mod generate;
@@ -8,6 +11,7 @@ mod inspect;
 mod output;
 mod plan;
 mod report;
+mod sidecar;
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -44,6 +48,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Generate(generate::Args),
+    Calibrate(calibrate::Args),
+    Compare(compare::Args),
     Plan(plan::Args),
     Forward(forward::Args),
     Inspect(inspect::Args),
@@ -75,6 +81,8 @@ pub fn main() -> ExitCode {
     let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     finish(match &cli.verb {
         Verb::Generate(args) => pollster::block_on(generate::run(args)),
+        Verb::Calibrate(args) => pollster::block_on(calibrate::run(args)),
+        Verb::Compare(args) => pollster::block_on(compare::run(args)),
         Verb::Plan(args) => plan::run(args),
         Verb::Forward(args) => pollster::block_on(forward::run(args)),
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),

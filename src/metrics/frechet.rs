@@ -2,53 +2,101 @@
 
 use crate::{Error, Result};
 
-/// Each set is taken as a normal distribution:
-///
-/// ```text
-/// |μa − μb|² + tr(Σa + Σb − 2·(Σa^½·Σb·Σa^½)^½)
-/// ```
-///
-/// with Σ the sample covariance (n − 1). `a` and `b` are [n, width], at least two rows each. f64 throughout. A value that
-/// is not finite makes the distance NaN.
-pub fn frechet(a: &[f32], b: &[f32], width: usize) -> Result<f64> {
-    const OP: &str = "frechet";
-    for (arg, set) in [("a", a), ("b", b)] {
-        if width == 0 || !set.len().is_multiple_of(width) || set.len() / width < 2 {
-            let wanted = format!("rows of {width} values, at least two");
-            return Err(Error::argument(OP, arg, wanted, format!("{} values", set.len())));
-        }
-    }
-    if a.iter().chain(b).any(|x| !x.is_finite()) {
-        return Ok(f64::NAN);
-    }
-    let ((mean_a, cov_a), (mean_b, cov_b)) = (moments(a, width), moments(b, width));
-    let means: f64 = mean_a.iter().zip(&mean_b).map(|(a, b)| (a - b).powi(2)).sum();
-    let (values, vectors) = eigen(cov_a.clone(), width);
-    // Σa^½ = V·√Λ·Vᵀ. The products below are symmetric up to rounding.
-    let scaled: Vec<f64> =
-        (0..width * width).map(|i| vectors[i] * values[i % width].max(0.0).sqrt()).collect();
-    let root = product(&scaled, &transposed(&vectors, width), width);
-    let inner = product(&product(&root, &cov_b, width), &root, width);
-    let shared: f64 = eigen(inner, width).0.iter().map(|v| v.max(0.0).sqrt()).sum();
-    let trace = |m: &[f64]| m.iter().step_by(width + 1).sum::<f64>();
-    Ok((means + trace(&cov_a) + trace(&cov_b) - 2.0 * shared).max(0.0))
+/// Mean and spread of a set of feature vectors, f64.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    rows: f64,
+    /// [w]
+    mean: Vec<f64>,
+    /// Σ (x − mean)(x − mean)ᵀ, [w, w]
+    scatter: Vec<f64>,
 }
 
-/// Mean [w] and covariance [w, w].
-fn moments(rows: &[f32], width: usize) -> (Vec<f64>, Vec<f64>) {
-    let n = (rows.len() / width) as f64;
-    let mut mean = vec![0.0; width];
-    for row in rows.chunks_exact(width) {
-        row.iter().zip(&mut mean).for_each(|(&x, m)| *m += f64::from(x) / n);
+impl Moments {
+    /// Of rows of `width` values, [n, width].
+    pub fn of(rows: &[f32], width: usize) -> Result<Moments> {
+        if width == 0 || !rows.len().is_multiple_of(width) {
+            let got = format!("{} values", rows.len());
+            return Err(Error::argument("moments", "rows", format!("rows of {width} values"), got));
+        }
+        let n = (rows.len() / width) as f64;
+        let mut all = Moments { rows: n, mean: vec![0.0; width], scatter: vec![0.0; width * width] };
+        for row in rows.chunks_exact(width) {
+            row.iter().zip(&mut all.mean).for_each(|(&x, m)| *m += f64::from(x) / n);
+        }
+        for row in rows.chunks_exact(width) {
+            let centred: Vec<f64> = row.iter().zip(&all.mean).map(|(&x, m)| f64::from(x) - m).collect();
+            all.spread(&centred, 1.0);
+        }
+        Ok(all)
     }
-    let mut covariance = vec![0.0; width * width];
-    for row in rows.chunks_exact(width) {
-        let centred: Vec<f64> = row.iter().zip(&mean).map(|(&x, m)| f64::from(x) - m).collect();
-        for (line, &left) in covariance.chunks_exact_mut(width).zip(&centred) {
-            line.iter_mut().zip(&centred).for_each(|(c, right)| *c += left * right / (n - 1.0));
+
+    /// Those of several sets together (Chan, Golub and LeVeque 1979). They have one width; there is at least one.
+    pub fn join<'a>(sets: impl IntoIterator<Item = &'a Moments>) -> Option<Moments> {
+        sets.into_iter().fold(None, |all: Option<Moments>, set| {
+            let Some(mut all) = all else { return Some(set.clone()) };
+            let rows = all.rows + set.rows;
+            if rows > 0.0 {
+                let apart: Vec<f64> = set.mean.iter().zip(&all.mean).map(|(s, a)| s - a).collect();
+                all.mean.iter_mut().zip(&apart).for_each(|(m, d)| *m += d * set.rows / rows);
+                all.scatter.iter_mut().zip(&set.scatter).for_each(|(a, s)| *a += s);
+                all.spread(&apart, all.rows * set.rows / rows);
+                all.rows = rows;
+            }
+            Some(all)
+        })
+    }
+
+    /// Adds weight·x·xᵀ to the scatter.
+    fn spread(&mut self, x: &[f64], weight: f64) {
+        for (line, left) in self.scatter.chunks_exact_mut(x.len()).zip(x) {
+            line.iter_mut().zip(x).for_each(|(s, right)| *s += weight * left * right);
         }
     }
-    (mean, covariance)
+
+    /// With each set taken as a normal distribution:
+    ///
+    /// ```text
+    /// |μa − μb|² + tr(Σa + Σb − 2·(Σa^½·Σb·Σa^½)^½)
+    /// ```
+    ///
+    /// Σ the sample covariance (n − 1). NaN where a set has fewer than two rows or a value that is not finite. The widths
+    /// are equal.
+    pub fn frechet(&self, other: &Moments) -> f64 {
+        let width = self.mean.len();
+        let finite = |m: &Moments| m.mean.iter().chain(&m.scatter).all(|x| x.is_finite());
+        if self.rows < 2.0 || other.rows < 2.0 || !finite(self) || !finite(other) {
+            return f64::NAN;
+        }
+        let covariance = |m: &Moments| m.scatter.iter().map(|s| s / (m.rows - 1.0)).collect::<Vec<_>>();
+        let (cov_a, cov_b) = (covariance(self), covariance(other));
+        let means: f64 = self.mean.iter().zip(&other.mean).map(|(a, b)| (a - b).powi(2)).sum();
+        let (values, vectors) = eigen(cov_a.clone(), width);
+        // Σa^½ = V·√Λ·Vᵀ. The products below are symmetric up to rounding.
+        let scaled: Vec<f64> =
+            (0..width * width).map(|i| vectors[i] * values[i % width].max(0.0).sqrt()).collect();
+        let root = product(&scaled, &transposed(&vectors, width), width);
+        let inner = product(&product(&root, &cov_b, width), &root, width);
+        let shared: f64 = eigen(inner, width).0.iter().map(|v| v.max(0.0).sqrt()).sum();
+        let trace = |m: &[f64]| m.iter().step_by(width + 1).sum::<f64>();
+        (means + trace(&cov_a) + trace(&cov_b) - 2.0 * shared).max(0.0)
+    }
+}
+
+/// [`Moments::frechet`] of two sets, each [n, width] with at least two rows.
+pub fn frechet(a: &[f32], b: &[f32], width: usize) -> Result<f64> {
+    for (arg, set) in [("a", a), ("b", b)] {
+        if width == 0 || set.len() / width < 2 {
+            let got = format!("{} values", set.len());
+            return Err(Error::argument(
+                "frechet",
+                arg,
+                format!("rows of {width} values, at least two"),
+                got,
+            ));
+        }
+    }
+    Ok(Moments::of(a, width)?.frechet(&Moments::of(b, width)?))
 }
 
 fn transposed(m: &[f64], n: usize) -> Vec<f64> {

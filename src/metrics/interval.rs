@@ -41,8 +41,9 @@ pub fn student(freedom: usize) -> f64 {
         return *t;
     }
     let (z, n) = (1.959963984540054f64, freedom as f64);
-    let power = |p| z.powi(p);
-    z + (power(3) + z) / (4.0 * n)
-        + (5.0 * power(5) + 16.0 * power(3) + 3.0 * z) / (96.0 * n.powi(2))
-        + (3.0 * power(7) + 19.0 * power(5) + 17.0 * power(3) - 15.0 * z) / (384.0 * n.powi(3))
+    let odd = |c: [f64; 5]| z * c.iter().fold(0.0, |sum, c| sum * z * z + c);
+    z + odd([0.0, 0.0, 0.0, 1.0, 1.0]) / (4.0 * n)
+        + odd([0.0, 0.0, 5.0, 16.0, 3.0]) / (96.0 * n.powi(2))
+        + odd([0.0, 3.0, 19.0, 17.0, -15.0]) / (384.0 * n.powi(3))
+        + odd([79.0, 776.0, 1482.0, -1920.0, -945.0]) / (92160.0 * n.powi(4))
 }
