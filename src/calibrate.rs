@@ -296,15 +296,12 @@ impl Calibration {
 
 /// The policy that `spec` names, for one generation: a `tea` that names no coefficients has those of `calibration`.
 pub fn policy(spec: &Spec, calibration: Option<&Calibration>, steps: usize) -> Result<Box<dyn Policy>> {
-    let named = spec.policy(steps)?;
-    match (spec, calibration) {
-        (Spec::Tea { threshold, coefficients: None, negative }, Some(calibration)) => {
-            let mut rule = calibration.rule(*threshold, steps);
-            rule.negative = *negative;
-            Ok(Box::new(rule))
-        }
-        _ => Ok(named),
+    let mut policy = spec.policy(steps)?;
+    if let (true, Some(calibration), Some(rule)) = (spec.takes_calibration(), calibration, policy.tea_mut()) {
+        rule.coefficients = calibration.fit.coefficients;
+        rule.range = Some(calibration.fit.range);
     }
+    Ok(policy)
 }
 
 /// Steps over computed steps, all clips together, if the rule decided on the recorded distances.

@@ -88,6 +88,11 @@ pub trait Policy {
         None
     }
 
+    /// The same rule, to be given other coefficients and their range.
+    fn tea_mut(&mut self) -> Option<&mut TeaCache> {
+        None
+    }
+
     /// Whether any step may be skipped. Where none may, no residual is kept.
     fn reuses(&self) -> bool {
         true

@@ -59,6 +59,11 @@ impl Spec {
         })
     }
 
+    /// Whether it is a `tea` that names no coefficients, so that a model's calibration serves it.
+    pub fn takes_calibration(&self) -> bool {
+        matches!(self, Spec::Tea { coefficients: None, .. })
+    }
+
     /// What can be checked without knowing the number of steps.
     fn check(&self) -> Result<()> {
         match self {

@@ -143,4 +143,8 @@ impl Policy for TeaCache {
     fn tea(&self) -> Option<&TeaCache> {
         Some(self)
     }
+
+    fn tea_mut(&mut self) -> Option<&mut TeaCache> {
+        Some(self)
+    }
 }

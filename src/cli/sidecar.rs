@@ -23,8 +23,7 @@ impl Sidecar {
         guidance: f32,
         dtype: DType,
     ) -> Result<Sidecar> {
-        let wanted = |spec: &&Spec| matches!(spec, Spec::Tea { coefficients: None, .. });
-        if !specs.iter().any(wanted) {
+        if !specs.iter().any(|spec| spec.takes_calibration()) {
             return Ok(Sidecar(None));
         }
         let (place, calibration) = match path(checkpoint) {
