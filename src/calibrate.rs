@@ -326,6 +326,9 @@ pub fn threshold_for(clips: &[Clip], rule: &TeaCache, target: f64) -> Option<f64
         ratio(clips, &rule)
     };
     let (mut low, mut high) = (0.0, most(clips, rule));
+    if at(low) >= target {
+        return Some(low);
+    }
     if at(high) < target {
         return None;
     }

@@ -5,7 +5,7 @@ mod common;
 use common::devices;
 use pollster::block_on;
 use serde_json::Value;
-use steep::cache::{Negative, Policy, Spec, TeaCache, letters, replay};
+use steep::cache::{Negative, Spec, TeaCache, letters, replay};
 use steep::calibrate::{
     Binding, Calibration, Clip, Fit, evaluate, pearson, policy, ratio, round_up, threshold_for,
 };
@@ -65,7 +65,7 @@ fn a_polynomial_is_found_again() {
     let hill = Fit::of(&[clip(0, [(0.0, 0.0), (1.0, 1.0), (2.0, 0.0)])], 1).unwrap();
     assert!(hill.r2.abs() < 1e-12 && (hill.coefficients[4] - 1.0 / 3.0).abs() < 1e-12);
     assert_eq!(hill.held_out_r2, None, "one clip leaves nothing to hold out");
-    assert!((pearson([(1.0, 2.0), (2.0, 4.1), (3.0, 5.9)].into_iter()) - 0.999_561).abs() < 1e-5);
+    assert!((pearson([(1.0, 2.0), (2.0, 4.1), (3.0, 5.9)].into_iter()) - 0.999_015).abs() < 1e-5);
 }
 
 /// Noise is fitted by the clips that one sees, never by those that one does not.

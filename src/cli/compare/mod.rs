@@ -23,7 +23,16 @@ use shard::Shard;
 use table::Row;
 
 /// What is compared where nothing else is named.
-const POLICIES: [&str; 7] =
+const POLICIES: [&str; 8] = [
+    "uniform:2",
+    "uniform:3",
+    "steps:25",
+    "steps:17",
+    "tea:0.1:identity",
+    "tea:0.01",
+    "tea:0.02",
+    "tea:0.04",
+]; 7] =
     ["uniform:2", "uniform:3", "steps:25", "steps:17", "tea:0.1", "tea:0.15", "tea:0.2"];
 
 /// Compare cache policies: what each gains, and what it costs

@@ -154,20 +154,20 @@ fn headings() -> Vec<String> {
     COLUMNS.iter().map(|column| column.1.to_string()).collect()
 }
 
-/// For people, at a terminal.
+/// For people, at a terminal: in two parts, gains and likeness, then what stands for itself.
 pub fn text(rows: &[Row]) -> String {
+    const CUT: usize = 8;
     let mut lines = vec![[vec!["policy".to_string()], headings()].concat()];
     lines.extend(rows.iter().map(|row| [vec![row.policy.chars().take(32).collect()], row.cells()].concat()));
     let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
-    let line = |line: &Vec<String>| {
-        let cells = line.iter().zip(&widths).enumerate().map(|(i, (cell, width))| match i {
-            0 => format!("  {cell:width$}"),
-            _ => format!("  {cell:>width$}"),
-        });
-        cells.collect::<String>() + "\n"
+    let part = |columns: std::ops::Range<usize>| {
+        let line = |line: &Vec<String>| {
+            let cells = columns.clone().map(|i| format!("  {:>1$}", line[i], width(i)));
+            format!("  {:1$}{2}\n", line[0], width(0), cells.collect::<String>())
+        };
+        lines.iter().map(line).collect::<String>()
     };
-    lines.iter().map(line).collect()
+    part(1..CUT + 1) + "\n" + &part(CUT + 1..COLUMNS.len() + 1)
 }
 
 /// For a README.
