@@ -32,8 +32,7 @@ const POLICIES: [&str; 8] = [
     "tea:0.01",
     "tea:0.02",
     "tea:0.04",
-]; 7] =
-    ["uniform:2", "uniform:3", "steps:25", "steps:17", "tea:0.1", "tea:0.15", "tea:0.2"];
+];
 
 /// Compare cache policies: what each gains, and what it costs
 ///
