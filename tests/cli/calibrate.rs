@@ -226,7 +226,6 @@ fn settings_that_make_no_sense() {
         ("--out none/x.json", &["none/x.json"]),
         ("--out m.safetensors", &["is an input"]),
         ("--pairs none/x.jsonl --seeds 1", &["none/x.jsonl"]),
-        ("--device abacus", &["abacus"]),
     ] {
         let said = complaint(&calibrate(&place, more), 2);
         assert!(words.iter().all(|w| said.contains(w)), "{more}: {said}");
