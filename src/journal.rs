@@ -4,7 +4,7 @@
 //! written in one go and reach the disk before the next piece begins; a line that was torn by a kill is dropped when the
 //! file is opened again.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -26,8 +26,9 @@ impl Journal {
         let fail = |e: std::io::Error| Error::file(path, format!("{e}; wanted a journal to write to"));
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = file.map_err(fail)?;
-        if let Err(e) = file.try_lock() {
-            return Err(Error::file(path, format!("another run writes to it ({e}); wanted one at a time")));
+        // Some file systems have no locks; that is no reason not to write.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(Error::file(path, "another run writes to it; wanted one at a time"));
         }
         let mut bytes = vec![];
         file.read_to_end(&mut bytes).map_err(fail)?;

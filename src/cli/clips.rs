@@ -27,8 +27,9 @@ impl FromStr for Classes {
             return Ok(known);
         }
         let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
-        let numbers = numbers.ok_or_else(wrong)?;
-        let twice = numbers.iter().enumerate().any(|(i, n)| numbers[..i].contains(n));
+        let mut numbers = numbers.ok_or_else(wrong)?;
+        numbers.sort_unstable();
+        let twice = numbers.windows(2).any(|pair| pair[0] == pair[1]);
         if twice { Err(wrong()) } else { Ok(Classes::Some(numbers)) }
     }
 }

@@ -140,7 +140,7 @@ pub async fn run(args: &Args) -> Result<()> {
     make_folder(&args.out)?;
     let path = args.out.join(shard.journal());
     // Whatever would be in the way is known before the work.
-    let names = policies.iter().map(|p| args.out.join(map_name(&p.name())));
+    let names = policies.iter().enumerate().map(|(i, p)| args.out.join(map_name(i, &p.name())));
     let files: Vec<PathBuf> = FILES.iter().map(|name| args.out.join(name)).chain(names).collect();
     output::check(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>(), &[&path])?;
     if args.fresh && path.exists() {
@@ -193,10 +193,13 @@ pub async fn run(args: &Args) -> Result<()> {
 const FILES: [&str; 6] =
     ["table.csv", "table.md", "results.json", "pareto.svg", "decisions.svg", "clips.gif"];
 
-fn map_name(policy: &str) -> String {
+/// A file name for the skip map of the policy at this place. A mask is as long as the run.
+fn map_name(place: usize, policy: &str) -> String {
+    const MOST: usize = 60;
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
-    let short: String = policy.chars().take(60).map(plain).collect();
-    format!("map-{short}.svg")
+    let short: String = policy.chars().take(MOST).map(plain).collect();
+    let more = if policy.chars().count() > MOST { format!("-{place}") } else { String::new() };
+    format!("map-{short}{more}.svg")
 }
 
 fn make_folder(path: &Path) -> Result<()> {
@@ -325,7 +328,7 @@ impl Args {
             (self.out.join("pareto.svg"), plot::pareto(&title, axes, &points)),
             (self.out.join("decisions.svg"), plot::decisions(&title, &decisions)),
         ];
-        for run in rounds[0].runs.iter().filter(|run| run.decisions.contains('S')) {
+        for (place, run) in rounds[0].runs.iter().enumerate().filter(|(_, run)| run.decisions.contains('S')) {
             let number = |values: &[Option<f64>], i: usize| values.get(i).copied().flatten();
             let bars: Vec<StepBar> = run
                 .decisions
@@ -343,7 +346,7 @@ impl Args {
             };
             let name = &run.policy;
             let title = format!("{model}, {name}: {} of {} steps computed", run.computed(), bars.len());
-            files.push((self.out.join(map_name(name)), plot::skip_map(&title, &bars, threshold)));
+            files.push((self.out.join(map_name(place, name)), plot::skip_map(&title, &bars, threshold)));
         }
         let bytes: Vec<(&Path, Vec<u8>)> =
             files.iter().map(|(path, text)| (path.as_path(), text.clone().into_bytes())).collect();
