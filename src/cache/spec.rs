@@ -7,7 +7,7 @@ use super::{IDENTITY, Mask, Negative, Off, Policy, SETS, TeaCache, Uniform, find
 use crate::{Error, Result};
 
 const GRAMMAR: &str = "off, uniform:N, mask:1011..., or \
-    tea:THRESHOLD[:identity, :NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]";
+    tea:THRESHOLD[:NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]";
 /// Names [`IDENTITY`].
 const IDENTITY_NAME: &str = "identity";
 
@@ -152,7 +152,7 @@ fn coefficients(text: &str, part: &str) -> Result<[f64; 5]> {
         return Ok(IDENTITY);
     }
     find(part).map(|set| set.coefficients).ok_or_else(|| {
-        let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
+        let names: Vec<&str> = [IDENTITY_NAME].into_iter().chain(SETS.iter().map(|set| set.name)).collect();
         let names = names.join(", ");
         bad(text, format!("five numbers c4,c3,c2,c1,c0; raw, clamp or abs; or one of {names}"))
     })

@@ -96,9 +96,9 @@ impl TeaCache {
         step < self.warmup || (self.force_last && step + 1 >= self.steps)
     }
 
-    /// The range that is heeded: from 0 to the largest f32 where there is none, or none is wanted.
+    /// The range that is heeded: all numbers where there is none, or none is wanted.
     pub fn limits(&self) -> [f64; 2] {
-        self.range.filter(|_| self.negative != Negative::Raw).unwrap_or([0.0, f32::MAX.into()])
+        self.range.filter(|_| self.negative != Negative::Raw).unwrap_or([f64::NEG_INFINITY, f64::INFINITY])
     }
 
     /// f(d) = (((c4·d + c3)·d + c2)·d + c1)·d + c0.

@@ -80,7 +80,8 @@ pub fn tea_gate(
     if step.index >= steps {
         return Err(Error::argument(OP, "step", format!("less than {steps}"), step.index));
     }
-    let limits = step.rule.limits().map(|d| d as f32);
+    // Shaders know no infinity; a distance that is infinite computes in any case.
+    let limits = step.rule.limits().map(|d| (d as f32).clamp(f32::MIN, f32::MAX));
     let params = Params {
         step: step.index as u32,
         partials: runs as u32,

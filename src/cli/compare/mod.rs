@@ -4,6 +4,7 @@ mod rounds;
 mod shard;
 mod table;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -281,8 +282,7 @@ impl Args {
             if header.get("journal") != Some(&json!(KIND)) {
                 return Err(Error::file(path, "wanted the rounds of `steep compare`"));
             }
-            let header = whole.get_or_insert(header.clone()).clone();
-            journal::agree(path, &header, &journal::read(path)?.0)?;
+            journal::agree(path, whole.get_or_insert_with(|| header.clone()), &header)?;
             let policies =
                 rounds::policies(&header).ok_or_else(|| Error::file(path, "line 1: wanted `policies`"))?;
             for round in rounds::parse(path, records, &policies)? {
@@ -298,7 +298,8 @@ impl Args {
         }
         let header = whole.unwrap_or_default();
         let seeds = header.get("seeds").and_then(Value::as_u64).unwrap_or(0);
-        let absent = (0..seeds).filter(|i| rounds.iter().all(|r| r.index != *i)).count();
+        let there: HashSet<u64> = rounds.iter().map(|r| r.index).collect();
+        let absent = seeds.saturating_sub(there.len() as u64);
         if absent > 0 {
             super::complain(&format!("warning: {absent} of {seeds} seeds are in no part"));
         }
