@@ -114,12 +114,12 @@ impl Place {
         for i in 0..clip.height * clip.width {
             let value = mean((0..clip.channels).map(|c| unit(clip.plane(frame, c)[i])));
             if value >= LIT {
-                let at = [i / clip.width, i % clip.width].map(|n| n as f64);
                 weight += value;
-                for axis in 0..2 {
-                    place.centre[axis] += value * at[axis];
-                    place.first[axis] = place.first[axis].min(at[axis]);
-                    place.last[axis] = place.last[axis].max(at[axis]);
+                for (axis, at) in [i / clip.width, i % clip.width].into_iter().enumerate() {
+                    let at = at as f64;
+                    place.centre[axis] += value * at;
+                    place.first[axis] = place.first[axis].min(at);
+                    place.last[axis] = place.last[axis].max(at);
                 }
             }
         }
