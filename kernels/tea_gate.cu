@@ -6,6 +6,7 @@ struct Params {
     u32 step, partials, forced, negative;
     f32 threshold, coefficients[5];
     u32 accumulates, max_skips;
+    f32 lowest, highest; // distances that the coefficients are good for
 };
 
 enum Negative { RAW, CLAMP, ABS };
@@ -52,12 +53,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const float accumulated = state[0];
     const bool computed_before = state[1] != 0.0f;
     const float d = p.step == 0 ? not_a_number() : changes[0] / sizes[0];
+    const float x = d < p.lowest ? p.lowest : d;
     float f = p.coefficients[0];
 #pragma unroll
     for (int c = 1; c < 5; c++) {
-        f = fmaf(f, d, p.coefficients[c]);
+        f = fmaf(f, x, p.coefficients[c]);
     }
-    const bool measured = !p.forced && finite(d) && finite(f);
+    const bool measured = !p.forced && finite(d) && d <= p.highest && finite(f);
     const float counted = p.negative == CLAMP && f < 0.0f ? 0.0f : p.negative == ABS ? fabsf(f) : f;
     const float sum = accumulated + counted;
     const bool below = p.threshold > 0.0f && sum < p.threshold;

@@ -1,11 +1,15 @@
 //! A compact video diffusion transformer with the TeaCache loop, on its own minimal tensor runtime.
 
 pub mod cache;
+pub mod calibrate;
 pub mod device;
 mod error;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod files;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod journal;
 pub mod metrics;
 pub mod model;
 pub mod noise;

@@ -12,7 +12,7 @@ use crate::ops::{
 use crate::{DType, Error, Result, Tensor};
 
 use gauge::Gauge;
-pub use record::{Recording, magnitudes};
+pub use record::{Recording, magnitudes, observe};
 
 /// What to sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +49,9 @@ pub struct Record {
     pub time: f32,
     /// The decision and the numbers behind it.
     pub step: Step,
+    /// How far the model's output (`tokens` after the head, all of the batch) moved from the step before, as the
+    /// distance is measured. None at step 0, and where [`sample`] was not [`observe`].
+    pub output: Option<f64>,
     /// On the device's clock, in milliseconds.
     pub ms: f64,
 }
@@ -288,7 +291,7 @@ pub async fn sample(
     }
     let clips = z.read_f32().await?;
     let seconds = device.seconds(&marks).await?;
-    let record = |((step, time), s)| Record { time, step, ms: 1e3 * s };
+    let record = |((step, time), s)| Record { time, step, output: None, ms: 1e3 * s };
     let steps = decided.into_iter().zip(schedule.times).zip(seconds).map(record).collect();
     Ok(Run { clips, steps })
 }

@@ -2,7 +2,7 @@
 
 use steep::metrics::{psnr, ssim};
 use steep::noise::normal;
-use steep::plot::{StepBar, skip_map};
+use steep::plot::{Point, Row, StepBar, decisions, fits, pareto, skip_map};
 use steep::video::Video;
 
 /// Values between -1.2 and 1.2, so that some are clamped.
@@ -301,4 +301,68 @@ fn a_skip_map_survives_any_number_and_any_title() {
             assert!(svg.len() < 20_000, "{a} {b}: {} bytes", svg.len());
         }
     }
+}
+
+fn point(name: &str, x: f64, y: f64) -> Point {
+    Point { name: name.into(), x: (x, Some(0.1)), y: (y, None) }
+}
+
+/// What stands between `before` and the next `"`, for each that there is.
+fn values(svg: &str, before: &str) -> Vec<f64> {
+    svg.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn pareto_places_points_by_gain_and_cost() {
+    let points = [
+        point("uniform:2", 1.9, 30.0),
+        point("tea:0.1", 2.4, 29.0),
+        point("tea:0.2", 3.0, 24.0),
+        point("mag:<0.1>", 1.5, 20.0),
+        point("lost", f64::NAN, 20.0),
+        point("lost too", 2.0, f64::INFINITY),
+    ];
+    let svg = pareto("a & b", ("times faster", "PSNR"), &points);
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("a &amp; b"));
+    assert!(svg.contains("mag:&lt;0.1&gt;") && !svg.contains("NaN") && !svg.contains("inf"));
+    let (x, y) = (values(&svg, "class=\"point\" cx=\""), svg.matches("class=\"point\"").count());
+    assert_eq!((x.len(), y), (4, 4), "those that are not finite are left out");
+    // In the order of families: uniform, the two of tea, mag.
+    assert!(x[0] < x[1] && x[1] < x[2] && x[3] < x[0]);
+    // All but mag are beaten by none; the two of tea share a line.
+    assert_eq!(svg.matches("r=\"7\"").count(), 3);
+    assert_eq!(svg.matches("<polyline").count(), 3);
+    assert!(pareto("nothing", ("x", "y"), &[]).ends_with("</svg>\n"));
+}
+
+#[test]
+fn fits_show_pairs_and_curves() {
+    let pairs: Vec<(f64, f64)> = (1..20).map(|i| (0.01 * f64::from(i), 0.02 * f64::from(i))).collect();
+    let line = ("degree 1".to_string(), [0.0, 0.0, 0.0, 2.0, 0.0]);
+    let svg = fits("fit", &pairs, &[line.clone(), ("<wild>".into(), [1e300; 5])]);
+    assert_eq!((svg.matches("<circle").count(), svg.matches("<polyline").count()), (19, 2));
+    assert!(svg.contains("degree 1") && svg.contains("&lt;wild&gt;") && !svg.contains("NaN"));
+    // The line goes through the points.
+    let (cx, cy) = (values(&svg, "cx=\"")[18], values(&svg, "cy=\"")[18]);
+    let path = svg.split("<polyline points=\"").nth(1).unwrap().split('"').next().unwrap();
+    let end: Vec<f64> = path.split(' ').next_back().unwrap().split(',').map(|v| v.parse().unwrap()).collect();
+    assert!((end[0] - cx).abs() < 0.1 && (end[1] - cy).abs() < 0.1);
+    assert!(fits("nothing", &[(f64::NAN, 1.0)], &[line]).ends_with("</svg>\n"));
+}
+
+#[test]
+fn decisions_are_a_cell_for_each_step() {
+    let rows = [
+        Row { name: "all".into(), computed: vec![1.0; 5] },
+        Row { name: "<none>".into(), computed: vec![1.0, 0.0, 0.5, 0.0, 1.0] },
+        Row { name: "fewer steps".into(), computed: vec![1.0; 2] },
+    ];
+    let svg = decisions("t", &rows);
+    assert_eq!(svg.matches("rgb(22,50,79)").count(), 5 + 2 + 2);
+    assert_eq!(svg.matches("rgb(246,198,103)").count(), 2);
+    assert!(svg.contains("&lt;none&gt;, step 2: computed in 50 %"));
+    // Two steps are as wide as five.
+    let starts = values(&svg, "<rect x=\"");
+    assert!((starts[11] - starts[10] - 2.5 * (starts[1] - starts[0])).abs() < 0.05, "{starts:?}");
+    assert!(decisions("t", &[]).ends_with("</svg>\n"));
 }

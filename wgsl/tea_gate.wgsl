@@ -11,7 +11,7 @@ const ABS = 2u;
 
 struct Params {
   step: u32, partials: u32, forced: u32, negative: u32, threshold: f32,
-  c4: f32, c3: f32, c2: f32, c1: f32, c0: f32, accumulates: u32, max_skips: u32,
+  c4: f32, c3: f32, c2: f32, c1: f32, c0: f32, accumulates: u32, max_skips: u32, lowest: f32, highest: f32,
 }
 @group(0) @binding(0) var<storage, read_write> flag: array<u32>;
 @group(0) @binding(1) var<storage, read_write> state: array<u32>;
@@ -57,8 +57,9 @@ fn tea_gate(@builtin(local_invocation_index) thread: u32) {
   }
   let d_bits = select(NAN, quotient(sums.x, sums.y), p.step > 0u);
   let d = bitcast<f32>(d_bits);
-  let f = fma(fma(fma(fma(p.c4, d, p.c3), d, p.c2), d, p.c1), d, p.c0);
-  let measured = p.forced == 0u && finite(d) && finite(f);
+  let x = select(d, p.lowest, d < p.lowest);
+  let f = fma(fma(fma(fma(p.c4, x, p.c3), x, p.c2), x, p.c1), x, p.c0);
+  let measured = p.forced == 0u && finite(d) && d <= p.highest && finite(f);
   let counted = select(select(f, abs(f), p.negative == ABS), max(f, 0.0), p.negative == CLAMP);
   let accumulated = bitcast<f32>(state[0]) + counted;
   let computed_before = (state[1] & 0x7fffffffu) != 0u;

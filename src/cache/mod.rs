@@ -96,6 +96,11 @@ pub trait Policy {
         None
     }
 
+    /// The same rule, to be given other coefficients and their range.
+    fn tea_mut(&mut self) -> Option<&mut TeaCache> {
+        None
+    }
+
     /// Whether a skipped step carries on the residual's change ([`Taylor`]), or takes the last residual as it is.
     fn extrapolates(&self) -> bool {
         false

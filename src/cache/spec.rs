@@ -7,6 +7,9 @@ use std::str::FromStr;
 use super::{IDENTITY, MagCache, Mask, Negative, Off, Policy, SETS, Taylor, TeaCache, Uniform, find};
 use crate::{Error, Result};
 
+/// Names [`IDENTITY`].
+const IDENTITY_NAME: &str = "identity";
+
 /// A cache policy as a user writes it: `off`, `uniform:3`, `mask:1011`, `tea:0.2`, `tea:0.2:latte-1`,
 /// `tea:0.2:0,0,0,1,0:raw`, `fb:0.1`, `sea:0.1`, `easy:0.05`, `mag:0.1:4@table.json`; and what it is modified by:
 /// `tea:0.2+start=5+end=45+max-skips=3`, `uniform:2+taylor`.
@@ -21,7 +24,8 @@ pub enum Spec {
     Tea {
         /// δ, from 0 (every step computes) to infinity (only forced steps do).
         threshold: f64,
-        /// c4, c3, c2, c1, c0. None where none were named: the distances count as they are, f(d) = d.
+        /// c4, c3, c2, c1, c0. None where none were named: those of the model's
+        /// [`Calibration`](crate::calibrate::Calibration) if it has one, else the distances count as they are, f(d) = d.
         coefficients: Option<[f64; 5]>,
         /// What to do with f(d) < 0.
         negative: Negative,
@@ -65,7 +69,7 @@ pub struct Window {
 impl Spec {
     /// What can be written.
     pub const GRAMMAR: &str = "off, uniform:N, mask:1011..., \
-        tea:THRESHOLD[:NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs], fb:THRESHOLD, sea:THRESHOLD, \
+        tea:THRESHOLD[:identity, :NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs], fb:THRESHOLD, sea:THRESHOLD, \
         easy:THRESHOLD or mag:THRESHOLD[:K]@FILE; then [+start=STEP][+end=STEP][+max-skips=N][+taylor]";
 
     /// The policy for one generation of `steps` steps.
@@ -113,6 +117,15 @@ impl Spec {
             Spec::Easy(threshold) => TeaCache::easy(*threshold, steps),
             _ => return None,
         })
+    }
+
+    /// Whether it is a `tea` that names no coefficients, so that a model's calibration serves it.
+    pub fn takes_calibration(&self) -> bool {
+        match self {
+            Spec::Tea { coefficients, .. } => coefficients.is_none(),
+            Spec::Within(base, _) | Spec::Taylor(base) => base.takes_calibration(),
+            _ => false,
+        }
     }
 
     /// What can be checked without knowing the number of steps.
@@ -304,8 +317,11 @@ fn coefficients(text: &str, part: &str) -> Result<[f64; 5]> {
         return (numbers.and_then(|c| c.try_into().ok()))
             .ok_or_else(|| bad(text, "five numbers c4,c3,c2,c1,c0, highest power first"));
     }
+    if part == IDENTITY_NAME {
+        return Ok(IDENTITY);
+    }
     find(part).map(|set| set.coefficients).ok_or_else(|| {
-        let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
+        let names: Vec<&str> = [IDENTITY_NAME].into_iter().chain(SETS.iter().map(|set| set.name)).collect();
         let names = names.join(", ");
         bad(text, format!("five numbers c4,c3,c2,c1,c0; raw, clamp or abs; or one of {names}"))
     })
@@ -342,6 +358,7 @@ impl fmt::Display for Spec {
                 if let Some(c) = coefficients {
                     match SETS.iter().find(|set| set.coefficients == *c) {
                         Some(set) => write!(f, ":{}", set.name)?,
+                        None if *c == IDENTITY => write!(f, ":{IDENTITY_NAME}")?,
                         None => write!(f, ":{},{},{},{},{}", c[0], c[1], c[2], c[3], c[4])?,
                     }
                 }

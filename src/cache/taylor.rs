@@ -21,6 +21,10 @@ impl Policy for Taylor {
         self.0.tea()
     }
 
+    fn tea_mut(&mut self) -> Option<&mut TeaCache> {
+        self.0.tea_mut()
+    }
+
     fn reuses(&self) -> bool {
         self.0.reuses()
     }

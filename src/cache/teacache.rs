@@ -94,6 +94,11 @@ pub struct TeaCache {
     pub coefficients: [f64; 5],
     /// What to do with f(d) < 0.
     pub negative: Negative,
+    /// The distances that the coefficients were fitted on, lowest and highest, where they are known.
+    ///
+    /// A polynomial says nothing outside them. A smaller distance counts as the lowest, a larger one computes. As with
+    /// negative values, [`Negative::Raw`] does as the official code does, which knows no range.
+    pub range: Option<[f64; 2]>,
     /// How many steps at the start always compute. 1 unless changed.
     pub warmup: usize,
     /// The step from which on all compute. None unless changed.
@@ -120,6 +125,7 @@ impl TeaCache {
             threshold,
             coefficients,
             negative: Negative::default(),
+            range: None,
             warmup: 1,
             end: usize::MAX,
             max_skips: usize::MAX,
@@ -177,6 +183,11 @@ impl TeaCache {
         step < self.warmup || unmeasured || step >= self.end || last
     }
 
+    /// The range that is heeded: all numbers where there is none, or none is wanted.
+    pub fn limits(&self) -> [f64; 2] {
+        self.range.filter(|_| self.negative != Negative::Raw).unwrap_or([f64::NEG_INFINITY, f64::INFINITY])
+    }
+
     /// f(d) = (((c4·d + c3)·d + c2)·d + c1)·d + c0.
     pub fn rescale(&self, distance: f64) -> f64 {
         let [first, rest @ ..] = self.coefficients;
@@ -185,7 +196,7 @@ impl TeaCache {
 }
 
 impl Policy for TeaCache {
-    /// A distance that is missing, NaN or infinite, or whose f(d) is not finite, computes.
+    /// A distance that is missing, NaN, infinite or above the range, or whose f(d) is not finite, computes.
     ///
     /// Nothing else has to be dropped then: the sum restarts at 0, the step leaves a new residual, and
     /// the indicator it will be compared with moves on every step anyway.
@@ -197,7 +208,9 @@ impl Policy for TeaCache {
         }
         let forced = self.forced(step);
         // The test for a finite f comes before `apply`, which would clamp NaN to 0 and so skip.
-        let rescaled = distance.filter(|_| !forced).map(|d| self.rescale(d)).filter(|f| f.is_finite());
+        let [lowest, highest] = self.limits();
+        let counted = distance.filter(|&d| !forced && d <= highest).map(|d| d.max(lowest));
+        let rescaled = counted.map(|d| self.rescale(d)).filter(|f| f.is_finite());
         let sum = rescaled.map(|f| self.accumulated + self.negative.apply(f)).filter(|sum| sum.is_finite());
         let may_skip = self.primed && self.threshold > 0.0 && self.skipped < self.max_skips;
         let decision = match sum {
@@ -217,6 +230,10 @@ impl Policy for TeaCache {
     }
 
     fn tea(&self) -> Option<&TeaCache> {
+        Some(self)
+    }
+
+    fn tea_mut(&mut self) -> Option<&mut TeaCache> {
         Some(self)
     }
 }

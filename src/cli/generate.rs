@@ -13,9 +13,13 @@ use steep::sample::{self, GateMode, Progress, Settings};
 use steep::video::Video;
 use steep::{DType, Device, Error, Result, noise};
 
+use super::sidecar::Sidecar;
 use super::{output, report};
 
 /// Sample a video, with or without a cache
+///
+/// A `tea` cache that names no coefficients has those that `calibrate` wrote beside the model, if it did, and else takes
+/// distances as they are, which is `identity`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
@@ -98,6 +102,8 @@ pub struct Made<'a> {
     pub args: &'a Args,
     pub checkpoint: &'a Checkpoint,
     pub device: &'a Device,
+    /// TeaCache's, with the coefficients that were used.
+    pub rule: Option<TeaCache>,
     pub uncached: Option<Outcome>,
     pub cached: Outcome,
     pub psnr: Option<f64>,
@@ -110,7 +116,9 @@ pub async fn run(args: &Args) -> Result<()> {
     let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
     let device = Device::open(&args.device).await?;
     let model = Dit::load(&device, &checkpoint, args.dtype)?;
-    let mut policy = args.cache.policy(args.steps)?;
+    let sidecar = Sidecar::find(&checkpoint, &[&args.cache], args.steps, args.guidance, args.dtype)?;
+    let mut policy = sidecar.policy(&args.cache, args.steps)?;
+    let rule = policy.tea().cloned();
 
     // Runs are timed warm: three steps of a cache that skips whatever it may go through every kernel.
     let mut warm = TeaCache::new(f64::INFINITY, IDENTITY, 3);
@@ -130,7 +138,7 @@ pub async fn run(args: &Args) -> Result<()> {
         Some(u) => (Some(psnr(&u.video, &cached.video)?), ssim(&u.video, &cached.video).ok()),
         None => (None, None),
     };
-    let made = Made { args, checkpoint: &checkpoint, device: &device, uncached, cached, psnr, ssim };
+    let made = Made { args, checkpoint: &checkpoint, device: &device, rule, uncached, cached, psnr, ssim };
     made.write()
 }
 

@@ -33,6 +33,10 @@ impl Paint {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
     }
 
+    pub fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
     /// The decisions, blue where the blocks ran.
     pub fn decisions(self, letters: &str) -> String {
         let runs = letters.as_bytes().chunk_by(|a, b| a == b);
@@ -113,6 +117,8 @@ fn settings(made: &Made) -> Value {
         "cache": args.cache.to_string(),
         "seed": args.seed,
         "guidance": number(args.guidance),
+        "coefficients": made.rule.as_ref().map(|rule| rule.coefficients),
+        "range": made.rule.as_ref().and_then(|rule| rule.range),
     })
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use safetensors::SafeTensors;
+use sha2::Digest;
 
 use super::Config;
 use crate::{DType, Device, Error, Result, Shape, Tensor};
@@ -84,6 +85,20 @@ impl Checkpoint {
         let stem = self.path.file_stem().unwrap_or(self.path.as_os_str());
         let stem = stem.to_string_lossy();
         stem.rsplit(' ').next().unwrap_or(&stem).to_string()
+    }
+
+    /// Where it was read from; None for the shipped one.
+    pub fn path(&self) -> Option<&Path> {
+        match self.bytes {
+            Bytes::Mapped(_) => Some(&self.path),
+            Bytes::Static(_) => None,
+        }
+    }
+
+    /// SHA-256 of the whole file, in hexadecimal: what makes these weights these.
+    pub fn sha256(&self) -> String {
+        let hash = sha2::Sha256::digest(self.bytes.get());
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// All that the file says about itself.

@@ -47,6 +47,8 @@ struct Params {
     coefficients: [f32; 5],
     accumulates: u32,
     max_skips: u32,
+    lowest: f32,
+    highest: f32,
 }
 
 const RAW: u32 = 0;
@@ -61,6 +63,8 @@ const ABS: u32 = 2;
 ///         and fewer than max_skips steps were skipped since (as the trace says)
 /// acc = 0 unless skipped and the rule accumulates
 /// ```
+///
+/// where the rule has a range, f(max(d, lowest)), and no skip if d > highest.
 ///
 /// - `flag`: `u32 [1]`, 1 = compute
 /// - `state`: `f32 [2]`, (acc, whether a step was computed), from step to step
@@ -83,6 +87,8 @@ pub fn tea_gate(
     if step.index >= steps {
         return Err(Error::argument(OP, "step", format!("less than {steps}"), step.index));
     }
+    // Shaders know no infinity; a distance that is infinite computes in any case.
+    let limits = step.rule.limits().map(|d| (d as f32).clamp(f32::MIN, f32::MAX));
     let params = Params {
         step: step.index as u32,
         partials: runs as u32,
@@ -96,6 +102,8 @@ pub fn tea_gate(
         coefficients: step.rule.coefficients.map(|c| c as f32),
         accumulates: u32::from(step.rule.accumulates),
         max_skips: u32::try_from(step.rule.max_skips).unwrap_or(u32::MAX),
+        lowest: limits[0],
+        highest: limits[1],
     };
     Call {
         kernel: &TEA_GATE,
@@ -123,12 +131,13 @@ fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
     let full = skips.take(p.max_skips as usize).count() >= p.max_skips as usize;
     let (accumulated, computed_before) = (state[0], state[1] != 0.0);
     let d = if p.step == 0 { f32::NAN } else { distance(l.read::<f32>(0)) };
+    let counted = if d < p.lowest { p.lowest } else { d };
     let mut f = p.coefficients[0];
     for c in &p.coefficients[1..] {
-        f = mul_add::<I>(f, d, *c);
+        f = mul_add::<I>(f, counted, *c);
     }
     let forced = p.forced != 0;
-    let measured = !forced && d.is_finite() && f.is_finite();
+    let measured = !forced && d <= p.highest && f.is_finite();
     let counted = match p.negative {
         CLAMP if f < 0.0 => 0.0,
         ABS => f.abs(),

@@ -1,10 +1,60 @@
 //! What an uncached run tells about the cached ones.
 
-use super::{Batch, Settings};
+use super::gauge::{Gauge, trace};
+use super::{Batch, Progress, Record, Run, Settings};
+use crate::cache::{IDENTITY, Step, TeaCache};
 use crate::device::Gate;
 use crate::model::Dit;
 use crate::ops::{PARTIALS, denoise, norm_ratio, rel_l1, residual_reuse, residual_store};
 use crate::{DType, Error, Result, Tensor};
+
+/// Samples without a cache, and measures what TeaCache's polynomial is fitted on: at each step the distance of the
+/// indicator ([`Step::distance`]) and that of the output ([`Record::output`]).
+pub async fn observe(
+    model: &Dit,
+    settings: &Settings,
+    noise: &[f32],
+    progress: &mut dyn FnMut(Progress) -> Result<()>,
+) -> Result<Run> {
+    let device = model.device();
+    let mut batch = Batch::new(model, settings, noise)?;
+    // Gates that never skip, for their division and their trace.
+    let rule = TeaCache::new(0.0, IDENTITY, settings.steps);
+    let gauge = |batch: &Batch| Gauge::new(model, &rule, &batch.schedule, &batch.z, &batch.acts);
+    let (mut signals, mut outputs) = (gauge(&batch)?, gauge(&batch)?);
+    let room = || trace(device, settings.steps, &[]);
+    let (mut signal_trace, mut output_trace) = (room()?, room()?);
+    let mut flag = Tensor::from_u32(device, [1], &[1])?;
+    let mut before = Tensor::zeros(device, DType::F32, *batch.acts.tokens.shape())?;
+    let mut marks = vec![device.mark()];
+    for i in 0..settings.steps {
+        let Batch { acts, z, times, labels, .. } = &mut batch;
+        model.embed(acts, z, (times, i), labels)?;
+        model.probe(acts, signals.signal())?;
+        signals.decide(i, (&mut flag, &mut signal_trace), acts, z)?;
+        model.blocks(acts, Gate::Open)?;
+        model.head(acts)?;
+        if let Some(partials) = outputs.signal() {
+            rel_l1(Gate::Open, &mut before, partials, &acts.tokens)?;
+        }
+        outputs.decide(i, (&mut flag, &mut output_trace), acts, z)?;
+        batch.update(model, i)?;
+        marks.push(device.mark());
+        progress(Progress { done: i + 1, decision: None })?;
+    }
+    let signals = signals.steps(&signal_trace.read_f32().await?);
+    let outputs = outputs.steps(&output_trace.read_f32().await?);
+    let clips = batch.z.read_f32().await?;
+    let seconds = device.seconds(&marks).await?;
+    let record = |(((step, output), time), s): (((Step, Step), f32), f64)| Record {
+        time,
+        step,
+        output: output.distance,
+        ms: 1e3 * s,
+    };
+    let steps = signals.into_iter().zip(outputs).zip(batch.schedule.times).zip(seconds);
+    Ok(Run { clips, steps: steps.map(record).collect() })
+}
 
 /// MagCache's table: γ of each step of an uncached run, the mean over tokens of ‖R_t‖ / ‖R_{t−1}‖ (arXiv 2506.09045,
 /// equation 3), R what the transformer stack adds to its input. The first step, which has none before it, counts 1.

@@ -193,7 +193,7 @@ fn a_reader_that_goes_away_is_no_error() {
 fn help_ends_well_and_has_an_example() {
     let place = Place::new();
     assert!(place.ok(&["--help"]).contains("steep generate --class 6 --compare"));
-    for verb in ["generate", "plan", "forward", "inspect", "devices"] {
+    for verb in ["generate", "calibrate", "compare", "plan", "forward", "inspect", "devices"] {
         let help = place.ok(&[verb, "--help"]);
         assert!(help.contains("Example") && help.contains(&format!("steep {verb}")), "{help}");
     }

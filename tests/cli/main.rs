@@ -2,8 +2,10 @@
 #![cfg(feature = "cli")]
 
 mod bad_input;
+mod calibrate;
 #[path = "../common/mod.rs"]
 mod common;
+mod compare;
 mod forward;
 mod generate;
 mod interrupt;

@@ -207,6 +207,7 @@ fn play(rule: &TeaCache, distances: &[f32], pairs: usize) -> String {
                 params![rule.threshold as f32],
                 coefficients,
                 params![u32::from(rule.accumulates), u32::try_from(rule.max_skips).unwrap_or(u32::MAX)],
+                rule.limits().map(|d| (d as f32).to_le_bytes()).concat(),
             ]
             .concat(),
             ..Call::default()

@@ -159,6 +159,7 @@ fn random_lists() {
             rule = teacache(rule.threshold, set, steps);
         }
         rule.negative = Negative::ALL[seed as usize / 4 % 3];
+        rule.range = [None, Some([0.06, 0.15])][seed as usize / 3 % 2];
         rule.warmup = [1, 0, 5][seed as usize / 2 % 3];
         rule.force_last = !seed.is_multiple_of(3);
         let noise = oracle::data(seed, steps, 0.1, 0.08);
@@ -187,6 +188,35 @@ fn negative_values() {
             check(&on, &rule, &partials)
         });
         assert!(traces[0] != traces[1] && traces[1] != traces[2] && traces[2] != traces[0], "{traces:?}");
+    }
+}
+
+/// Below its range a polynomial counts as at the lowest end, above it a step computes; raw knows no range.
+#[test]
+fn fitted_ranges() {
+    let distances = [None, Some(0.01), Some(0.01), Some(0.3), Some(0.06), Some(0.06), Some(0.01), Some(0.01)];
+    let partials = all_partials(&distances, PARTIALS);
+    let mut rule = TeaCache::new(0.2, IDENTITY, 8);
+    rule.range = Some([0.05, 0.25]);
+    for on in sources(&TEA_GATE) {
+        for (negative, letters) in
+            [(Negative::Clamp, "FSSCSSSF"), (Negative::Abs, "FSSCSSSF"), (Negative::Raw, "FSSCSSSF")]
+        {
+            rule.negative = negative;
+            rule.threshold = 0.2;
+            assert_eq!(check(&on, &rule, &partials), letters);
+        }
+        // At this threshold the range is all there is between 0.3 and a skip, and between 0.01 and a second one.
+        for (negative, letters) in [(Negative::Clamp, "FSSCSSSF"), (Negative::Raw, "FSSSSSSF")] {
+            rule.negative = negative;
+            rule.threshold = 0.5;
+            assert_eq!(check(&on, &rule, &partials), letters);
+        }
+        for (negative, letters) in [(Negative::Clamp, "FCCCCCCF"), (Negative::Raw, "FSSCCCSF")] {
+            rule.negative = negative;
+            rule.threshold = 0.04;
+            assert_eq!(check(&on, &rule, &partials), letters);
+        }
     }
 }
 

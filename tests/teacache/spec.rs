@@ -60,7 +60,7 @@ fn written_settings_parse_to_themselves() {
         "tea:0.2:raw",
         "tea:0.2:abs",
         "tea:0.2:latte-1:raw",
-        "tea:0.2:0,0,0,1,0",
+        "tea:0.2:identity",
         "tea:0.2:1,-2.5,0.003,1,0:abs",
         "tea:0.2:0.1,0.7,-0.30000000000000004,12345678.9,-0.0000001",
         "fb:0.1",

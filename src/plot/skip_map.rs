@@ -1,8 +1,9 @@
-//! Pictures of a cached run, as SVG that stands alone.
-//!
 //! [`skip_map`] draws three panels over the denoising steps: how far the step moved (d), what
 //! had been accumulated when the step was decided on, beside the threshold, and the decisions.
 
+use super::{
+    Axis, CAPTION, FAINT, GRID, INK, LEFT, LIMIT, LINE, RIGHT, head, number, shown, text, tick_step,
+};
 use std::fmt::Write;
 
 /// One denoising step, as [`skip_map`] draws it.
@@ -23,21 +24,11 @@ const DECISIONS: [(char, &str, &str, &str); 3] = [
     ('C', "computed", "#3d8bc4", "white"),
     ('S', "skipped", "#f6c667", "#5c4308"),
 ];
-const INK: &str = "#1f2933";
-const FAINT: &str = "#66727f";
-const GRID: &str = "#e4e8ec";
-const LINE: &str = "#2f7d6b";
-const LIMIT: &str = "#c2342b";
 
-const LEFT: f64 = 72.0;
-const RIGHT: f64 = 24.0;
-const TITLE: f64 = 32.0;
 const LEGEND: f64 = 56.0;
 /// Top and bottom of the panels.
 const DISTANCE: (f64, f64) = (100.0, 206.0);
 const ACCUMULATED: (f64, f64) = (250.0, 386.0);
-/// How far above a panel its caption stands.
-const CAPTION: f64 = 10.0;
 const STRIP: (f64, f64) = (400.0, 428.0);
 /// Narrow neighbours overlap by this, or the page would shine through between them.
 const OVERLAP: f64 = 0.4;
@@ -65,16 +56,7 @@ struct Plot<'a> {
 impl Plot<'_> {
     fn draw(mut self, title: &str, threshold: Option<f64>) -> String {
         let width = self.right() + RIGHT;
-        let size = fit(title, width - LEFT - RIGHT);
-        let title = escape(title);
-        self.add(format_args!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0}" height="{HEIGHT}"
-viewBox="0 0 {width:.0} {HEIGHT}" role="img" font-size="12" fill="{INK}"
-font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
-<title>{title}</title>
-<rect width="100%" height="100%" fill="white"/>
-<text x="{LEFT}" y="{TITLE}" font-size="{size:.1}" font-weight="600">{title}</text>"#
-        ));
+        self.svg = head(title, width, HEIGHT);
         self.legend();
         self.distances();
         self.accumulated(threshold);
@@ -102,7 +84,7 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
         if values.iter().all(Option::is_none) {
             return self.empty(DISTANCE, "not measured");
         }
-        let axis = Axis::over(values.iter().flatten().copied(), DISTANCE);
+        let axis = Axis::over(values.iter().flatten().copied().chain([0.0]), up(DISTANCE));
         self.axis(&axis);
         // A step without a distance breaks the line; one between two of them is a lone dot.
         let (mut line, mut dots) = (String::new(), String::new());
@@ -112,7 +94,7 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
                 drawing = false;
                 continue;
             };
-            let (x, y) = (self.centre(i), axis.y(value));
+            let (x, y) = (self.centre(i), axis.at(value));
             let verb = if drawing { 'L' } else { 'M' };
             let alone = !drawing && values.get(i + 1).is_none_or(Option::is_none);
             drawing = true;
@@ -131,9 +113,9 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
             return self.empty(ACCUMULATED, "nothing accumulated");
         }
         let numbers = values.iter().flatten().copied().chain(threshold);
-        let axis = Axis::over(numbers, ACCUMULATED);
+        let axis = Axis::over(numbers.chain([0.0]), up(ACCUMULATED));
         self.axis(&axis);
-        let zero = axis.y(0.0);
+        let zero = axis.at(0.0);
         let width = match self.cell {
             w if w >= 5.0 => (w * 0.72).min(28.0),
             w => w + OVERLAP,
@@ -142,7 +124,7 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
             let Some(value) = value.filter(|&v| v != 0.0) else {
                 continue;
             };
-            let (x, y) = (self.centre(i) - width / 2.0, axis.y(value));
+            let (x, y) = (self.centre(i) - width / 2.0, axis.at(value));
             let (top, height) = (y.min(zero), (y - zero).abs());
             let colour = look(self.steps[i].decision).1;
             self.add(format_args!(
@@ -152,7 +134,7 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
         self.rule(zero, FAINT, "");
         if let Some(threshold) = threshold {
             let dashes = r#" stroke-width="1.4" stroke-dasharray="6 4""#;
-            self.rule(axis.y(threshold), LIMIT, dashes);
+            self.rule(axis.at(threshold), LIMIT, dashes);
             let place = (self.right(), ACCUMULATED.0 - CAPTION);
             let label = format!("threshold {}", number(threshold));
             self.text(place, "end", LIMIT, &label);
@@ -203,9 +185,8 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
 
     /// Grid and ticks.
     fn axis(&mut self, axis: &Axis) {
-        for tick in axis.first..=axis.last {
-            let value = tick as f64 * axis.step;
-            let y = axis.y(value);
+        for value in axis.ticks() {
+            let y = axis.at(value);
             self.rule(y, GRID, "");
             self.text((LEFT - 10.0, y + 4.0), "end", FAINT, &number(value));
         }
@@ -216,10 +197,8 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
         self.add(format_args!(r#"<path d="M{LEFT} {y:.2}H{right:.2}" stroke="{colour}"{more}/>"#));
     }
 
-    fn text(&mut self, (x, y): (f64, f64), anchor: &str, colour: &str, text: &str) {
-        self.add(format_args!(
-            r#"<text x="{x:.2}" y="{y:.2}" text-anchor="{anchor}" fill="{colour}">{text}</text>"#
-        ));
+    fn text(&mut self, place: (f64, f64), anchor: &str, colour: &str, label: &str) {
+        self.svg += &text(place, anchor, colour, label);
     }
 
     fn add(&mut self, element: std::fmt::Arguments) {
@@ -240,35 +219,9 @@ font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif">
     }
 }
 
-/// A vertical axis with zero on it; its ticks are `first·step` to `last·step`.
-struct Axis {
-    first: i64,
-    last: i64,
-    step: f64,
-    panel: (f64, f64),
-}
-
-impl Axis {
-    fn over(values: impl Iterator<Item = f64>, panel: (f64, f64)) -> Self {
-        let (low, high) = values.fold((0.0f64, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
-        let step = tick_step(if low == high { 0.25 } else { (high - low) / 4.0 });
-        let first = (low / step).floor() as i64;
-        let last = ((high / step).ceil() as i64).max(first + 1);
-        Axis { first, last, step, panel }
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        let (first, last) = (self.first as f64, self.last as f64);
-        let share = (value / self.step - first) / (last - first);
-        self.panel.1 + share * (self.panel.0 - self.panel.1)
-    }
-}
-
-/// The number of 1, 2, 5, 10, 20, ... that is `at_least` or the next above.
-fn tick_step(at_least: f64) -> f64 {
-    let power = 10f64.powi(at_least.max(1e-300).log10().floor() as i32);
-    let fits = [1.0, 2.0, 5.0].into_iter().find(|m| m * power >= at_least);
-    fits.unwrap_or(10.0) * power
+/// From the bottom of a panel to its top.
+fn up((top, bottom): (f64, f64)) -> [f64; 2] {
+    [bottom, top]
 }
 
 /// Name, colour, and the colour of the letter.
@@ -277,50 +230,7 @@ fn look(decision: char) -> (&'static str, &'static str, &'static str) {
     known.map_or(("other", "#aab3bc", ""), |d| (d.1, d.2, d.3))
 }
 
-/// What a picture can show: not infinite, and not so large that the axis would be.
-fn shown(v: f64) -> Option<f64> {
-    let v = if v.abs() < 1e-290 { 0.0 } else { v };
-    (v.abs() < 1e290).then_some(v)
-}
-
 fn labelled(name: &str, value: Option<f64>) -> String {
     let value = value.and_then(shown);
     value.map_or(String::new(), |v| format!(", {name} {}", number(v)))
-}
-
-/// At most four significant digits.
-fn number(v: f64) -> String {
-    if v == 0.0 {
-        return "0".into();
-    }
-    let power = v.abs().log10().floor() as i32;
-    if !(-4..5).contains(&power) {
-        return format!("{}e{power}", number(v / 10f64.powi(power)));
-    }
-    let text = format!("{v:.*}", (3 - power).max(0) as usize);
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').into(),
-        false => text,
-    }
-}
-
-/// The largest size, up to 17, at which a text of ordinary letters keeps to a width.
-fn fit(text: &str, width: f64) -> f64 {
-    (width / (0.6 * text.chars().count().max(1) as f64)).clamp(8.0, 17.0)
-}
-
-/// As XML text. Control characters, which XML cannot hold, become spaces.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '\u{fffe}' | '\u{ffff}' => escaped.push(' '),
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

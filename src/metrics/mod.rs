@@ -1,9 +1,24 @@
-//! How far a cached video is from the uncached one: PSNR and SSIM.
+//! What a cache costs: how far a video is from the uncached one, and how good it is by itself.
 //!
-//! Both are computed as in the evaluation of TeaCache (<https://github.com/ali-vilab/TeaCache>,
+//! - pixel by pixel against the uncached video: [`psnr`], [`ssim`], [`foreground_psnr`];
+//! - as digits, with a small classifier: [`Digits`], and the [`frechet`] distance between two sets of frames;
+//! - as motion: [`Motion`], [`velocity_error`];
+//! - how sure a number is, given that it comes from a few seeds: [`jackknife`].
+//!
+//! PSNR and SSIM are computed as in the evaluation of TeaCache (<https://github.com/ali-vilab/TeaCache>,
 //! `eval/`), on values mapped to [0, 1] by clamp((v + 1)/2, 0, 1), with one difference: that one
 //! reads the videos back from lossy files of 8 bits, here they are compared as they were generated.
 //! A NaN in either video makes the result NaN.
+
+mod digits;
+mod frechet;
+mod interval;
+mod motion;
+
+pub use digits::{Digits, Seen};
+pub use frechet::{Moments, frechet};
+pub use interval::{Estimate, jackknife, student};
+pub use motion::{Motion, velocity_error};
 
 use crate::video::Video;
 use crate::{Error, Result};
@@ -13,6 +28,8 @@ const WINDOW: usize = 11;
 const SIGMA: f64 = 1.5;
 const C1: f64 = 0.01 * 0.01;
 const C2: f64 = 0.03 * 0.03;
+/// From this value on, of [0, 1], a pixel is lit. Backgrounds are 0 up to a generated clip's noise, strokes near 1.
+const LIT: f64 = 0.1;
 
 /// Peak signal-to-noise ratio in decibels, the mean over frames.
 ///
@@ -21,13 +38,31 @@ pub fn psnr(a: &Video, b: &Video) -> Result<f64> {
     check("psnr", a, b)?;
     let size = a.channels * a.height * a.width;
     let frames = a.data.chunks_exact(size).zip(b.data.chunks_exact(size));
-    Ok(mean(frames.map(|(a, b)| {
-        let squares = a.iter().zip(b).map(|(&a, &b)| (unit(a) - unit(b)).powi(2));
-        match mean(squares) {
-            mse if mse < 1e-10 => 100.0,
-            mse => 20.0 * (1.0 / mse.sqrt()).log10(),
-        }
-    })))
+    Ok(mean(frames.map(|(a, b)| decibels(mean(a.iter().zip(b).map(|(&a, &b)| (unit(a) - unit(b)).powi(2)))))))
+}
+
+/// [`psnr`] over the pixels that are lit in either video: those of which some channel is at least 0.1 of [0, 1].
+///
+/// Of a clip that is mostly background, PSNR says mostly that the background is black. A frame without a lit pixel is
+/// left out; where no frame has one there is nothing to tell apart, 100.
+pub fn foreground_psnr(a: &Video, b: &Video) -> Result<f64> {
+    check("foreground_psnr", a, b)?;
+    let frame = |frame: usize| {
+        let planes: Vec<_> = (0..a.channels).map(|c| (a.plane(frame, c), b.plane(frame, c))).collect();
+        let value = |v: f32| unit(v) >= LIT || v.is_nan();
+        let lit = |i: &usize| planes.iter().any(|(a, b)| value(a[*i]) || value(b[*i]));
+        let lit: Vec<usize> = (0..a.height * a.width).filter(lit).collect();
+        let square = |(a, b): &(&[f32], &[f32]), i: usize| (unit(a[i]) - unit(b[i])).powi(2);
+        let squares = lit.iter().flat_map(|&i| planes.iter().map(move |pair| square(pair, i)));
+        (!lit.is_empty()).then(|| decibels(mean(squares)))
+    };
+    let frames: Vec<f64> = (0..a.frames).filter_map(frame).collect();
+    Ok(if frames.is_empty() { 100.0 } else { mean(frames.into_iter()) })
+}
+
+/// The PSNR of one frame.
+fn decibels(mse: f64) -> f64 {
+    if mse < 1e-10 { 100.0 } else { 20.0 * (1.0 / mse.sqrt()).log10() }
 }
 
 /// Structural similarity (Wang et al. 2004), the mean over places, channels and frames.

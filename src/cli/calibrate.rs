@@ -1,0 +1,419 @@
+//! `steep calibrate`
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use serde_json::{Map, Value, json};
+use steep::cache::{Policy, Spec, TeaCache};
+use steep::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
+use steep::journal::Journal;
+use steep::metrics::psnr;
+use steep::model::{Checkpoint, Dit};
+use steep::sample::{self, GateMode, Progress, Run, Settings};
+use steep::video::Video;
+use steep::{DType, Device, Error, Result, noise, plot};
+
+use super::{clips, output, report, sidecar};
+
+/// Fit TeaCache's polynomial to a model, and find thresholds
+///
+/// Runs without a cache and records at each step how far the modulated input moved (x) and how far the model's output
+/// moved (y). Fits polynomials of degree 1 to 4 to all pairs and writes the chosen one, with what it depends on, beside the
+/// model: MODEL.teacache.json, where `generate` and `compare` find it. They refuse one of other weights, and warn where
+/// steps, guidance or dtype differ.
+///
+/// In use, f(x) below zero counts as zero, x below the fitted range as its lower end, and x above it computes the step.
+/// `tea:δ:raw` does none of this, as the official code; `tea:δ:identity` takes distances as they are.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  steep calibrate --model models/moving-mnist-32.safetensors
+  steep calibrate --pairs pairs.jsonl --target-speedup 2
+  steep calibrate --pairs pairs.jsonl --seeds 0 --degree 1 --plot fit.svg")]
+pub struct Args {
+    /// Checkpoint to calibrate (safetensors); without it, the shipped model
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Clips of each class; 0 only fits what --pairs holds already
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    seeds: u64,
+    /// The first seed: by default far from those that clips are judged on
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    first_seed: u64,
+    /// Classes, with commas between; `all`; or `cycle`, one for each seed in turn
+    #[arg(long, value_name = "LIST", default_value = "all")]
+    classes: clips::Classes,
+    /// Denoising steps
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    steps: usize,
+    /// g in u + g·(c − u); 1 does without the unconditional half
+    #[arg(long, value_name = "G", default_value_t = 3.0, allow_negative_numbers = true)]
+    guidance: f32,
+    /// Where to run, as `devices` names it; `auto` is the best there is
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Type of matrix operands: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dtype: DType,
+    /// Degree of the polynomial that is written
+    #[arg(long, value_name = "N", default_value_t = DEGREE as u8, value_parser = clap::value_parser!(u8).range(1..=DEGREE as i64))]
+    degree: u8,
+    /// Keep the pairs in this file, a line per clip. Clips that it holds are not run again, so that a run that was
+    /// killed goes on where it was
+    #[arg(long, value_name = "FILE")]
+    pairs: Option<PathBuf>,
+    /// Where to write the calibration; without it, beside the model (the shipped model's: into this folder)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Draw the pairs and the polynomials (.svg)
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// Also find the smallest threshold whose bound, steps / computed steps, is at least this: by replaying the pairs,
+    /// then confirmed with real runs
+    #[arg(long, value_name = "X")]
+    target_speedup: Option<f64>,
+    /// Also find a large threshold whose clips keep this mean PSNR in decibels to the uncached ones: by real runs
+    #[arg(long, value_name = "DB")]
+    target_psnr: Option<f64>,
+    /// Clips of the real runs of the targets
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+    target_clips: u64,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print errors and warnings alone
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// The kind of journal that --pairs is.
+const KIND: &str = "steep pairs 1";
+
+pub async fn run(args: &Args) -> Result<()> {
+    for (name, target, least) in
+        [("--target-speedup", args.target_speedup, 1.0), ("--target-psnr", args.target_psnr, 0.0)]
+    {
+        if let Some(target) = target.filter(|t| !(t.is_finite() && *t >= least)) {
+            return Err(Error::setting(format!("{name} {target}"), format!("a number from {least}")));
+        }
+    }
+    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let out = args.out.clone().or_else(|| sidecar::path(&checkpoint));
+    let out = out.unwrap_or_else(|| format!("{}.teacache.json", checkpoint.name()).into());
+    let outputs: Vec<&Path> = [Some(&out), args.plot.as_ref()].into_iter().flatten().map(|p| &**p).collect();
+    let inputs: Vec<&Path> = args.model.iter().chain(&args.pairs).map(|p| &**p).collect();
+    output::check(&outputs, &inputs)?;
+    args.classes.check(checkpoint.config())?;
+    sample::Schedule::new(checkpoint.config().prediction, args.steps, args.guidance)?;
+    if args.steps < 2 {
+        return Err(Error::setting(
+            format!("steps {}", args.steps),
+            "at least 2: a distance needs a step before",
+        ));
+    }
+    super::watch_for_interrupts()?;
+    let device = Device::open(&args.device).await?;
+    let model = Dit::load(&device, &checkpoint, args.dtype)?;
+    let binding = Binding::new(&checkpoint, args.steps, args.guidance, args.dtype);
+    let runner = Runner { args, model: &model };
+
+    let clips = runner.pairs(&binding).await?;
+    let fits = (1..=DEGREE).map(|degree| Fit::of(&clips, degree)).collect::<Result<Vec<_>>>()?;
+    let fit = fits[usize::from(args.degree) - 1].clone();
+    let pairs = clips.iter().map(|clip| clip.x.len()).sum();
+    let calibration = Calibration { binding, fit, clips: clips.len(), pairs };
+
+    let found = runner.targets(&calibration, &clips).await?;
+    let text = json!(calibration);
+    let mut files = vec![(out.as_path(), format!("{text:#}\n").into_bytes())];
+    if let Some(path) = &args.plot {
+        let points: Vec<(f64, f64)> =
+            clips.iter().flat_map(|c| c.x.iter().copied().zip(c.y.iter().copied())).collect();
+        let curves: Vec<_> =
+            fits.iter().map(|fit| (format!("degree {}", fit.degree), fit.coefficients)).collect();
+        let title = format!("{}: {} pairs of {} clips", checkpoint.name(), points.len(), clips.len());
+        files.push((path, plot::fits(&title, &points, &curves).into_bytes()));
+    }
+    output::write(&files)?;
+    let r2 = calibration.fit.r2;
+    if r2.is_nan() || r2 < 0.3 {
+        super::complain(&format!(
+            "warning: R² {r2:.3}: the input says little about how far the output moves here"
+        ));
+    }
+    if args.json {
+        let found: Vec<Value> = found.iter().map(Found::json).collect();
+        return super::say(&format!(
+            "{:#}\n",
+            json!({ "fits": fits, "calibration": calibration, "targets": found })
+        ));
+    }
+    if args.quiet {
+        return Ok(());
+    }
+    let written: Vec<String> = files.iter().map(|(path, _)| path.display().to_string()).collect();
+    let mut lines = table(&calibration, &device, &clips, &fits);
+    lines.extend(found.iter().map(Found::line));
+    lines.push(format!("\n  wrote {}\n", written.join(" and ")));
+    super::say(&lines.concat())
+}
+
+/// What was fitted, in words.
+fn table(made: &Calibration, device: &Device, clips: &[Clip], fits: &[Fit]) -> Vec<String> {
+    let bold = |text: &str| report::Paint::of_stdout().bold(text);
+    let b = &made.binding;
+    let [low, high] = made.fit.range;
+    let r = pearson(clips.iter().flat_map(|c| c.x.iter().copied().zip(c.y.iter().copied())));
+    let mut lines = vec![
+        format!("{} in {}, {}\n", bold(&b.model), b.dtype, device.describe()),
+        format!(
+            "{} steps, guidance {}: {} pairs of {} clips\n\n",
+            b.steps, b.guidance, made.pairs, made.clips
+        ),
+        format!(
+            "  x, of the modulated input, from {low:.4} to {high:.4}; Pearson of x and y, of the output: {r:.4}\n\n"
+        ),
+        format!(
+            "  {:6} {:>8} {:>12} {:>8}   {:17}   c4, c3, c2, c1, c0\n",
+            "degree", "R²", "held-out R²", "Pearson", "fitted range"
+        ),
+    ];
+    for fit in fits {
+        let held_out = fit.held_out_r2.map_or("-".into(), |r2| format!("{r2:.4}"));
+        let chosen = if fit.degree == made.fit.degree { "*" } else { " " };
+        let coefficients = fit.coefficients.map(|c| format!("{c:.4}")).join(", ");
+        lines.push(format!(
+            "  {:5}{chosen} {:8.4} {held_out:>12} {:8.4}   {:.4} to {:.4}   {coefficients}\n",
+            fit.degree, fit.r2, fit.pearson, fit.range[0], fit.range[1]
+        ));
+    }
+    lines
+}
+
+struct Runner<'a> {
+    args: &'a Args,
+    model: &'a Dit,
+}
+
+impl Runner<'_> {
+    /// What is asked for and what the file holds, in the order of (class, seed).
+    async fn pairs(&self, binding: &Binding) -> Result<Vec<Clip>> {
+        let args = self.args;
+        let mut header: Map<String, Value> = Map::from_iter([("journal".to_string(), json!(KIND))]);
+        if let Value::Object(binding) = json!(binding) {
+            header.extend(binding);
+        }
+        let mut journal = None;
+        let mut clips: Vec<Clip> = vec![];
+        if let Some(path) = &args.pairs {
+            let (file, records) = Journal::open(path, &header)?;
+            for (i, record) in records.into_iter().enumerate() {
+                let wrong = |e: String| Error::file(path, format!("line {}: {e}", i + 2));
+                let clip: Clip = serde_json::from_value(record).map_err(|e| wrong(e.to_string()))?;
+                clip.check(args.steps).map_err(|e| wrong(e.to_string()))?;
+                clips.push(clip);
+            }
+            journal = Some(file);
+        }
+        let had: HashSet<_> = clips.iter().map(|clip| (clip.class, clip.seed)).collect();
+        let missing: Vec<_> = self.clips(args.seeds).filter(|clip| !had.contains(clip)).collect();
+        let bar = clips::bar("uncached", missing.len(), args.quiet);
+        for (class, seed) in missing {
+            let run = self.observe(class, seed, &bar).await?;
+            let y = run.steps.iter().skip(1).map(|r| r.output.unwrap_or(f64::NAN)).collect();
+            let x = run.steps.iter().skip(1).map(|r| r.step.distance.unwrap_or(f64::NAN)).collect();
+            let clip = Clip { class, seed, x, y };
+            clip.check(args.steps)?;
+            if let Some(journal) = &mut journal {
+                journal.append(&json!(clip))?;
+            }
+            clips.push(clip);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        if clips.is_empty() {
+            return Err(Error::setting(
+                format!("--seeds {}", args.seeds),
+                "at least 1, or --pairs with some",
+            ));
+        }
+        // Sums in one order, whatever was there before.
+        clips.sort_by_key(|clip| (clip.class, clip.seed));
+        Ok(clips)
+    }
+
+    /// Class and seed of the clips of so many seeds.
+    fn clips(&self, seeds: u64) -> impl Iterator<Item = (usize, u64)> {
+        let seeds = self.args.first_seed..self.args.first_seed.saturating_add(seeds);
+        let classes = |seed| self.args.classes.of(seed, self.model.config()).into_iter();
+        seeds.flat_map(move |seed| classes(seed).map(move |class| (class, seed)))
+    }
+
+    async fn observe(&self, class: usize, seed: u64, bar: &ProgressBar) -> Result<Run> {
+        let (settings, noise) = self.clip(class, seed);
+        sample::observe(self.model, &settings, &noise, &mut progress(self.args.steps, bar)).await
+    }
+
+    fn clip(&self, class: usize, seed: u64) -> (Settings, Vec<f32>) {
+        let (steps, guidance) = (self.args.steps, self.args.guidance);
+        let settings = Settings { steps, guidance, classes: vec![class] };
+        (settings, noise::normal(seed, 0, self.model.config().clip()))
+    }
+
+    async fn sample(
+        &self,
+        (class, seed): (usize, u64),
+        policy: &mut dyn Policy,
+        bar: &ProgressBar,
+    ) -> Result<(Video, usize)> {
+        let (settings, noise) = self.clip(class, seed);
+        let progress = &mut progress(self.args.steps, bar);
+        let run = sample::sample(self.model, &settings, &noise, policy, GateMode::Device, progress).await?;
+        let computed = run.steps.iter().filter(|r| r.step.decision.computes()).count();
+        let c = self.model.config();
+        Ok((Video::new(c.frames, c.channels, c.height, c.width, run.clips)?, computed))
+    }
+
+    /// The thresholds that were asked for.
+    async fn targets(&self, made: &Calibration, clips: &[Clip]) -> Result<Vec<Found>> {
+        let args = self.args;
+        let mut found = vec![];
+        if args.target_speedup.is_none() && args.target_psnr.is_none() {
+            return Ok(found);
+        }
+        let bar = clips::bar("searching", 0, args.quiet);
+        let rule = made.rule(0.0, args.steps);
+        let mut originals = vec![];
+        for clip in self.clips(args.target_clips).take(args.target_clips as usize) {
+            let mut off = Spec::Off.policy(args.steps)?;
+            originals.push((clip, self.sample(clip, &mut *off, &bar).await?.0));
+        }
+        if let Some(target) = args.target_speedup {
+            let Some(threshold) = calibrate::threshold_for(clips, &rule, target) else {
+                let most = calibrate::ratio(clips, &at(&rule, calibrate::most(clips, &rule)));
+                return Err(Error::setting(
+                    format!("--target-speedup {target}"),
+                    format!("at most {most:.2} here"),
+                ));
+            };
+            let measured = self.judge(&originals, &at(&rule, threshold), &bar).await?;
+            let replayed = Some(calibrate::ratio(clips, &at(&rule, threshold)));
+            found.push(Found { asked: format!("speedup {target}"), threshold, replayed, measured });
+        }
+        if let Some(target) = args.target_psnr {
+            found.push(self.by_psnr(target, clips, &rule, &originals, &bar).await?);
+        }
+        bar.finish_and_clear();
+        Ok(found)
+    }
+
+    /// Bisection between a threshold that skips nothing and one that skips all it may.
+    async fn by_psnr(
+        &self,
+        target: f64,
+        clips: &[Clip],
+        rule: &TeaCache,
+        originals: &[((usize, u64), Video)],
+        bar: &ProgressBar,
+    ) -> Result<Found> {
+        const RUNS: usize = 10;
+        let asked = format!("PSNR {target}");
+        let found = |threshold, measured| Found { asked: asked.clone(), threshold, replayed: None, measured };
+        let mut high = calibrate::most(clips, rule);
+        let most = self.judge(originals, &at(rule, high), bar).await?;
+        if most.psnr >= target {
+            return Ok(found(calibrate::round_up(high), most));
+        }
+        // The first skip at all is where the replayed bound leaves 1.
+        let mut low = calibrate::threshold_for(clips, rule, 1.0 + 1e-9).unwrap_or(0.0) / 2.0;
+        let mut best = (0.0, self.judge(originals, &at(rule, 0.0), bar).await?);
+        for _ in 0..RUNS {
+            let middle = calibrate::round_up((low * high).sqrt());
+            let measured = self.judge(originals, &at(rule, middle), bar).await?;
+            if measured.psnr >= target {
+                (low, best) = (middle, (middle, measured));
+            } else {
+                high = middle;
+            }
+        }
+        match best {
+            (threshold, measured) if measured.psnr >= target => Ok(found(threshold, measured)),
+            _ => Err(Error::setting(format!("--target-psnr {target}"), "at most 100, that of equal clips")),
+        }
+    }
+
+    async fn judge(
+        &self,
+        originals: &[((usize, u64), Video)],
+        rule: &TeaCache,
+        bar: &ProgressBar,
+    ) -> Result<Measured> {
+        let (mut computed, mut all) = (0, vec![]);
+        for (clip, original) in originals {
+            let (video, steps) = self.sample(*clip, &mut rule.clone(), bar).await?;
+            computed += steps;
+            all.push(psnr(original, &video)?);
+        }
+        Ok(Measured {
+            clips: all.len(),
+            ratio: (all.len() * self.args.steps) as f64 / computed as f64,
+            psnr: all.iter().sum::<f64>() / all.len() as f64,
+            worst: all.iter().copied().fold(f64::INFINITY, f64::min),
+        })
+    }
+}
+
+fn at(rule: &TeaCache, threshold: f64) -> TeaCache {
+    let mut rule = rule.clone();
+    rule.threshold = threshold;
+    rule
+}
+
+fn progress(steps: usize, bar: &ProgressBar) -> impl FnMut(Progress) -> Result<()> {
+    move |p| {
+        bar.set_message(format!("step {}/{steps}", p.done));
+        super::go_on()
+    }
+}
+
+/// A threshold that was searched for.
+struct Found {
+    asked: String,
+    threshold: f64,
+    /// The bound by the recorded pairs.
+    replayed: Option<f64>,
+    measured: Measured,
+}
+
+/// What real runs at a threshold gave.
+struct Measured {
+    clips: usize,
+    ratio: f64,
+    psnr: f64,
+    worst: f64,
+}
+
+impl Found {
+    fn line(&self) -> String {
+        let m = &self.measured;
+        let replayed = self.replayed.map_or(String::new(), |r| format!("{r:.2}× on the recorded pairs, "));
+        format!(
+            "\n  {}: tea:{}: {replayed}{:.2}× on {} real runs (steps / computed), PSNR {:.1} dB, worst {:.1}\n",
+            self.asked, self.threshold, m.ratio, m.clips, m.psnr, m.worst
+        )
+    }
+
+    fn json(&self) -> Value {
+        let m = &self.measured;
+        json!({
+            "target": self.asked,
+            "threshold": self.threshold,
+            "replayed_ratio": self.replayed,
+            "clips": m.clips,
+            "ratio": m.ratio,
+            "psnr": m.psnr,
+            "worst_psnr": m.worst,
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! What verbs that make many clips share: which classes, how far along.
+
+use std::fmt;
+use std::str::FromStr;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use steep::model::Config;
+use steep::{Error, Result};
+
+/// `all`, `cycle` (one for each seed, in turn), or class numbers with commas between.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Classes {
+    All,
+    Cycle,
+    Some(Vec<usize>),
+}
+
+impl FromStr for Classes {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || {
+            let wanted = "all, cycle, or different class numbers with commas between";
+            Error::setting(format!("classes {text:?}"), wanted)
+        };
+        if let Some(known) = [Classes::All, Classes::Cycle].into_iter().find(|c| c.to_string() == text) {
+            return Ok(known);
+        }
+        let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
+        let mut numbers = numbers.ok_or_else(wrong)?;
+        numbers.sort_unstable();
+        let twice = numbers.windows(2).any(|pair| pair[0] == pair[1]);
+        if twice { Err(wrong()) } else { Ok(Classes::Some(numbers)) }
+    }
+}
+
+impl fmt::Display for Classes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Classes::All => write!(f, "all"),
+            Classes::Cycle => write!(f, "cycle"),
+            Classes::Some(classes) => {
+                let numbers: Vec<String> = classes.iter().map(usize::to_string).collect();
+                write!(f, "{}", numbers.join(","))
+            }
+        }
+    }
+}
+
+impl Classes {
+    /// Checks that a model has them.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        let last = config.classes - 1;
+        match self {
+            Classes::Some(classes) => match classes.iter().find(|class| **class > last) {
+                Some(class) => Err(Error::setting(format!("class {class}"), format!("0 to {last}"))),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Those of a seed.
+    pub fn of(&self, seed: u64, config: &Config) -> Vec<usize> {
+        match self {
+            Classes::All => (0..config.classes).collect(),
+            Classes::Cycle => vec![(seed % config.classes as u64) as usize],
+            Classes::Some(classes) => classes.clone(),
+        }
+    }
+}
+
+/// Clips done, and the time left, on standard error if that is a terminal.
+pub fn bar(prefix: &str, clips: usize, quiet: bool) -> ProgressBar {
+    if quiet {
+        return ProgressBar::hidden();
+    }
+    let template = match clips {
+        0 => "  {prefix}  {spinner} {msg}  {elapsed}",
+        _ => "  {prefix}  {wide_bar:.blue/dim} {pos}/{len}  {msg}  {eta} left",
+    };
+    let bar = ProgressBar::new(clips as u64);
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(prefix.to_string());
+    bar
+}

@@ -1,0 +1,370 @@
+//! `steep compare`
+
+mod rounds;
+mod shard;
+mod table;
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use steep::cache::Spec;
+use steep::calibrate::Binding;
+use steep::journal::{self, Journal};
+use steep::metrics::Digits;
+use steep::model::{Checkpoint, Config, Dit};
+use steep::plot::{self, StepBar};
+use steep::{DType, Device, Error, Result};
+
+use super::sidecar::Sidecar;
+use super::{clips, output};
+use rounds::{Policy, Round, Runner};
+use shard::Shard;
+use table::Row;
+
+/// What is compared where nothing else is named.
+const POLICIES: [&str; 8] = [
+    "uniform:2",
+    "uniform:3",
+    "steps:25",
+    "steps:17",
+    "tea:0.1:identity",
+    "tea:0.01",
+    "tea:0.02",
+    "tea:0.04",
+];
+
+/// Compare cache policies: what each gains, and what it costs
+///
+/// For each seed, makes a clip without a cache and one with each policy from the same noise, in turn in one process, and
+/// measures: time against the uncached run's, and its bound, steps / computed steps; PSNR, SSIM and PSNR over the
+/// foreground (pixels of which either clip has at least a tenth of white) against the uncached clip; the share of clips in
+/// which a small classifier sees the class that was asked for, and the Fréchet distance of its features to those of the
+/// uncached clips; how the digit moves: the error of its velocity in pixels a frame, and its jitter, the root mean square of
+/// its acceleration between bounces in pixels a frame². What follows ± is half a 95 % confidence interval over seeds
+/// (delete-one jackknife, Student's t).
+///
+/// A policy is what `generate --cache` takes, or steps:N, an uncached run of N steps. `{}` stands for each of
+/// --thresholds: 'tea:{}' 'tea:{}:identity' --thresholds 0.1,0.2.
+///
+/// Everything goes into one folder: rounds.jsonl (every finished round; a run that was stopped goes on there), table.csv,
+/// table.md, results.json, pareto.svg, decisions.svg, a skip map of the first clip for each policy, and clips.gif, the
+/// first clip uncached and with each policy from left to right.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  steep compare
+  steep compare 'tea:{}' uniform:2 --thresholds 0.05,0.1,0.2 --seeds 50 --classes all --out big
+  steep compare --seeds 400 --out big --shard 3/8        (or, in a job array, --shard auto)
+  steep compare --merge big/rounds-*.jsonl --out big")]
+pub struct Args {
+    /// Policies, besides no cache at all
+    #[arg(value_name = "POLICY", default_values = POLICIES)]
+    policies: Vec<String>,
+    /// What `{}` in a policy stands for, with commas between
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    thresholds: Vec<f64>,
+    /// Seeds
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first_seed: u64,
+    /// Classes of each seed, with commas between; `all`; or `cycle`, one for each seed in turn
+    #[arg(long, value_name = "LIST", default_value = "cycle")]
+    classes: clips::Classes,
+    /// Checkpoint to load (safetensors); without it, the shipped model
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// The classifier: a file of weights, `none`, or `auto`: the shipped one for grey models of ten classes
+    #[arg(long, value_name = "FILE", default_value = "auto")]
+    digits: String,
+    /// Denoising steps
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    steps: usize,
+    /// g in u + g·(c − u); 1 does without the unconditional half
+    #[arg(long, value_name = "G", default_value_t = 3.0, allow_negative_numbers = true)]
+    guidance: f32,
+    /// Where to run, as `devices` names it; `auto` is the best there is
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Type of matrix operands: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dtype: DType,
+    /// Folder for everything that is written; made if it is not there
+    #[arg(long, value_name = "FOLDER", default_value = "steep-compare")]
+    out: PathBuf,
+    /// Forget what an earlier run has finished in this folder
+    #[arg(long)]
+    fresh: bool,
+    /// Do the i-th of n parts alone, from 1/n: the seeds whose place modulo n is i − 1. `auto` takes i and n from
+    /// SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, or i from JOB_COMPLETION_INDEX and n from --shards
+    #[arg(long, value_name = "i/n", conflicts_with = "merge")]
+    shard: Option<String>,
+    /// Parts, for --shard auto where the environment does not tell
+    #[arg(long, value_name = "N", requires = "shard")]
+    shards: Option<u64>,
+    /// Run nothing: make the tables of all these parts together
+    #[arg(long, value_name = "FILES", num_args = 1..)]
+    merge: Vec<PathBuf>,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print errors and warnings alone
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// The kind of journal that rounds.jsonl is.
+const KIND: &str = "steep rounds 1";
+
+pub async fn run(args: &Args) -> Result<()> {
+    if !args.merge.is_empty() {
+        return args.merge();
+    }
+    let policies = args.policies()?;
+    let shard = Shard::of(args.shard.as_deref(), args.shards)?;
+    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let config = checkpoint.config();
+    args.classes.check(config)?;
+    for policy in &policies {
+        policy.check(config, args.steps, args.guidance)?;
+    }
+    let digits = args.digits(config)?;
+    super::watch_for_interrupts()?;
+    let device = Device::open(&args.device).await?;
+    let specs: Vec<&Spec> = policies.iter().filter_map(Policy::spec).collect();
+    let sidecar = Sidecar::find(&checkpoint, &specs, args.steps, args.guidance, args.dtype)?;
+    let header = args.header(&checkpoint, &device, &policies, &sidecar);
+
+    make_folder(&args.out)?;
+    let path = args.out.join(shard.journal());
+    // Whatever would be in the way is known before the work.
+    let names = policies.iter().enumerate().map(|(i, p)| args.out.join(map_name(i, &p.name())));
+    let files: Vec<PathBuf> = FILES.iter().map(|name| args.out.join(name)).chain(names).collect();
+    output::check(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>(), &[&path])?;
+    if args.fresh && path.exists() {
+        fs::remove_file(&path).map_err(|e| Error::file(&path, e))?;
+    }
+    let (mut file, records) = Journal::open(&path, &header)?;
+    let mut rounds = rounds::parse(&path, records, &policies)?;
+
+    let missing: Vec<_> = (0..args.seeds)
+        .filter(|index| shard.has(*index))
+        .flat_map(|index| {
+            let seed = args.first_seed.wrapping_add(index);
+            args.classes.of(seed, config).into_iter().map(move |class| (index, seed, class))
+        })
+        .filter(|(index, _, class)| !rounds.iter().any(|r| (r.index, r.class) == (*index, *class)))
+        .collect();
+    if !missing.is_empty() {
+        let model = Dit::load(&device, &checkpoint, args.dtype)?;
+        let runner =
+            Runner { model: &model, policies: &policies, sidecar: &sidecar, digits: digits.as_ref(), args };
+        let bar = clips::bar("comparing", missing.len(), args.quiet);
+        bar.enable_steady_tick(std::time::Duration::from_millis(500));
+        runner.warm(&bar).await?;
+        for (index, seed, class) in missing {
+            let (round, videos) = runner.round(index, seed, class, &bar).await?;
+            if rounds.iter().all(|r| r.index > 0) && index == 0 {
+                // Before the round counts as done, so that the pictures are there whenever it is.
+                output::write(&[(&args.out.join("clips.gif"), rounds::gif(&videos)?)])?;
+            }
+            file.append(&json!(round))?;
+            rounds.push(round);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+    }
+    if shard.of > 1 {
+        if !args.quiet {
+            super::say(&format!(
+                "{} rounds in {}; --merge puts the parts together\n",
+                rounds.len(),
+                path.display()
+            ))?;
+        }
+        return Ok(());
+    }
+    args.tell(&header, rounds)
+}
+
+/// What is written besides journals and skip maps.
+const FILES: [&str; 6] =
+    ["table.csv", "table.md", "results.json", "pareto.svg", "decisions.svg", "clips.gif"];
+
+/// A file name for the skip map of the policy at this place. A mask is as long as the run.
+fn map_name(place: usize, policy: &str) -> String {
+    const MOST: usize = 60;
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let short: String = policy.chars().take(MOST).map(plain).collect();
+    let more = if policy.chars().count() > MOST { format!("-{place}") } else { String::new() };
+    format!("map-{short}{more}.svg")
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| Error::file(path, format!("{e}; wanted a folder to write to")))
+}
+
+impl Args {
+    /// The policies, thresholds put in, uncached first.
+    fn policies(&self) -> Result<Vec<Policy>> {
+        let mut all = vec![Policy::Uncached];
+        for text in &self.policies {
+            let texts: Vec<String> = match text.contains("{}") {
+                false => vec![text.clone()],
+                true if self.thresholds.is_empty() => {
+                    return Err(Error::setting(format!("policy {text:?}"), "--thresholds for its {}"));
+                }
+                true => self.thresholds.iter().map(|t| text.replace("{}", &t.to_string())).collect(),
+            };
+            for text in texts {
+                let policy: Policy = text.parse()?;
+                if all.contains(&policy) {
+                    return Err(Error::setting(format!("policy {text:?} twice"), "each of them once"));
+                }
+                all.push(policy);
+            }
+        }
+        Ok(all)
+    }
+
+    fn digits(&self, config: &Config) -> Result<Option<Digits>> {
+        let fits = |digits: &Digits| config.channels == 1 && digits.classes() == config.classes;
+        match self.digits.as_str() {
+            "none" => Ok(None),
+            "auto" => Ok(Some(Digits::shipped()?).filter(fits)),
+            path => {
+                let digits = Digits::open(path)?;
+                let wanted = format!("one of {} classes for a grey model", config.classes);
+                let got = format!(
+                    "{} classes, the model has {} channels; wanted {wanted}",
+                    digits.classes(),
+                    config.channels
+                );
+                if fits(&digits) { Ok(Some(digits)) } else { Err(Error::file(path, got)) }
+            }
+        }
+    }
+
+    /// All that the numbers depend on. Parts of one comparison have the same.
+    fn header(
+        &self,
+        checkpoint: &Checkpoint,
+        device: &Device,
+        policies: &[Policy],
+        sidecar: &Sidecar,
+    ) -> Map<String, Value> {
+        let mut header = Map::from_iter([("journal".to_string(), json!(KIND))]);
+        if let Value::Object(binding) = json!(Binding::new(checkpoint, self.steps, self.guidance, self.dtype))
+        {
+            header.extend(binding);
+        }
+        header.extend([
+            ("device".to_string(), json!(device.describe())),
+            ("policies".to_string(), json!(policies.iter().map(Policy::name).collect::<Vec<_>>())),
+            ("calibration".to_string(), sidecar.coefficients()),
+            ("digits".to_string(), json!(self.digits)),
+            ("first_seed".to_string(), json!(self.first_seed)),
+            ("seeds".to_string(), json!(self.seeds)),
+            ("classes".to_string(), json!(self.classes.to_string())),
+        ]);
+        header
+    }
+
+    /// Tables of several parts, and of what they say they are.
+    fn merge(&self) -> Result<()> {
+        let mut whole: Option<Map<String, Value>> = None;
+        let mut rounds: Vec<Round> = vec![];
+        for path in &self.merge {
+            let (header, records) = journal::read(path)?;
+            if header.get("journal") != Some(&json!(KIND)) {
+                return Err(Error::file(path, "wanted the rounds of `steep compare`"));
+            }
+            journal::agree(path, whole.get_or_insert_with(|| header.clone()), &header)?;
+            let policies =
+                rounds::policies(&header).ok_or_else(|| Error::file(path, "line 1: wanted `policies`"))?;
+            for round in rounds::parse(path, records, &policies)? {
+                if rounds.iter().any(|r| (r.index, r.class) == (round.index, round.class)) {
+                    let why = format!(
+                        "seed {}, class {} is in another part too; wanted each once",
+                        round.seed, round.class
+                    );
+                    return Err(Error::file(path, why));
+                }
+                rounds.push(round);
+            }
+        }
+        let header = whole.unwrap_or_default();
+        let seeds = header.get("seeds").and_then(Value::as_u64).unwrap_or(0);
+        let there: HashSet<u64> = rounds.iter().map(|r| r.index).collect();
+        let absent = seeds.saturating_sub(there.len() as u64);
+        if absent > 0 {
+            super::complain(&format!("warning: {absent} of {seeds} seeds are in no part"));
+        }
+        make_folder(&self.out)?;
+        self.tell(&header, rounds)
+    }
+
+    /// Writes the tables and pictures, and prints one.
+    fn tell(&self, header: &Map<String, Value>, mut rounds: Vec<Round>) -> Result<()> {
+        // One order, whoever ran what when: sums are the same to the bit.
+        rounds.sort_by_key(|r| (r.index, r.class));
+        if rounds.is_empty() {
+            return Err(Error::file(&self.out, "no finished round; wanted at least one"));
+        }
+        let rows = table::rows(&rounds);
+        let results = json!({ "settings": header, "rounds": rounds.len(), "rows": rows.iter().map(Row::json).collect::<Vec<_>>() });
+        let model = header.get("model").and_then(Value::as_str).unwrap_or("model");
+        let title = format!("{model}, {} clips", rounds.len());
+        let points: Vec<plot::Point> = rows.iter().filter_map(Row::point).collect();
+        let axes = ("times faster than without a cache", "PSNR against the uncached clip, dB");
+        let steps = |row: &Row| plot::Row { name: row.policy.clone(), computed: row.by_step.clone() };
+        let decisions: Vec<plot::Row> = rows.iter().map(steps).collect();
+        let mut files = vec![
+            (self.out.join("table.csv"), table::csv(&rows)),
+            (self.out.join("table.md"), table::markdown(&rows)),
+            (self.out.join("results.json"), format!("{results:#}\n")),
+            (self.out.join("pareto.svg"), plot::pareto(&title, axes, &points)),
+            (self.out.join("decisions.svg"), plot::decisions(&title, &decisions)),
+        ];
+        for (place, run) in rounds[0].runs.iter().enumerate().filter(|(_, run)| run.decisions.contains('S')) {
+            let number = |values: &[Option<f64>], i: usize| values.get(i).copied().flatten();
+            let bars: Vec<StepBar> = run
+                .decisions
+                .chars()
+                .enumerate()
+                .map(|(i, decision)| StepBar {
+                    decision,
+                    distance: number(&run.distances, i),
+                    accumulated: number(&run.accumulated, i).unwrap_or(0.0),
+                })
+                .collect();
+            let threshold = match run.policy.parse() {
+                Ok(Spec::Tea { threshold, .. }) => Some(threshold),
+                _ => None,
+            };
+            let name = &run.policy;
+            let title = format!("{model}, {name}: {} of {} steps computed", run.computed(), bars.len());
+            files.push((self.out.join(map_name(place, name)), plot::skip_map(&title, &bars, threshold)));
+        }
+        let bytes: Vec<(&Path, Vec<u8>)> =
+            files.iter().map(|(path, text)| (path.as_path(), text.clone().into_bytes())).collect();
+        output::write(&bytes)?;
+        if self.json {
+            return super::say(&format!("{results:#}\n"));
+        }
+        if self.quiet {
+            return Ok(());
+        }
+        let device = header.get("device").and_then(Value::as_str).unwrap_or("");
+        let said = |key: &str| header.get(key).map_or(String::new(), |v| v.to_string());
+        let (steps, guidance) = (said("steps"), said("guidance"));
+        super::say(&format!(
+            "{title} on {device}\n{steps} steps, guidance {guidance}; ± is half a 95 % interval over seeds\n\n{}\n  wrote {}\n",
+            table::text(&rows),
+            self.out.display()
+        ))
+    }
+}

@@ -1,0 +1,268 @@
+//! A round: one clip without a cache and one with each policy, from the same noise, in one process.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use steep::cache::{self, IDENTITY, Spec, Step, TeaCache, letters};
+use steep::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
+use steep::model::{Config, Dit};
+use steep::sample::{self, GateMode, Progress, Schedule, Settings};
+use steep::video::Video;
+use steep::{Error, Result, noise};
+
+use super::Args;
+use crate::cli::sidecar::Sidecar;
+
+/// What is compared.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Policy {
+    /// The row that all others are held against.
+    Uncached,
+    /// No cache, and so many steps: what else one could do to be faster.
+    Steps(usize),
+    Cached(Spec),
+}
+
+const UNCACHED: &str = "uncached";
+
+impl Policy {
+    pub fn name(&self) -> String {
+        self.to_string()
+    }
+
+    pub fn spec(&self) -> Option<&Spec> {
+        match self {
+            Policy::Cached(spec) => Some(spec),
+            _ => None,
+        }
+    }
+
+    /// What can be known to be wrong before any work.
+    pub fn check(&self, config: &Config, steps: usize, guidance: f32) -> Result<()> {
+        let schedule = |steps| Schedule::new(config.prediction, steps, guidance).map(drop);
+        match self {
+            Policy::Uncached => schedule(steps),
+            Policy::Steps(fewer) => schedule(*fewer),
+            Policy::Cached(spec) => spec.policy(steps).map(drop),
+        }
+    }
+
+    fn steps(&self, all: usize) -> usize {
+        if let Policy::Steps(fewer) = self { *fewer } else { all }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Policy::Uncached => write!(f, "{UNCACHED}"),
+            Policy::Steps(steps) => write!(f, "steps:{steps}"),
+            Policy::Cached(spec) => write!(f, "{spec}"),
+        }
+    }
+}
+
+impl FromStr for Policy {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.strip_prefix("steps:") {
+            _ if text == UNCACHED => Ok(Policy::Uncached),
+            Some(steps) => {
+                let steps =
+                    steps.parse().map_err(|_| Error::setting(format!("policy {text:?}"), "steps:N"))?;
+                Ok(Policy::Steps(steps))
+            }
+            None => Ok(Policy::Cached(text.parse()?)),
+        }
+    }
+}
+
+/// The result of one round, as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// The seed's place among all, from 0.
+    pub index: u64,
+    pub seed: u64,
+    pub class: usize,
+    /// Uncached first, then as the policies were named.
+    pub runs: Vec<Run>,
+}
+
+/// One clip of a round. A number that is absent or not finite is null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub policy: String,
+    /// F, C, S for each step.
+    pub decisions: String,
+    pub wall_ms: f64,
+    /// Against the uncached clip.
+    pub psnr: Option<f64>,
+    pub ssim: Option<f64>,
+    pub foreground_psnr: Option<f64>,
+    pub velocity_error: Option<f64>,
+    /// What the classifier sees: the class, and [F, 64] features.
+    pub seen: Option<usize>,
+    pub features: Option<Vec<f32>>,
+    pub jitter: Option<f64>,
+    pub jump: Option<f64>,
+    pub turns: usize,
+    pub at_wall: usize,
+    pub lost: usize,
+    /// Of each step, where the policy measures: kept for the first seed alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub distances: Vec<Option<f64>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accumulated: Vec<Option<f64>>,
+}
+
+impl Run {
+    pub fn computed(&self) -> usize {
+        self.decisions.chars().filter(|c| *c != 'S').count()
+    }
+}
+
+/// The rounds of a journal, whose runs must be those of `policies`.
+pub fn parse(path: &Path, records: Vec<Value>, policies: &[Policy]) -> Result<Vec<Round>> {
+    let names: Vec<String> = policies.iter().map(Policy::name).collect();
+    let mut all: Vec<Round> = vec![];
+    for (i, record) in records.into_iter().enumerate() {
+        let wrong = |why: String| Error::file(path, format!("line {}: {why}", i + 2));
+        let round: Round = serde_json::from_value(record).map_err(|e| wrong(e.to_string()))?;
+        if !round.runs.iter().map(|run| &run.policy).eq(&names) {
+            return Err(wrong(format!("wanted one run each of {}", names.join(", "))));
+        }
+        if all.iter().any(|r| (r.index, r.class) == (round.index, round.class)) {
+            return Err(wrong(format!("seed {}, class {} a second time", round.seed, round.class)));
+        }
+        if let Some(run) = round.runs.iter().find(|r| r.decisions.is_empty() || !(r.wall_ms > 0.0)) {
+            return Err(wrong(format!("{}: wanted decisions and a time", run.policy)));
+        }
+        all.push(round);
+    }
+    Ok(all)
+}
+
+/// Those that a journal's header names.
+pub fn policies(header: &Map<String, Value>) -> Option<Vec<Policy>> {
+    header.get("policies")?.as_array()?.iter().map(|name| name.as_str()?.parse().ok()).collect()
+}
+
+/// Next to each other, about a thousand pixels in all.
+pub fn gif(videos: &[Video]) -> Result<Vec<u8>> {
+    const WIDTH: usize = 1000;
+    const FPS: u32 = 8;
+    let both = Video::side_by_side(&videos.iter().collect::<Vec<_>>(), 1)?;
+    both.upscale((WIDTH / both.width).clamp(1, 8))?.gif(FPS)
+}
+
+/// What rounds are made with.
+pub struct Runner<'a> {
+    pub model: &'a Dit,
+    pub policies: &'a [Policy],
+    pub sidecar: &'a Sidecar,
+    pub digits: Option<&'a Digits>,
+    pub args: &'a Args,
+}
+
+/// A timed clip.
+struct Made {
+    video: Video,
+    steps: Vec<Step>,
+    wall: Duration,
+}
+
+impl Runner<'_> {
+    /// Runs are timed warm: three steps of a cache that skips whatever it may go through every kernel.
+    pub async fn warm(&self, bar: &ProgressBar) -> Result<()> {
+        let mut rule = TeaCache::new(f64::INFINITY, IDENTITY, 3);
+        self.sample(3, &mut rule, self.args.first_seed, 0, bar).await.map(drop)
+    }
+
+    /// One round, and its clips.
+    pub async fn round(
+        &self,
+        index: u64,
+        seed: u64,
+        class: usize,
+        bar: &ProgressBar,
+    ) -> Result<(Round, Vec<Video>)> {
+        let n = self.policies.len();
+        let mut made: Vec<Option<Made>> = (0..n).map(|_| None).collect();
+        // Each round begins with another policy: whatever the first run of a round suffers from, all do in turn.
+        for turn in 0..n {
+            let at = (turn + index as usize) % n;
+            let policy = &self.policies[at];
+            let steps = policy.steps(self.args.steps);
+            let mut cache = match policy {
+                Policy::Cached(spec) => self.sidecar.policy(spec, steps)?,
+                _ => Spec::Off.policy(steps)?,
+            };
+            bar.set_message(format!("class {class}, seed {seed}: {}/{n} {policy}", turn + 1));
+            made[at] = Some(self.sample(steps, &mut *cache, seed, class, bar).await?);
+        }
+        let made: Vec<Made> = made.into_iter().flatten().collect();
+        let original = &made[0].video;
+        let judge = |(made, policy): (&Made, &Policy)| self.judge(policy, made, original, index == 0);
+        let runs = made.iter().zip(self.policies).map(judge).collect::<Result<_>>()?;
+        Ok((Round { index, seed, class, runs }, made.into_iter().map(|m| m.video).collect()))
+    }
+
+    async fn sample(
+        &self,
+        steps: usize,
+        policy: &mut dyn cache::Policy,
+        seed: u64,
+        class: usize,
+        bar: &ProgressBar,
+    ) -> Result<Made> {
+        let c = self.model.config();
+        let settings = Settings { steps, guidance: self.args.guidance, classes: vec![class] };
+        let noise = noise::normal(seed, 0, c.clip());
+        let progress = &mut |_: Progress| {
+            bar.tick();
+            crate::cli::go_on()
+        };
+        let start = Instant::now();
+        let run = sample::sample(self.model, &settings, &noise, policy, GateMode::Device, progress).await?;
+        let wall = start.elapsed();
+        let video = Video::new(c.frames, c.channels, c.height, c.width, run.clips)?;
+        Ok(Made { video, steps: run.steps.iter().map(|r| r.step).collect(), wall })
+    }
+
+    fn judge(&self, policy: &Policy, made: &Made, original: &Video, whole: bool) -> Result<Run> {
+        let finite = |x: f64| Some(x).filter(|x| x.is_finite());
+        let against = |metric: fn(&Video, &Video) -> Result<f64>| {
+            // Frames smaller than its window have no SSIM; no clip is compared with itself.
+            (*policy != Policy::Uncached)
+                .then(|| metric(original, &made.video).ok().and_then(finite))
+                .flatten()
+        };
+        let seen = self.digits.map(|digits| digits.look(&made.video)).transpose()?;
+        let motion = Motion::of(&made.video)?;
+        let trace = if whole { &made.steps[..] } else { &[] };
+        Ok(Run {
+            policy: policy.name(),
+            decisions: letters(&made.steps),
+            wall_ms: 1e3 * made.wall.as_secs_f64(),
+            psnr: against(psnr),
+            ssim: against(ssim),
+            foreground_psnr: against(foreground_psnr),
+            velocity_error: against(velocity_error),
+            seen: seen.as_ref().and_then(|seen| seen.class),
+            features: seen.map(|seen| seen.features).filter(|f| f.iter().all(|x| x.is_finite())),
+            jitter: finite(motion.jitter),
+            jump: finite(motion.jump),
+            turns: motion.turns,
+            at_wall: motion.at_wall,
+            lost: motion.lost,
+            distances: trace.iter().map(|s| s.distance.and_then(finite)).collect(),
+            accumulated: trace.iter().map(|s| finite(s.accumulated)).collect(),
+        })
+    }
+}

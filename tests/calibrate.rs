@@ -1,0 +1,333 @@
+//! The polynomial, what it is fitted on, and what it is bound to.
+
+mod common;
+
+use common::devices;
+use pollster::block_on;
+use serde_json::Value;
+use steep::cache::{Negative, Spec, TeaCache, letters, replay};
+use steep::calibrate::{
+    Binding, Calibration, Clip, Fit, evaluate, pearson, policy, ratio, round_up, threshold_for,
+};
+use steep::model::{Checkpoint, Dit};
+use steep::sample::{GateMode, Settings, observe, sample};
+use steep::{DType, noise};
+
+fn root(path: &str) -> String {
+    format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn clip(seed: u64, pairs: impl IntoIterator<Item = (f64, f64)>) -> Clip {
+    let (x, y) = pairs.into_iter().unzip();
+    Clip { class: 0, seed, x, y }
+}
+
+fn numbers(v: &Value) -> Vec<f64> {
+    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+/// `reference/polyfit_fixture.py`
+#[test]
+fn polynomials_agree_with_numpy() {
+    let text = std::fs::read_to_string(root("tests/fixtures/polyfit.json")).unwrap();
+    let fixture: Value = serde_json::from_str(&text).unwrap();
+    let mut cases = 0;
+    for case in fixture["cases"].as_array().unwrap() {
+        let (x, y, at) = (numbers(&case["x"]), numbers(&case["y"]), numbers(&case["at"]));
+        let clips = [clip(0, x.into_iter().zip(y))];
+        for degree in 1..=4 {
+            let fit = Fit::of(&clips, degree).unwrap();
+            let wanted = numbers(&case["values"][degree.to_string()]);
+            let largest = wanted.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+            for (x, wanted) in at.iter().zip(&wanted) {
+                let got = evaluate(&fit.coefficients, *x);
+                let error = (got - wanted).abs() / wanted.abs().max(1e-2 * largest);
+                assert!(error < 1e-6, "{}, degree {degree} at {x}: {got} {wanted}", case["name"]);
+            }
+            assert_eq!(fit.range, [at[0], at[32]]);
+            assert!(fit.coefficients[..4 - degree].iter().all(|c| *c == 0.0));
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, 16);
+}
+
+#[test]
+fn a_polynomial_is_found_again() {
+    let c = [30.0, -12.0, 2.5, 0.4, 0.01];
+    let points = (0..200).map(|i| 0.02 + 0.002 * f64::from(i)).map(|x| (x, evaluate(&c, x)));
+    let fit = Fit::of(&[clip(0, points.clone()), clip(1, points.clone())], 4).unwrap();
+    for (got, wanted) in fit.coefficients.iter().zip(c) {
+        assert!((got - wanted).abs() < 1e-8 * wanted.abs().max(1.0), "{got} {wanted}");
+    }
+    assert!(fit.r2 > 1.0 - 1e-12 && fit.pearson > 1.0 - 1e-12 && fit.held_out_r2.unwrap() > 1.0 - 1e-12);
+    // By hand: a line through (0, 0), (1, 1), (2, 0) is the mean, which explains nothing.
+    let hill = Fit::of(&[clip(0, [(0.0, 0.0), (1.0, 1.0), (2.0, 0.0)])], 1).unwrap();
+    assert!(hill.r2.abs() < 1e-12 && (hill.coefficients[4] - 1.0 / 3.0).abs() < 1e-12);
+    assert_eq!(hill.held_out_r2, None, "one clip leaves nothing to hold out");
+    assert!((pearson([(1.0, 2.0), (2.0, 4.1), (3.0, 5.9)].into_iter()) - 0.999_015).abs() < 1e-5);
+}
+
+/// Noise is fitted by the clips that one sees, never by those that one does not.
+#[test]
+fn held_out_clips_tell_noise_from_law() {
+    let noisy = |seed: u64| {
+        let (x, y) = (noise::normal(seed, 0, 6), noise::normal(seed, 1, 6));
+        clip(seed, x.into_iter().zip(y).map(|(x, y)| (f64::from(x.abs()), f64::from(y))))
+    };
+    let clips: Vec<Clip> = (0..4).map(noisy).collect();
+    let fit = Fit::of(&clips, 4).unwrap();
+    assert!(fit.r2 > 0.0 && fit.held_out_r2.unwrap() < 0.0, "{fit:?}");
+    let law = |seed: u64| clip(seed, noisy(seed).x.into_iter().map(|x| (x, 0.3 * x + 0.1)));
+    let clips: Vec<Clip> = (0..7).map(law).collect();
+    assert!(Fit::of(&clips, 1).unwrap().held_out_r2.unwrap() > 1.0 - 1e-9);
+}
+
+#[test]
+fn what_cannot_be_fitted_is_said() {
+    let flat = clip(0, (0..50).map(|i| (0.1, f64::from(i))));
+    let fails = |clips: &[Clip], degree| Fit::of(clips, degree).unwrap_err().to_string();
+    assert!(fails(std::slice::from_ref(&flat), 1).contains("1 distances for degree 1: wanted at least 2"));
+    let three = clip(0, [(0.1, 0.1), (0.2, 0.3), (0.3, 0.1), (0.3, 0.2)]);
+    assert!(Fit::of(std::slice::from_ref(&three), 2).is_ok());
+    assert!(fails(&[three], 3).contains("3 distances for degree 3: wanted at least 4"));
+    assert!(fails(&[], 1).contains("0 distances"));
+    assert!(fails(&[flat], 5).contains("degree 5: wanted 1 to 4"));
+    let good = clip(3, [(0.1, 0.1), (0.2, 0.3)]);
+    assert!(good.check(3).is_ok());
+    assert!(good.check(4).unwrap_err().to_string().contains("seed 3: 2 of x, 2 of y: wanted 3 of each"));
+    assert!(clip(0, [(0.1, f64::NAN)]).check(2).unwrap_err().to_string().contains("NaN: wanted distances"));
+    assert!(clip(0, [(-0.1, 0.1)]).check(2).is_err());
+}
+
+fn tiny(dtype: DType, device: &steep::Device) -> Dit {
+    Dit::load(device, &Checkpoint::open(root("tests/fixtures/tiny-latte.safetensors")).unwrap(), dtype)
+        .unwrap()
+}
+
+fn settings(steps: usize, classes: &[usize]) -> Settings {
+    Settings { steps, guidance: 3.0, classes: classes.to_vec() }
+}
+
+/// The recorded distances of the output are those of the outputs themselves, which runs of fewer steps do not have: so
+/// the model is evaluated again, step by step, on the host's own clip.
+#[test]
+fn outputs_are_measured_as_defined() {
+    use steep::Tensor;
+    use steep::device::Gate;
+    use steep::ops::{Update, denoise};
+    const STEPS: usize = 5;
+    for device in devices() {
+        let model = tiny(DType::F32, &device);
+        let c = model.config().clone();
+        let settings = settings(STEPS, &[2]);
+        let noise = noise::normal(4, 0, c.clip());
+        let run = block_on(observe(&model, &settings, &noise, &mut |_| Ok(()))).unwrap();
+
+        let mut policy = Spec::Off.policy(STEPS).unwrap();
+        let plain =
+            block_on(sample(&model, &settings, &noise, &mut *policy, GateMode::Host, &mut |_| Ok(())))
+                .unwrap();
+        assert_eq!(run.clips, plain.clips, "watching changes nothing on {}", device.name());
+        assert!(plain.steps.iter().all(|r| r.output.is_none()));
+
+        let tea: Spec = "tea:0".parse().unwrap();
+        let mut policy = tea.policy(STEPS).unwrap();
+        let measured =
+            block_on(sample(&model, &settings, &noise, &mut *policy, GateMode::Host, &mut |_| Ok(())))
+                .unwrap();
+        let distances = |r: &steep::sample::Run| r.steps.iter().map(|r| r.step.distance).collect::<Vec<_>>();
+        assert_eq!(distances(&run), distances(&measured));
+
+        let shape = [1, c.frames, c.channels, c.height, c.width];
+        let mut z = Tensor::from_f32(&device, DType::F32, shape, &noise).unwrap();
+        let times: Vec<f32> =
+            (0..STEPS).flat_map(|i| [1000.0 * (1.0 - i as f32 / STEPS as f32); 2]).collect();
+        let times = Tensor::from_f32(&device, DType::F32, [STEPS, 2], &times).unwrap();
+        let labels = model.labels(&[2, c.unconditional()]).unwrap();
+        let mut acts = model.acts(2).unwrap();
+        let mut before: Option<Vec<f32>> = None;
+        for i in 0..STEPS {
+            model.embed(&mut acts, &z, (&times, i), &labels).unwrap();
+            model.probe(&mut acts, None).unwrap();
+            model.blocks(&mut acts, Gate::Open).unwrap();
+            model.head(&mut acts).unwrap();
+            let now = block_on(acts.tokens.read_f32()).unwrap();
+            let wanted = before.map(|before| {
+                let sums = now.iter().zip(&before).fold((0.0, 0.0), |(change, size), (n, b)| {
+                    (change + f64::from(n - b).abs(), size + f64::from(*b).abs())
+                });
+                sums.0 / sums.1
+            });
+            match (run.steps[i].output, wanted) {
+                (None, None) => {}
+                (Some(got), Some(wanted)) => {
+                    assert!((got - wanted).abs() < 1e-5 * wanted, "{i}: {got} {wanted}")
+                }
+                other => panic!("step {i}: {other:?}"),
+            }
+            before = Some(now);
+            let update = Update { keep: 1.0, add: -1.0 / STEPS as f32, guidance: 3.0 };
+            denoise(Gate::Open, &mut z, &acts.tokens, c.patch, update).unwrap();
+        }
+    }
+}
+
+/// Nobody waits before the end, however much is recorded.
+#[test]
+fn recording_reads_nothing_until_the_end() {
+    for device in devices() {
+        let model = tiny(DType::F32, &device);
+        let noise = noise::normal(1, 0, model.config().clip());
+        let before = block_on(device.counters()).unwrap().reads;
+        let mut early = None;
+        let mut progress = |p: steep::sample::Progress| {
+            if p.done == 6 {
+                early = Some(block_on(device.counters()).unwrap().reads);
+            }
+            Ok(())
+        };
+        block_on(observe(&model, &settings(6, &[0]), &noise, &mut progress)).unwrap();
+        // Asking for the counters may itself count.
+        assert!(early.unwrap() - before <= 2, "{}", device.name());
+    }
+}
+
+fn shipped() -> (Checkpoint, Calibration) {
+    (Checkpoint::shipped().unwrap(), Calibration::shipped().unwrap())
+}
+
+/// After the shipped model changes: `steep calibrate --model models/moving-mnist-32.safetensors`.
+#[test]
+fn the_shipped_calibration_is_the_shipped_models() {
+    let (model, calibration) = shipped();
+    let run = Binding::new(&model, 50, 3.0, DType::F32);
+    assert_eq!(calibration.check(&run), Ok(vec![]));
+    assert_eq!(calibration.binding.model, model.name());
+    assert!(calibration.fit.r2 > 0.3 && calibration.fit.held_out_r2.unwrap() > 0.3);
+    // As the kernel evaluates it: f32 is enough over the whole range.
+    let [low, high] = calibration.fit.range;
+    for i in 0..=100 {
+        let x = low + (high - low) * f64::from(i) / 100.0;
+        let f = calibration.fit.coefficients.iter().fold(0.0f32, |sum, c| sum * x as f32 + *c as f32);
+        let wanted = evaluate(&calibration.fit.coefficients, x);
+        assert!((f64::from(f) - wanted).abs() < 1e-3 * wanted.abs().max(0.01), "{x}: {f} {wanted}");
+    }
+}
+
+#[test]
+fn a_calibration_is_bound_to_its_run() {
+    let (model, calibration) = shipped();
+    let run = |steps, guidance, dtype| Binding::new(&model, steps, guidance, dtype);
+    assert_eq!(calibration.check(&run(20, 3.0, DType::F32)).unwrap(), ["calibrated at steps 50, used at 20"]);
+    let warnings = calibration.check(&run(50, 2.5, DType::BF16)).unwrap();
+    assert_eq!(warnings, ["calibrated at guidance 3, used at 2.5", "calibrated at dtype f32, used at bf16"]);
+    let other = Checkpoint::open(root("tests/fixtures/tiny-latte.safetensors")).unwrap();
+    let refused = calibration.check(&Binding::new(&other, 50, 3.0, DType::F32)).unwrap_err();
+    assert!(refused.contains("other weights") && refused.contains("tea:THRESHOLD:identity"), "{refused}");
+
+    let text = serde_json::to_string(&calibration).unwrap();
+    assert_eq!(Calibration::parse(&text).unwrap(), calibration);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["coefficients"].as_array().unwrap().len(), 5);
+    for damage in [text.replace("range", "rnge"), text[..text.len() - 1].into(), "[]".into(), String::new()] {
+        assert!(Calibration::parse(&damage).unwrap_err().contains("not a calibration"));
+    }
+    let mut upside_down = calibration.clone();
+    upside_down.fit.range.reverse();
+    assert!(Calibration::parse(&serde_json::to_string(&upside_down).unwrap()).is_err());
+}
+
+/// SHA-256 of the empty string and of "abc" are in FIPS 180-2; ours is of the whole file.
+#[test]
+fn weights_have_a_hash() {
+    let hash = Checkpoint::shipped().unwrap().sha256();
+    assert!(hash.len() == 64 && hash.chars().all(|c| c.is_ascii_hexdigit()));
+    let copy = Checkpoint::open(root("models/moving-mnist-32.safetensors")).unwrap();
+    assert_eq!(copy.sha256(), hash);
+    let listed =
+        std::process::Command::new("sha256sum").arg(root("models/moving-mnist-32.safetensors")).output();
+    if let Ok(listed) = listed {
+        assert!(String::from_utf8_lossy(&listed.stdout).starts_with(&hash));
+    }
+}
+
+#[test]
+fn tea_without_coefficients_has_the_models() {
+    let (_, calibration) = shipped();
+    let rule = |spec: &str, calibration: Option<&Calibration>| {
+        let spec: Spec = spec.parse().unwrap();
+        policy(&spec, calibration, 10).unwrap().tea().cloned()
+    };
+    let ours = rule("tea:0.2", Some(&calibration)).unwrap();
+    assert_eq!((ours.coefficients, ours.range), (calibration.fit.coefficients, Some(calibration.fit.range)));
+    assert_eq!(ours, calibration.rule(0.2, 10));
+    let raw = rule("tea:0.2:raw", Some(&calibration)).unwrap();
+    assert_eq!((raw.coefficients, raw.negative), (calibration.fit.coefficients, Negative::Raw));
+    assert_eq!(raw.limits(), [f64::NEG_INFINITY, f64::INFINITY], "the official code knows no range");
+    for (spec, calibration) in
+        [("tea:0.2:identity", Some(&calibration)), ("tea:0.2:latte-1", Some(&calibration)), ("tea:0.2", None)]
+    {
+        let named: Spec = spec.parse().unwrap();
+        let plain = named.policy(10).unwrap().tea().cloned();
+        assert_eq!(rule(spec, calibration), plain, "{spec}");
+    }
+    assert!(rule("uniform:2", Some(&calibration)).is_none());
+    assert!(policy(&"mask:10".parse().unwrap(), Some(&calibration), 10).is_err());
+    let named: Spec = "tea:0.2:identity".parse().unwrap();
+    assert_eq!(named.to_string(), "tea:0.2:identity");
+}
+
+/// The rule outside what it was fitted on.
+#[test]
+fn ranges_are_heeded() {
+    let mut rule = TeaCache::new(0.25, [0.0, 0.0, 0.0, 1.0, 0.0], 7);
+    rule.range = Some([0.1, 0.3]);
+    let distances = [None, Some(0.01), Some(0.01), Some(0.01), Some(0.2), Some(0.31), Some(0.2)];
+    // 0.01 counts as 0.1; 0.31 computes although the sum was 0.2 + 0 below.
+    let trace = replay(&mut rule.clone(), &distances);
+    assert_eq!(letters(&trace), "FSSCSCF");
+    assert_eq!(trace[1].distance, Some(0.01), "the trace keeps what was measured");
+    assert_eq!((trace[1].rescaled, trace[5].rescaled), (Some(0.1), None));
+    rule.negative = Negative::Raw;
+    assert_eq!(letters(&replay(&mut rule, &distances)), "FSSSSCF");
+}
+
+#[test]
+fn thresholds_are_found_by_replay() {
+    let clips: Vec<Clip> = (0..6)
+        .map(|seed| {
+            let x = noise::normal(seed, 0, 29).into_iter().map(|v| 0.05 + 0.01 * f64::from(v.abs()));
+            clip(seed, x.map(|x| (x, x)))
+        })
+        .collect();
+    let rule = TeaCache::new(0.0, [0.0, 0.0, 0.0, 1.0, 0.0], 30);
+    for target in [1.0, 1.5, 2.0, 3.3, 7.0] {
+        let threshold = threshold_for(&clips, &rule, target).unwrap();
+        let at = |threshold: f64| {
+            let mut rule = rule.clone();
+            rule.threshold = threshold;
+            ratio(&clips, &rule)
+        };
+        assert!(at(threshold) >= target, "{target}");
+        // The smallest, but for the rounding to four digits.
+        assert!(
+            target == 1.0 || at(threshold * 0.998) < target || at(threshold * 0.998) == at(threshold),
+            "{target}"
+        );
+        assert!(threshold.to_string().len() <= 7, "{threshold}");
+    }
+    // Two of 30 steps always compute.
+    assert!(threshold_for(&clips, &rule, 15.0).is_some() && threshold_for(&clips, &rule, 15.1).is_none());
+    assert_eq!(round_up(0.123_41), 0.1235);
+    assert_eq!((round_up(0.0), round_up(f64::INFINITY)), (0.0, f64::INFINITY));
+    assert_eq!(round_up(1.0), 1.0);
+}
+
+#[test]
+fn the_policy_trait_gives_the_rule_to_change() {
+    let mut tea = "tea:0.3".parse::<Spec>().unwrap().policy(5).unwrap();
+    tea.tea_mut().unwrap().threshold = 0.0;
+    assert!(!tea.reuses());
+    assert!("uniform:2".parse::<Spec>().unwrap().policy(5).unwrap().tea_mut().is_none());
+}

@@ -1,0 +1,314 @@
+//! `steep compare`: rounds, parts, tables.
+
+use std::fs;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::{Place, complaint, fixture, text};
+
+/// The small Latte, four steps, three policies.
+const POLICIES: &str = "uniform:2 tea:0.5 steps:2";
+
+fn compare(place: &Place, more: &str) -> Output {
+    let args = format!("compare --model {} --device cpu --steps 5 {more}", fixture("tiny-latte"));
+    place.run(&args.split_whitespace().collect::<Vec<_>>())
+}
+
+#[track_caller]
+fn ok(out: Output) -> String {
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+    text(&out.stdout)
+}
+
+fn results(place: &Place, folder: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(place.path(folder).join("results.json")).unwrap()).unwrap()
+}
+
+/// Without what is measured with a clock.
+fn timeless(place: &Place, folder: &str) -> Value {
+    let mut all = results(place, folder);
+    for row in all["rows"].as_array_mut().unwrap() {
+        for timed in ["wall_ms", "speedup", "share"] {
+            assert!(row.as_object_mut().unwrap().remove(timed).is_some());
+        }
+    }
+    all
+}
+
+#[test]
+fn a_comparison_is_written_whole() {
+    let place = Place::new();
+    let said = ok(compare(&place, &format!("{POLICIES} --seeds 3 --out c")));
+    for part in ["tiny-latte, 3 clips", "uncached", "uniform:2", "tea:0.5", "steps:2", "±", "PSNR", "wrote c"]
+    {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    assert!(said.lines().all(|l| l.chars().count() <= 130), "{said}");
+    let mut names: Vec<_> = fs::read_dir(place.path("c")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "clips.gif",
+            "decisions.svg",
+            "map-tea-0.5.svg",
+            "map-uniform-2.svg",
+            "pareto.svg",
+            "results.json",
+            "rounds.jsonl",
+            "table.csv",
+            "table.md",
+        ]
+    );
+    let all = results(&place, "c");
+    let rows = all["rows"].as_array().unwrap();
+    let policies: Vec<_> = rows.iter().map(|r| r["policy"].as_str().unwrap()).collect();
+    assert_eq!(policies, ["uncached", "uniform:2", "tea:0.5", "steps:2"]);
+    let value = |row: usize, key: &str| rows[row][key]["value"].as_f64().unwrap();
+    // uniform:2 computes steps 0, 2 and 4 of 5.
+    assert_eq!((value(1, "computed"), value(3, "computed"), value(0, "computed")), (3.0, 2.0, 5.0));
+    assert_eq!(rows[1]["by_step"], json!([1.0, 0.0, 1.0, 0.0, 1.0]));
+    assert_eq!((value(1, "bound"), value(0, "speedup"), value(0, "share")), (5.0 / 3.0, 1.0, 1.0));
+    assert!((value(1, "share") - value(1, "speedup") / value(1, "bound")).abs() < 1e-12);
+    assert!((0..4).all(|row| value(row, "wall_ms") > 0.0));
+    assert_eq!(rows[0]["psnr"], Value::Null, "nothing is compared with itself");
+    assert!(value(1, "psnr") > 0.0 && rows[1]["psnr"]["half"].as_f64().unwrap() > 0.0);
+    assert!(value(1, "foreground_psnr") > 0.0);
+    // Six columns are less than the window of SSIM; two channels are no picture of a digit.
+    for absent in ["ssim", "accuracy", "frechet"] {
+        assert_eq!(rows[1][absent], Value::Null, "{absent}");
+    }
+    // The mean over seeds and its interval, by hand.
+    let lines = fs::read_to_string(place.path("c/rounds.jsonl")).unwrap();
+    let rounds: Vec<Value> = lines.lines().skip(1).map(|l| serde_json::from_str(l).unwrap()).collect();
+    let psnrs: Vec<f64> = rounds.iter().map(|r| r["runs"][1]["psnr"].as_f64().unwrap()).collect();
+    let mean = psnrs.iter().sum::<f64>() / 3.0;
+    let deviation = (psnrs.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+    assert!((value(1, "psnr") - mean).abs() < 1e-9);
+    let half = rows[1]["psnr"]["half"].as_f64().unwrap();
+    assert!((half - 4.30265 * deviation / 3f64.sqrt()).abs() < 1e-6 * half.max(1.0), "{half}");
+    // Each seed has its class.
+    let classes: Vec<_> = rounds.iter().map(|r| r["class"].as_u64().unwrap()).collect();
+    assert_eq!(classes, [0, 1, 2]);
+
+    let csv = fs::read_to_string(place.path("c/table.csv")).unwrap();
+    let head = csv.lines().next().unwrap().split(',').count();
+    assert!(csv.lines().count() == 5 && csv.lines().all(|l| l.split(',').count() == head));
+    assert!(csv.starts_with("policy,clips,computed,computed_half,wall_ms,"));
+    assert_eq!(fs::read_to_string(place.path("c/table.md")).unwrap().lines().count(), 6);
+    let pareto = fs::read_to_string(place.path("c/pareto.svg")).unwrap();
+    assert_eq!(pareto.matches("class=\"point\"").count(), 3);
+    assert!(fs::read(place.path("c/clips.gif")).unwrap().starts_with(b"GIF89a"));
+
+    // A second time, nothing is left to run.
+    let rounds = fs::read(place.path("c/rounds.jsonl")).unwrap();
+    assert_eq!(ok(compare(&place, &format!("{POLICIES} --seeds 3 --out c"))), said);
+    assert_eq!(fs::read(place.path("c/rounds.jsonl")).unwrap(), rounds);
+    // As `generate` would have it.
+    let args =
+        ["generate", "--model", &fixture("tiny-latte"), "--device", "cpu", "--steps", "5", "--seed", "2"];
+    let more = ["--class", "2", "--cache", "tea:0.5", "--compare", "--quiet", "--json", "-"];
+    let record: Value = serde_json::from_str(&place.ok(&[&args[..], &more].concat())).unwrap();
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(record["psnr"], last["runs"][2]["psnr"]);
+}
+
+/// Any number of parts makes the same whole.
+#[test]
+fn parts_together_are_the_whole() {
+    let place = Place::new();
+    let settings = format!("{POLICIES} --seeds 5 --classes 1,3");
+    ok(compare(&place, &format!("{settings} --out whole --quiet")));
+    let whole = timeless(&place, "whole");
+    assert_eq!(whole["rounds"], 10);
+    for n in [2, 3] {
+        let folder = format!("by{n}");
+        let mut parts = vec![];
+        // Last first: the order of parts is nothing.
+        for i in (1..=n).rev() {
+            let said = ok(compare(&place, &format!("{settings} --out {folder} --shard {i}/{n}")));
+            assert!(said.contains(&format!("rounds-{i}of{n}.jsonl")), "{said}");
+            parts.push(format!("{folder}/rounds-{i}of{n}.jsonl"));
+        }
+        assert!(!place.path(&folder).join("table.csv").exists());
+        let merge = format!("compare --out {folder} --quiet --merge {}", parts.join(" "));
+        ok(place.run(&merge.split(' ').collect::<Vec<_>>()));
+        assert_eq!(timeless(&place, &folder), whole);
+        for same in ["decisions.svg", "map-tea-0.5.svg", "clips.gif"] {
+            let read = |folder: &str| fs::read(place.path(folder).join(same)).unwrap();
+            assert!(read(&folder) == read("whole"), "{same}");
+        }
+    }
+    // The scheduler says which part.
+    let args = format!(
+        "compare --model {} --device cpu --steps 5 {settings} --out slurm --shard auto",
+        fixture("tiny-latte")
+    );
+    let args: Vec<&str> = args.split_whitespace().collect();
+    let mut command = place.command(&args);
+    ok(command.env("SLURM_ARRAY_TASK_ID", "1").env("SLURM_ARRAY_TASK_COUNT", "2").output().unwrap());
+    let rounds = |path: &str| {
+        let text = fs::read_to_string(place.path(path)).unwrap();
+        text.lines()
+            .skip(1)
+            .map(|l| serde_json::from_str::<Value>(l).unwrap()["seed"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rounds("slurm/rounds-2of2.jsonl"), rounds("by2/rounds-2of2.jsonl"));
+    let mut command = place.command(&[&args[..], &["--shards", "3"]].concat());
+    ok(command.env("JOB_COMPLETION_INDEX", "2").output().unwrap());
+    assert_eq!(rounds("slurm/rounds-3of3.jsonl"), rounds("by3/rounds-3of3.jsonl"));
+
+    // A part that is missing is told, one that is there twice is refused.
+    let merge = |files: &str| {
+        let args = format!("compare --out merged --merge {files}");
+        place.run(&args.split(' ').collect::<Vec<_>>())
+    };
+    let out = merge("by2/rounds-1of2.jsonl");
+    assert!(
+        out.status.success() && text(&out.stderr).contains("2 of 5 seeds are in no part"),
+        "{}",
+        text(&out.stderr)
+    );
+    let said = complaint(&merge("by2/rounds-1of2.jsonl by3/rounds-1of3.jsonl"), 2);
+    assert!(said.contains("by3/rounds-1of3.jsonl") && said.contains("another part too"), "{said}");
+}
+
+/// Killed in the middle of a round, and again in the middle of a line: the same numbers as without.
+#[cfg(unix)]
+#[test]
+fn a_killed_comparison_goes_on() {
+    let place = Place::new();
+    let settings = format!("{POLICIES} --seeds 12 --classes cycle");
+    ok(compare(&place, &format!("{settings} --out whole --quiet")));
+    let args =
+        format!("compare --model {} --device cpu --steps 5 {settings} --out killed", fixture("tiny-latte"));
+    let mut command = place.command(&args.split_whitespace().collect::<Vec<_>>());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let journal = place.path("killed/rounds.jsonl");
+    let lines = || fs::read(&journal).map_or(0, |b| b.iter().filter(|&&b| b == b'\n').count());
+    let start = Instant::now();
+    while lines() < 3 && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let text = fs::read(&journal).unwrap();
+    let two = text.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(2).unwrap().0;
+    fs::write(&journal, &text[..two - 20]).unwrap();
+    ok(compare(&place, &format!("{settings} --out killed --quiet")));
+    assert_eq!(timeless(&place, "killed"), timeless(&place, "whole"));
+    let decisions = |folder: &str| fs::read(place.path(folder).join("decisions.svg")).unwrap();
+    assert!(decisions("killed") == decisions("whole"));
+}
+
+/// The shipped model, with the shipped classifier.
+#[test]
+fn digits_are_judged() {
+    let place = Place::new();
+    let args = "compare --device cpu --steps 4 --guidance 3 --seeds 2 --out c uniform:2 tea:{}:identity \
+                --thresholds 0,inf --quiet";
+    ok(place.run(&args.split_whitespace().collect::<Vec<_>>()));
+    let all = results(&place, "c");
+    let rows = all["rows"].as_array().unwrap();
+    let names: Vec<_> = rows.iter().map(|r| r["policy"].as_str().unwrap()).collect();
+    assert_eq!(names, ["uncached", "uniform:2", "tea:0:identity", "tea:inf:identity"]);
+    for row in rows {
+        let accuracy = row["accuracy"]["value"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&accuracy) && row["jitter"]["value"].as_f64().unwrap() >= 0.0);
+    }
+    let frechet = |row: usize| rows[row]["frechet"]["value"].as_f64().unwrap();
+    assert_eq!(rows[0]["frechet"], Value::Null);
+    // A cache that never skips is at no distance from none at all.
+    assert!(frechet(2) < 1e-6 && frechet(3) > 1e-3, "{} {}", frechet(2), frechet(3));
+    assert_eq!(rows[2]["psnr"]["value"], 100.0);
+    assert_eq!(rows[2]["ssim"]["value"], 1.0);
+    assert_eq!(rows[2]["velocity_error"]["value"], 0.0);
+    assert!(rows[3]["ssim"]["value"].as_f64().unwrap() < 1.0);
+    // Without the classifier, the rest is the same.
+    ok(place.run(
+        &[
+            &args.replace("--out c", "--out d").split_whitespace().collect::<Vec<_>>()[..],
+            &["--digits", "none"],
+        ]
+        .concat(),
+    ));
+    let without = results(&place, "d");
+    assert_eq!(without["rows"][1]["accuracy"], Value::Null);
+    assert_eq!(without["rows"][1]["psnr"], rows[1]["psnr"]);
+}
+
+#[test]
+fn bad_input() {
+    let place = Place::new();
+    fs::write(place.path("file"), "kept").unwrap();
+    fs::write(place.path("poem.jsonl"), "roses\n").unwrap();
+    fs::write(place.path("other.jsonl"), "{\"journal\":\"steep pairs 1\"}\n").unwrap();
+    for (more, words) in [
+        ("sometimes", &["sometimes", "uniform:N"][..]),
+        ("tea:{}", &["tea:{}", "--thresholds"]),
+        ("tea:{} --thresholds 0.1,x", &["'x'", "--thresholds"]),
+        ("uniform:2 uniform:2", &["uniform:2", "twice"]),
+        ("uncached", &["uncached", "twice"]),
+        ("steps:0", &["steps 0"]),
+        ("steps:few", &["steps:few", "steps:N"]),
+        ("mask:10", &["mask:10", "5 digits"]),
+        ("--seeds 0", &["--seeds", "0"]),
+        ("--classes 9", &["class 9", "0 to 3"]),
+        ("--classes some", &["some", "all, cycle"]),
+        ("--shard 3/2", &["3/2", "i from 1 to n"]),
+        ("--shard 0/2", &["0/2"]),
+        ("--shard half", &["half", "i/n"]),
+        ("--shard auto", &["shard auto", "SLURM_ARRAY_TASK_ID"]),
+        ("--shards 3", &["--shard"]),
+        ("--digits none.safetensors", &["none.safetensors", "No such file"]),
+        ("--digits models/digits.safetensors", &["models/digits.safetensors"]),
+        ("--out file", &["file", "folder"]),
+        ("--merge missing.jsonl", &["missing.jsonl", "No such file"]),
+        ("--merge poem.jsonl", &["poem.jsonl", "line 1"]),
+        ("--merge other.jsonl", &["other.jsonl", "steep compare"]),
+        ("--merge other.jsonl --shard 1/2", &["--shard", "--merge"]),
+        ("--guidance NaN", &["guidance NaN"]),
+    ] {
+        let said = complaint(&compare(&place, more), 2);
+        assert!(words.iter().all(|w| said.contains(w)), "{more}: {said}");
+    }
+    assert_eq!(place.names(), ["file", "other.jsonl", "poem.jsonl"], "nothing was made");
+    assert_eq!(fs::read_to_string(place.path("file")).unwrap(), "kept");
+}
+
+#[test]
+fn rounds_that_are_not_ours() {
+    let place = Place::new();
+    ok(compare(&place, "uniform:2 --seeds 2 --out c --quiet"));
+    let journal = place.path("c/rounds.jsonl");
+    let whole = fs::read_to_string(&journal).unwrap();
+    let said = complaint(&compare(&place, "uniform:2 --seeds 3 --out c"), 2);
+    assert!(said.contains("rounds.jsonl") && said.contains("seeds is 2 there and 3 here"), "{said}");
+    let said = complaint(&compare(&place, "uniform:3 --seeds 2 --out c"), 2);
+    assert!(said.contains("policies is"), "{said}");
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    for (damage, words) in [
+        (whole.replacen("\"runs\":[", "\"runs\":[,", 1), &["line 2"][..]),
+        (
+            whole.replacen("\"uniform:2\",\"decisions\"", "\"uniform:9\",\"decisions\"", 1),
+            &["line 2", "one run each"],
+        ),
+        (whole.replacen("\"wall_ms\":", "\"wall_ms\":-", 1), &["line 2", "a time"]),
+        ([lines[0], lines[1], lines[1]].concat(), &["line 3", "a second time"]),
+    ] {
+        assert_ne!(damage, whole);
+        fs::write(&journal, &damage).unwrap();
+        let said = complaint(&compare(&place, "uniform:2 --seeds 2 --out c"), 2);
+        assert!(words.iter().all(|w| said.contains(w)), "{said}");
+        assert_eq!(fs::read_to_string(&journal).unwrap(), damage, "left as it was");
+    }
+    // Begun anew, the settings may be others.
+    ok(compare(&place, "uniform:3 --seeds 1 --out c --fresh --quiet"));
+    let out = compare(&place, "uniform:3 --seeds 1 --out c --json");
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(said["rows"][1]["policy"], "uniform:3");
+    assert_eq!(said["rows"][1]["psnr"]["half"], Value::Null, "one seed has no interval");
+}
