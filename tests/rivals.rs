@@ -283,7 +283,7 @@ fn first_block_is_the_authors_loop() {
     for device in devices() {
         check(&shipped(&device), 12, Kind::FirstBlock, 0.3, 1, false);
         check(&shipped(&device), 12, Kind::FirstBlock, 0.3, 1, true);
-        check(&tiny(&device), 12, Kind::FirstBlock, 0.2, 1, false);
+        check(&tiny(&device), 12, Kind::FirstBlock, 0.9, 1, false);
     }
 }
 
@@ -300,14 +300,14 @@ fn easy_is_the_authors_loop() {
     for device in devices() {
         check(&shipped(&device), 14, Kind::Easy, 0.15, 2, false);
         check(&shipped(&device), 14, Kind::Easy, 0.15, 2, true);
-        check(&tiny(&device), 14, Kind::Easy, 0.3, 2, false);
+        check(&tiny(&device), 14, Kind::Easy, 1.2, 2, false);
     }
 }
 
 const MEASURED: [&str; 6] = [
     "tea:0.5+taylor",
     "tea:0.5+start=2+end=6+max-skips=1",
-    "fb:0.3",
+    "fb:0.95",
     "sea:0.8",
     "easy:0.5",
     "easy:0.5+taylor",
@@ -378,8 +378,8 @@ fn a_skipped_step_runs_what_it_must() {
         seen[step + 1] - seen[step]
     };
     // Two measurements and the decision, the difference added back, and the sampler's step.
-    assert_eq!(launches("easy:0.5"), 5);
-    let (tea, first) = (launches("tea:0.5"), launches("fb:0.3"));
+    assert_eq!(launches("easy:1.5"), 5);
+    let (tea, first) = (launches("tea:0.5"), launches("fb:0.95"));
     // A block is six launches beside its modulation, which is the probe's; then frames are told, and it measures.
     assert_eq!(first, tea + 6 + 2);
 }
