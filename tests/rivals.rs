@@ -307,10 +307,10 @@ fn easy_is_the_authors_loop() {
 const MEASURED: [&str; 6] = [
     "tea:0.5+taylor",
     "tea:0.5+start=2+end=6+max-skips=1",
-    "fb:0.95",
+    "fb:1.3",
     "sea:0.8",
-    "easy:0.5",
-    "easy:0.5+taylor",
+    "easy:1.5",
+    "easy:1.5+taylor",
 ];
 
 /// With thresholds that skip nothing, every rule leaves the clip as it is, to the bit.
@@ -379,7 +379,7 @@ fn a_skipped_step_runs_what_it_must() {
     };
     // Two measurements and the decision, the difference added back, and the sampler's step.
     assert_eq!(launches("easy:1.5"), 5);
-    let (tea, first) = (launches("tea:0.5"), launches("fb:0.95"));
+    let (tea, first) = (launches("tea:0.5"), launches("fb:1.3"));
     // A block is six launches beside its modulation, which is the probe's; then frames are told, and it measures.
     assert_eq!(first, tea + 6 + 2);
 }

@@ -21,6 +21,7 @@ pub struct Gauge {
 }
 
 /// What is kept of earlier steps to compare with, for each [`Indicator`].
+#[allow(clippy::large_enum_variant)] // There is one in a run.
 enum Sensor {
     /// `Acts::signal` holds the step before until it is overwritten.
     Signal,
