@@ -192,9 +192,9 @@ impl Cache {
 
 /// Samples one clip for each class from `noise`, f32 [Z, F, C, H, W].
 ///
-/// `policy` is asked once for each step, before the first, where it needs nothing measured; otherwise the device
-/// measures and evaluates its rule at each step (see [`Gauge`]). `progress` is called after each step and may stop
-/// the run with an error.
+/// A policy that needs nothing measured is asked about all steps before the first; otherwise the device measures and
+/// evaluates the rule at each step (see [`tea_gate`](crate::ops::tea_gate())). `progress` is called after each step and
+/// may stop the run with an error.
 pub async fn sample(
     model: &Dit,
     settings: &Settings,

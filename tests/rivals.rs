@@ -398,7 +398,8 @@ fn magnitudes_are_mean_ratios_of_norms() {
             let shape = [1, c.frames, c.channels, c.height, c.width];
             let mut z = Tensor::from_f32(&device, DType::F32, shape, &noise_for(&model)).unwrap();
             let mut before: Vec<f64> = vec![];
-            for i in 0..steps {
+            assert_eq!(ours.len(), steps);
+            for (i, ours) in ours.into_iter().enumerate() {
                 model.evaluate(Gate::Open, &mut a, &z, (&times, i), &labels).unwrap();
                 denoise(Gate::Open, &mut z, &a.tokens, c.patch, schedule.updates[i]).unwrap();
                 let now = difference(&read(&a.x), &read(&a.stack_in));
@@ -409,7 +410,7 @@ fn magnitudes_are_mean_ratios_of_norms() {
                     0 => 1.0,
                     _ => ratios.iter().sum::<f64>() / ratios.len() as f64,
                 };
-                assert!((ours[i] - want).abs() <= 1e-5 * want, "step {i}: {} {want}", ours[i]);
+                assert!((ours - want).abs() <= 1e-5 * want, "step {i}: {ours} {want}");
                 before = now;
             }
         }

@@ -76,7 +76,7 @@ impl Batch {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Recording {
     steps: usize,
-    /// g_s·g_t·⟨R_s, R_t⟩ is what an error's square is made of; without g, [S, S], summed over runs.
+    /// Of each run ⟨R_s, R_t⟩, [S, S], and g, [S].
     runs: Vec<(Vec<f64>, Vec<f64>)>,
 }
 
