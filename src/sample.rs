@@ -3,7 +3,7 @@
 mod gauge;
 mod record;
 
-use crate::cache::{Decision, Indicator, Policy, Step};
+use crate::cache::{Decision, Indicator, Policy, Step, TeaCache};
 use crate::device::Gate;
 use crate::model::{Acts, Dit, Prediction};
 use crate::ops::{
@@ -177,7 +177,7 @@ impl Cache {
         Ok(Cache { residual: kept()?, before })
     }
 
-    fn store(&mut self, gate: Gate<'_>, (from, to): (&Tensor, &Tensor)) -> Result<()> {
+    fn store(&mut self, gate: Gate<'_>, from: &Tensor, to: &Tensor) -> Result<()> {
         if let Some((before, sums)) = &mut self.before {
             // `before` moves on to what is about to be replaced; nobody asks how far that was.
             rel_l1(gate, before, sums, &self.residual)?;
@@ -185,7 +185,7 @@ impl Cache {
         residual_store(gate, &mut self.residual, to, from)
     }
 
-    fn reuse(&self, gate: Gate<'_>, (from, to): (&Tensor, &mut Tensor), at: (&Tensor, usize)) -> Result<()> {
+    fn reuse(&self, gate: Gate<'_>, from: &Tensor, to: &mut Tensor, at: (&Tensor, usize)) -> Result<()> {
         match &self.before {
             None => residual_reuse(gate, to, from, &self.residual),
             Some((before, _)) => residual_extrapolate(gate, to, from, &self.residual, before, at),
@@ -193,11 +193,84 @@ impl Cache {
     }
 }
 
+/// What a skipped step leaves out.
+enum Stretch {
+    /// The transformer's blocks.
+    Blocks,
+    /// Those after the first.
+    OtherBlocks,
+    /// The whole model, from the clip to the prediction: f32 [Z, F, C, H, W].
+    Model(Tensor),
+}
+
+impl Stretch {
+    fn new(rule: Option<&TeaCache>, z: &Tensor) -> Result<Stretch> {
+        Ok(match rule.map(|rule| rule.indicator) {
+            Some(Indicator::FirstBlock) => Stretch::OtherBlocks,
+            Some(Indicator::Output) => Stretch::Model(Tensor::zeros(z.device(), DType::F32, *z.shape())?),
+            _ => Stretch::Blocks,
+        })
+    }
+
+    /// What every step runs before it is decided.
+    fn before(&self, model: &Dit, b: &mut Batch, i: usize, moved: Option<&mut Tensor>) -> Result<()> {
+        if let Stretch::Model(_) = self {
+            return Ok(());
+        }
+        model.embed(&mut b.acts, &b.z, (&b.times, i), &b.labels)?;
+        model.probe(&mut b.acts, moved)?;
+        match self {
+            Stretch::OtherBlocks => model.first_block(&mut b.acts, Gate::Open),
+            _ => Ok(()),
+        }
+    }
+
+    /// What every step runs once it is decided: what a first block added is measured before frames are told apart.
+    fn begin(&self, model: &Dit, b: &mut Batch) -> Result<()> {
+        match self {
+            Stretch::OtherBlocks => model.tell_frames(&mut b.acts, Gate::Open),
+            _ => Ok(()),
+        }
+    }
+
+    /// The stretch itself.
+    fn run(&mut self, gate: Gate<'_>, model: &Dit, b: &mut Batch, i: usize) -> Result<()> {
+        match self {
+            Stretch::Blocks => model.blocks(&mut b.acts, gate),
+            Stretch::OtherBlocks => model.other_blocks(&mut b.acts, gate),
+            Stretch::Model(v) => {
+                model.evaluate(gate, &mut b.acts, &b.z, (&b.times, i), &b.labels)?;
+                let as_is = Update { keep: 0.0, add: 1.0, ..b.schedule.updates[i] };
+                denoise(gate, v, &b.acts.tokens, model.config().patch, as_is)
+            }
+        }
+    }
+
+    /// Where it begins and ends.
+    fn ends<'a>(&'a mut self, b: &'a mut Batch) -> (&'a Tensor, &'a mut Tensor) {
+        match self {
+            Stretch::Blocks => (&b.acts.stack_in, &mut b.acts.x),
+            Stretch::OtherBlocks => (&b.acts.first, &mut b.acts.x),
+            Stretch::Model(v) => (&b.z, v),
+        }
+    }
+
+    /// What every step runs after it: the head, where that is not left out, and the sampler's update.
+    fn after(&self, model: &Dit, b: &mut Batch, i: usize) -> Result<()> {
+        let update = b.schedule.updates[i];
+        if let Stretch::Model(v) = self {
+            return advance(Gate::Open, &mut b.z, v, update);
+        }
+        model.head(&mut b.acts)?;
+        denoise(Gate::Open, &mut b.z, &b.acts.tokens, model.config().patch, update)
+    }
+}
+
 /// Samples one clip for each class from `noise`, f32 [Z, F, C, H, W].
 ///
-/// `policy` is asked once for each step, before the first, where it needs nothing measured; otherwise the device
-/// measures and evaluates its rule at each step (see [`Gauge`]). `progress` is called after each step and may stop
-/// the run with an error.
+/// A policy that needs nothing measured is asked about all steps before the first; otherwise the device measures and
+/// evaluates the rule at each step (see [`tea_gate`](crate::ops::tea_gate())). `progress` is called after each step and
+/// may stop the run with an error.
 pub async fn sample(
     model: &Dit,
     settings: &Settings,
@@ -206,38 +279,28 @@ pub async fn sample(
     mode: GateMode,
     progress: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Run> {
-    let device = model.device();
-    let Batch { schedule, times, labels, mut z, acts: mut a } = Batch::new(model, settings, noise)?;
-    let patch = model.config().patch;
-    let mut gauge = policy.tea().map(|rule| Gauge::new(model, rule, &schedule, &z, &a)).transpose()?;
-    let mut decided: Vec<Step> = match gauge {
-        None => (0..settings.steps).map(|i| policy.decide(i, None)).collect(),
-        Some(_) => vec![],
-    };
-    let mut trace = gauge::trace(device, settings.steps, &decided)?;
-    let mut flag = Tensor::from_u32(device, [1], &[1])?;
-    // A skipped step leaves out the blocks, the blocks but the first, or the whole model from clip to prediction.
-    let indicator = gauge.as_ref().map_or(Indicator::Signal, |g| g.rule.indicator);
-    let (whole, all_but_first) = (indicator == Indicator::Output, indicator == Indicator::FirstBlock);
+    let (device, steps) = (model.device(), settings.steps);
+    let mut batch = Batch::new(model, settings, noise)?;
+    let mut stretch = Stretch::new(policy.tea(), &batch.z)?;
     let mut cache = match policy.reuses() {
-        true => Some(Cache::new(if whole { &z } else { &a.x }, policy.extrapolates())?),
+        true => Some(Cache::new(stretch.ends(&mut batch).1, policy.extrapolates())?),
         false => None,
     };
-    let mut v = if whole { Some(Tensor::zeros(device, DType::F32, *z.shape())?) } else { None };
+    let mut gauge = policy.tea().map(|rule| Gauge::new(model, rule, &batch)).transpose()?;
+    let mut decided: Vec<Step> = match gauge {
+        None => (0..steps).map(|i| policy.decide(i, None)).collect(),
+        Some(_) => vec![],
+    };
+    let mut trace = gauge::trace(device, steps, &decided)?;
+    let mut flag = Tensor::from_u32(device, [1], &[1])?;
 
     let mut marks = vec![device.mark()];
-    for (i, update) in schedule.updates.iter().enumerate() {
-        if !whole {
-            model.embed(&mut a, &z, (&times, i), &labels)?;
-            model.probe(&mut a, gauge.as_mut().and_then(Gauge::signal))?;
-        }
-        if all_but_first {
-            model.first_block(&mut a, Gate::Open)?;
-        }
+    for i in 0..steps {
+        stretch.before(model, &mut batch, i, gauge.as_mut().and_then(Gauge::signal))?;
         let decision = match &mut gauge {
-            None => Some(decided[i].decision),
+            None => decided.get(i).map(|step| step.decision),
             Some(gauge) => {
-                gauge.decide(i, (&mut flag, &mut trace), &a, &z)?;
+                gauge.decide(i, (&mut flag, &mut trace), &batch)?;
                 match mode {
                     GateMode::Host => Some(gauge.read(i, &flag).await?),
                     GateMode::Device => None,
@@ -250,38 +313,22 @@ pub async fn sample(
             Some(Decision::Skipped) => (None, Some(Gate::Open)),
             Some(_) => (Some(Gate::Open), None),
         };
-        if all_but_first {
-            model.tell_frames(&mut a, Gate::Open)?;
-        }
+        stretch.begin(model, &mut batch)?;
         if let Some(gate) = computed {
-            match &mut v {
-                Some(v) => {
-                    model.evaluate(gate, &mut a, &z, (&times, i), &labels)?;
-                    denoise(gate, v, &a.tokens, patch, Update { keep: 0.0, add: 1.0, ..*update })?;
-                    gauge.as_mut().map_or(Ok(()), |gauge| gauge.learn(gate, &z, v))?;
-                }
-                None if all_but_first => model.other_blocks(&mut a, gate)?,
-                None => model.blocks(&mut a, gate)?,
+            stretch.run(gate, model, &mut batch, i)?;
+            let (from, to) = stretch.ends(&mut batch);
+            if let Some(cache) = &mut cache {
+                cache.store(gate, from, to)?;
             }
-        }
-        let (from, to) = match &mut v {
-            Some(v) => (&z, v),
-            None if all_but_first => (&a.first, &mut a.x),
-            None => (&a.stack_in, &mut a.x),
-        };
-        if let (Some(gate), Some(cache)) = (computed, &mut cache) {
-            cache.store(gate, (from, to))?;
+            if let Some(gauge) = &mut gauge {
+                gauge.learn(gate, from, to)?;
+            }
         }
         if let (Some(gate), Some(cache)) = (skipped, &cache) {
-            cache.reuse(gate, (from, to), (&trace, i))?;
+            let (from, to) = stretch.ends(&mut batch);
+            cache.reuse(gate, from, to, (&trace, i))?;
         }
-        match &v {
-            Some(v) => advance(Gate::Open, &mut z, v, *update)?,
-            None => {
-                model.head(&mut a)?;
-                denoise(Gate::Open, &mut z, &a.tokens, patch, *update)?;
-            }
-        }
+        stretch.after(model, &mut batch, i)?;
         marks.push(device.mark());
         progress(Progress { done: i + 1, decision })?;
     }
@@ -289,9 +336,9 @@ pub async fn sample(
     if let Some(gauge) = &gauge {
         decided = gauge.steps(&trace.read_f32().await?);
     }
-    let clips = z.read_f32().await?;
+    let clips = batch.z.read_f32().await?;
     let seconds = device.seconds(&marks).await?;
     let record = |((step, time), s)| Record { time, step, output: None, ms: 1e3 * s };
-    let steps = decided.into_iter().zip(schedule.times).zip(seconds).map(record).collect();
+    let steps = decided.into_iter().zip(batch.schedule.times).zip(seconds).map(record).collect();
     Ok(Run { clips, steps })
 }

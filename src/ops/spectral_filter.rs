@@ -50,7 +50,7 @@ pub fn spectral_filter(
         return Err(Error::argument(OP, "step", format!("less than {steps}"), step));
     }
     let axis = places * stride;
-    if axis == 0 || x.elements() % axis != 0 {
+    if axis == 0 || !x.elements().is_multiple_of(axis) {
         let wanted = format!("{places} rows of it to divide {} elements", x.elements());
         return Err(Error::argument(OP, "stride", wanted, stride));
     }

@@ -1,9 +1,9 @@
 //! What the measuring rules look at, measured on the device, and decided there.
 
-use super::Schedule;
+use super::Batch;
 use crate::cache::{Decision, Indicator, Step, TeaCache, wiener};
 use crate::device::Gate;
-use crate::model::{Acts, Dit};
+use crate::model::Dit;
 use crate::ops::{
     DECISION, EasySums, PARTIALS, TRACE_COLUMNS, TeaStep, easy_distance, rel_l1, residual_distance,
     residual_store, spectral_filter, tea_gate,
@@ -21,6 +21,7 @@ pub struct Gauge {
 }
 
 /// What is kept of earlier steps to compare with, for each [`Indicator`].
+#[allow(clippy::large_enum_variant)] // There is one in a run.
 enum Sensor {
     /// `Acts::signal` holds the step before until it is overwritten.
     Signal,
@@ -42,9 +43,10 @@ enum Sensor {
 }
 
 impl Gauge {
-    /// For a run of the schedule's steps over clips of the shape of `z`.
-    pub fn new(model: &Dit, rule: &TeaCache, schedule: &Schedule, z: &Tensor, a: &Acts) -> Result<Gauge> {
+    /// For one run.
+    pub fn new(model: &Dit, rule: &TeaCache, batch: &Batch) -> Result<Gauge> {
         let (c, device) = (model.config(), model.device());
+        let Batch { schedule, z, acts: a, .. } = batch;
         let zeros = |like: &Tensor| Tensor::zeros(device, DType::F32, *like.shape());
         let sums = |n: usize| Tensor::zeros(device, DType::F32, [n, 2]);
         let sensor = match rule.indicator {
@@ -96,8 +98,7 @@ impl Gauge {
         &mut self,
         index: usize,
         (flag, trace): (&mut Tensor, &mut Tensor),
-        a: &Acts,
-        z: &Tensor,
+        Batch { acts: a, z, .. }: &Batch,
     ) -> Result<()> {
         let (always, partials) = (Gate::Open, &mut self.partials);
         match &mut self.sensor {
@@ -123,7 +124,7 @@ impl Gauge {
         }
     }
 
-    /// A computed step has made prediction `v` from clip `z`.
+    /// A computed step has made `v` from `z`: the model's prediction from the clip, where that is what is measured.
     pub fn learn(&mut self, gate: Gate<'_>, z: &Tensor, v: &Tensor) -> Result<()> {
         if let Sensor::Output { last: [input, output], sums, .. } = &mut self.sensor {
             rel_l1(gate, input, &mut sums.inputs, z)?;

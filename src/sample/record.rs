@@ -20,7 +20,7 @@ pub async fn observe(
     let mut batch = Batch::new(model, settings, noise)?;
     // Gates that never skip, for their division and their trace.
     let rule = TeaCache::new(0.0, IDENTITY, settings.steps);
-    let gauge = |batch: &Batch| Gauge::new(model, &rule, &batch.schedule, &batch.z, &batch.acts);
+    let gauge = |batch: &Batch| Gauge::new(model, &rule, batch);
     let (mut signals, mut outputs) = (gauge(&batch)?, gauge(&batch)?);
     let room = || trace(device, settings.steps, &[]);
     let (mut signal_trace, mut output_trace) = (room()?, room()?);
@@ -28,17 +28,17 @@ pub async fn observe(
     let mut before = Tensor::zeros(device, DType::F32, *batch.acts.tokens.shape())?;
     let mut marks = vec![device.mark()];
     for i in 0..settings.steps {
-        let Batch { acts, z, times, labels, .. } = &mut batch;
-        model.embed(acts, z, (times, i), labels)?;
-        model.probe(acts, signals.signal())?;
-        signals.decide(i, (&mut flag, &mut signal_trace), acts, z)?;
-        model.blocks(acts, Gate::Open)?;
-        model.head(acts)?;
+        let b = &mut batch;
+        model.embed(&mut b.acts, &b.z, (&b.times, i), &b.labels)?;
+        model.probe(&mut b.acts, signals.signal())?;
+        signals.decide(i, (&mut flag, &mut signal_trace), b)?;
+        model.blocks(&mut b.acts, Gate::Open)?;
+        model.head(&mut b.acts)?;
         if let Some(partials) = outputs.signal() {
-            rel_l1(Gate::Open, &mut before, partials, &acts.tokens)?;
+            rel_l1(Gate::Open, &mut before, partials, &b.acts.tokens)?;
         }
-        outputs.decide(i, (&mut flag, &mut output_trace), acts, z)?;
-        batch.update(model, i)?;
+        outputs.decide(i, (&mut flag, &mut output_trace), b)?;
+        b.update(model, i)?;
         marks.push(device.mark());
         progress(Progress { done: i + 1, decision: None })?;
     }
@@ -126,7 +126,7 @@ impl Batch {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Recording {
     steps: usize,
-    /// g_s·g_t·⟨R_s, R_t⟩ is what an error's square is made of; without g, [S, S], summed over runs.
+    /// Of each run ⟨R_s, R_t⟩, [S, S], and g, [S].
     runs: Vec<(Vec<f64>, Vec<f64>)>,
 }
 

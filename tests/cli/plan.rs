@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::tables::{FLUX, Golden, HUNYUAN, LATTE, OPEN_SORA, WAN_RET};
-use crate::{Place, complaint, text};
+use crate::{Place, complaint, fixture, text};
 
 /// The distances alone, one on each line.
 fn lines(golden: &Golden) -> String {
@@ -145,4 +145,80 @@ fn lists_that_make_no_sense() {
     assert!(said.contains("tea:-0.1"), "{said}");
     let said = complaint(&place.run(&["plan", "none.txt", "--threshold", "0.1"]), 2);
     assert!(said.contains("none.txt"), "{said}");
+}
+
+/// Any rule whose distances can be replayed, and those that need none.
+#[test]
+fn other_rules_replay_too() {
+    let place = Place::new();
+    let list = "- 0.1 0.1 0.1 0.1 0.1 0.1";
+    for (spec, wanted) in [
+        ("sea:0.25", "FSSCSSF\n"),
+        ("tea:0.25+max-skips=1", "FSCSCSF\n"),
+        ("tea:9+start=3+end=5+taylor", "FFFSSFF\n"),
+        ("uniform:3", "CSSCSSC\n"),
+        ("mask:1001001", "CSSCSSC\n"),
+    ] {
+        let said = plan(&place, list, &format!("--cache {spec}"));
+        assert!(said.starts_with(wanted), "{spec}: {said}");
+    }
+    let json: Value = serde_json::from_str(&plan(&place, list, "--cache sea:0.25 --json")).unwrap();
+    assert_eq!((&json["cache"], &json["decisions"]), (&"sea:0.25".into(), &"FSSCSSF".into()));
+    for (spec, words) in [
+        ("fb:0.1", "do not depend on what it decides"),
+        ("easy:0.1+taylor", "do not depend on what it decides"),
+        ("mask:101", "7 digits"),
+        ("seal:0.1", "off, uniform:N"),
+    ] {
+        let said = complaint(&place.pipe(list, &["plan", "-", "--cache", spec]), 2);
+        assert!(said.contains(words), "{spec}: {said}");
+    }
+}
+
+/// A search prints a schedule of so many computed steps that `generate` takes, the same each time.
+#[test]
+fn a_search_ends_in_a_mask() {
+    let place = Place::new();
+    let model = fixture("tiny-latte");
+    let common =
+        ["plan", "--model", &model, "--device", "cpu", "--steps", "12", "--runs", "2", "--search", "6"];
+    let search = |more: &[&str]| place.ok(&[&common[..], more].concat());
+    let said = search(&[]);
+    let mask = said.strip_prefix("mask:").and_then(|s| s.strip_suffix("+taylor\n")).expect("a mask");
+    assert!(mask.len() == 12 && mask.starts_with('1') && mask.ends_with('1'), "{said}");
+    assert_eq!(mask.matches('1').count(), 6);
+    assert_eq!(search(&[]), said);
+    let reuse = search(&["--reuse"]);
+    assert!(reuse.starts_with("mask:1") && !reuse.contains("taylor"), "{reuse}");
+    let short = search(&["--longest", "2"]);
+    assert!(!short.contains("000"), "{short}");
+    let json: Value = serde_json::from_str(&search(&["--json"])).unwrap();
+    assert_eq!((json["cache"].as_str(), &json["computed"]), (Some(said.trim()), &6.into()));
+    let model = ["--model", &model, "--device", "cpu", "--steps", "12", "--cache", said.trim()];
+    let run = place.ok(&[&["generate", "--quiet", "--json", "-"], &model[..]].concat());
+    let run: Value = serde_json::from_str(&run).unwrap();
+    assert_eq!(run["steps"].as_array().unwrap().len(), 12);
+}
+
+#[test]
+fn searches_that_make_no_sense() {
+    let place = Place::new();
+    let model = fixture("tiny-latte");
+    for (args, words) in [
+        ("--search 0", "search 0: wanted 2 to 12"),
+        ("--search 13", "search 13: wanted 2 to 12"),
+        ("--search 5 --runs 0", "runs 0: wanted at least 1"),
+        ("--search 2 --longest 3", "search 2: wanted more of 12 steps, or a larger --longest than 3"),
+        ("--search 5 --device nowhere", "nowhere"),
+        ("--search 5 --guidance nan", "finite"),
+        ("--search 5 list.txt", "cannot be used"),
+    ] {
+        let args: Vec<&str> =
+            ["plan", "--model", &model, "--steps", "12"].into_iter().chain(args.split_whitespace()).collect();
+        let args = if args.contains(&"--device") { args } else { [&args[..], &["--device", "cpu"]].concat() };
+        let said = complaint(&place.run(&args), 2);
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+    let said = complaint(&place.run(&["plan", "--cache", "sea:0.1", "--threshold", "0.1", "x"]), 2);
+    assert!(said.contains("cannot be used"), "{said}");
 }

@@ -221,9 +221,10 @@ fn the_filter_is_the_authors() {
     for n in [1, 2, 4, 5, 16] {
         for [a, b] in [[0.0, 1.0], [0.02, 0.98], [0.5, 0.5], [0.9, 0.1], [1.0, 0.0]] {
             let kernel = wiener(n, [a, b]);
-            let [a, b]: [f64; 2] = [a, b].map(|x: f64| x.max(1e-6).min(1.0 - 1e-6));
-            let frequencies: Vec<f64> =
-                (0..n).map(|k| if 2 * k < n { k as f64 } else { k as f64 - n as f64 } / n as f64).collect();
+            let [a, b]: [f64; 2] = [a, b].map(|x: f64| x.clamp(1e-6, 1.0 - 1e-6));
+            // numpy's `fftfreq`: 0, 1/n, … and then the negative ones.
+            let signed = |k: usize| if 2 * k < n { k as f64 } else { k as f64 - n as f64 };
+            let frequencies: Vec<f64> = (0..n).map(|k| signed(k) / n as f64).collect();
             let gain = |f: &f64| {
                 let power = 1.0 / (f.abs().powi(3) + 1e-16);
                 (a * power) / (a * a * power + b * b + 1e-16)
@@ -231,16 +232,13 @@ fn the_filter_is_the_authors() {
             let gains: Vec<f64> = frequencies.iter().map(gain).collect();
             let mean = gains.iter().sum::<f64>() / n as f64;
             assert!((kernel[0] - 1.0).abs() < 1e-12);
-            for k in 0..n {
+            for (k, gain) in gains.iter().map(|gain| gain / mean).enumerate() {
                 // What the convolution makes of the wave of this frequency: the wave, times its gain.
                 let wave = |i: usize| (std::f64::consts::TAU * (k * i % n) as f64 / n as f64).cos();
                 for i in 0..n {
                     let out: f64 = (0..n).map(|j| kernel[(i + n - j) % n] * wave(j)).sum();
-                    let want = gains[k] / mean * wave(i);
-                    assert!(
-                        (out - want).abs() <= 1e-9 * (gains[k] / mean).max(1.0),
-                        "{n} {a} {k}: {out} {want}"
-                    );
+                    let want = gain * wave(i);
+                    assert!((out - want).abs() <= 1e-9 * gain.max(1.0), "{n} {a} {k}: {out} {want}");
                 }
             }
         }
