@@ -124,7 +124,6 @@ pub async fn run(args: &Args) -> Result<()> {
     let pairs = clips.iter().map(|clip| clip.x.len()).sum();
     let calibration = Calibration { binding, fit, clips: clips.len(), pairs };
 
-    let found = runner.targets(&calibration, &clips).await?;
     let text = json!(calibration);
     let mut files = vec![(out.as_path(), format!("{text:#}\n").into_bytes())];
     if let Some(path) = &args.plot {
@@ -136,6 +135,8 @@ pub async fn run(args: &Args) -> Result<()> {
         files.push((path, plot::fits(&title, &points, &curves).into_bytes()));
     }
     output::write(&files)?;
+    // A target that cannot be met takes nothing of what was fitted.
+    let found = runner.targets(&calibration, &clips).await?;
     let r2 = calibration.fit.r2;
     if r2.is_nan() || r2 < 0.3 {
         super::complain(&format!(

@@ -140,7 +140,7 @@ pub fn parse(path: &Path, records: Vec<Value>, policies: &[Policy]) -> Result<Ve
         if all.iter().any(|r| (r.index, r.class) == (round.index, round.class)) {
             return Err(wrong(format!("seed {}, class {} a second time", round.seed, round.class)));
         }
-        if let Some(run) = round.runs.iter().find(|r| r.decisions.is_empty() || !(r.wall_ms > 0.0)) {
+        if let Some(run) = round.runs.iter().find(|r| r.decisions.is_empty() || r.wall_ms <= 0.0) {
             return Err(wrong(format!("{}: wanted decisions and a time", run.policy)));
         }
         all.push(round);
