@@ -9,14 +9,17 @@
 import argparse, copy, json, math, os, pathlib, time, torch, torch.nn.functional as F
 import data, model as twin
 
-# t of a rectified flow is drawn from a logit-normal (arXiv 2403.03206, section 3.1): at both ends the velocity is nearly
-# a function of what the model sees anyway, and the decisions fall in between. An eighth stays uniform, so that the very
-# ends, where the sampler starts and stops, are trained too. DDIM models draw one of their 1000 steps, all alike.
-def draw_times(count, prediction, times, device):          # -> [count] in [0, 1000]
-    if prediction == "epsilon": return torch.randint(1000, (count,), device=device).float()
+# t of a rectified flow is drawn from a logit-normal (arXiv 2403.03206, section 3.1): near both ends much of the velocity
+# is the noise itself, and the decisions fall in between. Its centre lies towards the noise, since frames repeat each
+# other: digit and path already show through where a single pixel is lost, and the more so the larger the frame (their
+# section 5.3.2: log 2 for twice the side). An eighth stays uniform, so that the very ends, where the sampler starts and
+# stops, are trained too. DDIM models draw one of their 1000 steps, all alike.
+def draw_times(count, cfg, times, device):   # -> [count] in [0, 1000]
+    if cfg["prediction"] == "epsilon": return torch.randint(1000, (count,), device=device).float()
     t = torch.rand(count, device=device)
     if times == "logit-normal":
-        t = torch.where(torch.rand(count, device=device) < 0.125, t, torch.randn(count, device=device).sigmoid())
+        centre = 0.5 + math.log(cfg["height"] / 32)
+        t = torch.where(torch.rand(count, device=device) < 0.125, t, (centre + torch.randn(count, device=device)).sigmoid())
     return 1000 * t
 
 class Validation:
@@ -31,13 +34,13 @@ class Validation:
         if cfg["prediction"] == "epsilon": s.t = s.t.floor()
         s.prediction = cfg["prediction"]
     @torch.no_grad()
-    def loss(s, net):
-        total = 0.0
-        for i in range(0, 320, 64):
-            j = slice(i, i + 64)
+    def loss(s, net):                        # -> the mean, and the means of the four quarters of time, noise last
+        losses = []
+        for j in torch.arange(320, device=s.t.device).split(64):
             seen, wanted = data.to_noise(s.clips[j], s.noise[j], s.t[j], s.prediction)
-            total += F.mse_loss(net(seen, s.t[j], s.classes[j]), wanted).item() / 5
-        return total
+            losses.append((net(seen, s.t[j], s.classes[j]) - wanted).square().mean((1, 2, 3, 4)))
+        losses = torch.cat(losses)
+        return losses.mean().item(), [round(q.mean().item(), 5) for q in losses.split(80)]
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,7 +78,6 @@ def main():
                             heads=a.heads, prediction=a.prediction))
     net = net.to(a.device).train()
     cfg = net.cfg
-    fixed = copy.deepcopy(net).requires_grad_(False)       # what --init was, for the log
     ema = copy.deepcopy(net).requires_grad_(False)
     weights = [w for w in net.parameters() if w.requires_grad]
     ema_weights = [e for e, w in zip(ema.parameters(), net.parameters()) if w.requires_grad]
@@ -99,11 +101,15 @@ def main():
         state = dict(net=net.state_dict(), ema=ema.state_dict(), optimizer=optimizer.state_dict(), step=step,
                      seconds=seconds, cfg=cfg, init=a.init, batch=a.batch, seed=a.seed)
         torch.save(state, a.out / "state.tmp"); os.replace(a.out / "state.tmp", state_file)
+        raw, _ = validation.loss(net)
+        averaged, quarters = validation.loss(ema)
         log(step=step, seconds=round(seconds), clips=step * a.batch, lr=optimizer.param_groups[0]["lr"],
-            loss=(total / max(1, since)).item(), raw=validation.loss(net), ema=validation.loss(ema))
+            loss=(total / max(1, since)).item(), raw=raw, ema=averaged, ema_quarters=quarters)
 
     total, since, saved = torch.zeros((), device=a.device), 0, time.monotonic()
-    if step == 0: log(step=0, clips=0, init=a.init, init_loss=validation.loss(fixed), arguments=vars(a) | dict(out=str(a.out)))
+    if step == 0:
+        mean, quarters = validation.loss(net)
+        log(step=0, clips=0, init=a.init, init_loss=mean, init_quarters=quarters, arguments=vars(a) | dict(out=str(a.out)))
     last = time.monotonic()
     while (progress := max(step / a.steps, seconds / 60 / a.minutes)) < 1:
         if (a.out / "pause").exists():
@@ -111,7 +117,7 @@ def main():
         for group in optimizer.param_groups: group["lr"] = a.lr * min(1, (step + 1) / a.warmup) * (1 - progress)
         x, y = clips.draw(a.batch)
         y = torch.where(torch.rand(a.batch, device=a.device) < 0.1, cfg["classes"], y)
-        t = draw_times(a.batch, cfg["prediction"], a.times, a.device)
+        t = draw_times(a.batch, cfg, a.times, a.device)
         seen, wanted = data.to_noise(x, torch.randn_like(x), t, cfg["prediction"])
         with cast: loss = F.mse_loss(run(seen, t, y).float(), wanted)
         optimizer.zero_grad(); loss.backward()
