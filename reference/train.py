@@ -124,7 +124,7 @@ def main():
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         step += 1; since += 1; total += loss.detach()
-        torch._foreach_lerp_(ema_weights, weights, 1 - min(a.ema, (1 + step) / (10 + step)))
+        with torch.no_grad(): torch._foreach_lerp_(ema_weights, weights, 1 - min(a.ema, (1 + step) / (10 + step)))
         now = time.monotonic(); seconds += now - last; last = now
         if now - saved > a.every:
             checkpoint(); total.zero_(); since = 0; saved = last = time.monotonic()
