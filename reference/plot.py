@@ -4,7 +4,7 @@
 """
 import argparse, json, math
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 300, 56, 36, 16, 16
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 300, 56, 36, 16, 32
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,7 +32,8 @@ def main():
     out.append(text((LEFT + WIDTH) / 2, HEIGHT - 5, "training clips; loss on held-out digits at fixed noise and times"))
     if start: out.append(f'<path d="M{LEFT} {y(start):.1f}H{WIDTH - RIGHT}" stroke="#888" stroke-dasharray="4 3"/>')
     for i, (key, name, colour) in enumerate([("raw", "newest weights", "#c60"), ("ema", "their average", "#06c")]):
-        line = " ".join(f'{x(r["clips"]):.1f},{y(r[key]):.1f}' for r in rows)
+        points = ([(0, start)] if start else []) + [(r["clips"], r[key]) for r in rows]
+        line = " ".join(f"{x(clips):.1f},{y(loss):.1f}" for clips, loss in points)
         out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         out.append(text(WIDTH - RIGHT - 4, TOP + 14 + 14 * i, name, "end", colour))
     if start: out.append(text(WIDTH - RIGHT - 4, TOP + 42, "dashed: the model it started from", "end", "#888"))
