@@ -23,7 +23,7 @@ pub struct Motion {
     pub jump: f64,
     /// How often the path turns back, both axes together.
     pub turns: usize,
-    /// How many of those happen at a wall.
+    /// How many of those happen with the lit pixels near a wall. A thin digit turns further away: its box is wider.
     pub at_wall: usize,
     /// Frames with nothing lit, which have no centroid.
     pub lost: usize,

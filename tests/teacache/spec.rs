@@ -199,7 +199,7 @@ fn an_unknown_name_is_told_the_known_ones() {
             assert!(message.contains("tea:THRESHOLD"), "{message}");
             continue;
         }
-        let five_or = "five numbers c4,c3,c2,c1,c0; raw, clamp or abs; or one of open-sora-1.2, latte-1, ";
+        let five_or = "five numbers c4,c3,c2,c1,c0; raw, clamp or abs; or one of identity, open-sora-1.2, ";
         assert!(message.contains(five_or), "{message}");
         assert!(SETS.iter().all(|set| message.contains(set.name)), "{message}");
     }

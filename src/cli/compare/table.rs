@@ -17,7 +17,7 @@ pub struct Row {
 }
 
 /// Key, heading, decimals, factor of what is shown.
-const COLUMNS: [(&str, &str, usize, f64); 14] = [
+const COLUMNS: [(&str, &str, usize, f64); 13] = [
     ("computed", "computed", 1, 1.0),
     ("wall_ms", "ms", 0, 1.0),
     ("speedup", "speedup", 2, 1.0),
@@ -31,7 +31,6 @@ const COLUMNS: [(&str, &str, usize, f64); 14] = [
     ("velocity_error", "velocity", 2, 1.0),
     ("jitter", "jitter", 2, 1.0),
     ("bounces", "bounces", 1, 1.0),
-    ("at_wall", "at a wall %", 0, 100.0),
 ];
 
 /// A row for each policy, in their order. Rounds come sorted.
@@ -85,7 +84,6 @@ fn row(rounds: &[Round], seeds: &[&[Round]], at: usize) -> Row {
         mean(&|_, _, r| r.velocity_error),
         mean(&|_, _, r| r.jitter),
         mean(&|_, _, r| Some(r.turns as f64)),
-        ratio(&|_, r| r.at_wall as f64, &|_, r| r.turns as f64),
     ];
     let length = rounds[0].runs[at].decisions.len();
     let computes = |run: &Run, step: usize| run.decisions.as_bytes().get(step).is_some_and(|d| *d != b'S');
