@@ -231,6 +231,9 @@ pub struct Calibration {
     pub clips: usize,
     /// How many pairs.
     pub pairs: usize,
+    /// MagCache's table for the same runs, a number for each step; see [`magnitudes`](crate::sample::magnitudes()).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub magnitudes: Vec<f64>,
 }
 
 impl Calibration {

@@ -122,6 +122,44 @@ fn table(kind: &str, results: &Value) -> String {
             let device = devices(&rows).into_iter().find(|d| d.starts_with("wgpu")).expect("an adapter");
             writeln!(t, "\n{device}, f32.").unwrap();
         }
+        // Cache policies against uncached runs; what follows ± is half a 95 % interval over seeds.
+        "compare" => {
+            t += "| cache | computed | speedup | of its bound | PSNR | foreground | SSIM | class | Fréchet |\n";
+            t += "|---|---|---|---|---|---|---|---|---|\n";
+            for row in results["rows"].as_array().unwrap() {
+                let cell = |key: &str, decimals: usize, factor: f64, unit: &str| {
+                    let Some(value) = row[key]["value"].as_f64() else { return String::new() };
+                    let half = row[key]["half"].as_f64().unwrap_or(0.0);
+                    // What is the same for all seeds has no interval.
+                    let half = match factor * half >= 0.5 * 0.1f64.powi(decimals as i32) {
+                        true => format!(" ± {:.decimals$}", factor * half),
+                        false => String::new(),
+                    };
+                    format!("{:.decimals$}{half}{unit}", factor * value)
+                };
+                let name = text(row, "policy");
+                // A mask is as long as the run: what it has computes is in the next column.
+                let name = match name.split_once(':') {
+                    Some(("mask", rest)) => format!("static{}", rest.trim_start_matches(['0', '1'])),
+                    _ => name.to_string(),
+                };
+                let cells = [
+                    cell("computed", 1, 1.0, ""),
+                    cell("speedup", 2, 1.0, "×"),
+                    cell("share", 0, 100.0, " %"),
+                    cell("psnr", 1, 1.0, " dB"),
+                    cell("foreground_psnr", 1, 1.0, " dB"),
+                    cell("ssim", 3, 1.0, ""),
+                    cell("accuracy", 0, 100.0, " %"),
+                    cell("frechet", 2, 1.0, ""),
+                ];
+                writeln!(t, "| `{name}` | {} |", cells.join(" | ")).unwrap();
+            }
+            let settings = &results["settings"];
+            let (clips, steps) = (count(results, "rounds"), count(settings, "steps"));
+            let (device, model) = (text(settings, "device"), text(settings, "model"));
+            writeln!(t, "\n{clips} clips of {steps} steps, {model}, {device}.").unwrap();
+        }
         // What the 16-bit kernels use (f32 where a source has one type), for Hopper.
         "kernels" => {
             t +=

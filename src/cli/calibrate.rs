@@ -23,6 +23,8 @@ use super::{clips, output, report, sidecar};
 /// model: MODEL.teacache.json, where `generate` and `compare` find it. They refuse one of other weights, and warn where
 /// steps, guidance or dtype differ.
 ///
+/// MagCache's table goes into the same file, from one more run of the first clip: `mag:δ@MODEL.teacache.json`.
+///
 /// In use, f(x) below zero counts as zero, x below the fitted range as its lower end, and x above it computes the step.
 /// `tea:δ:raw` does none of this, as the official code; `tea:δ:identity` takes distances as they are.
 #[derive(clap::Args)]
@@ -122,7 +124,8 @@ pub async fn run(args: &Args) -> Result<()> {
     let fits = (1..=DEGREE).map(|degree| Fit::of(&clips, degree)).collect::<Result<Vec<_>>>()?;
     let fit = fits[usize::from(args.degree) - 1].clone();
     let pairs = clips.iter().map(|clip| clip.x.len()).sum();
-    let calibration = Calibration { binding, fit, clips: clips.len(), pairs };
+    let magnitudes = runner.magnitudes(&clips[0]).await?;
+    let calibration = Calibration { binding, fit, clips: clips.len(), pairs, magnitudes };
 
     let text = json!(calibration);
     let mut files = vec![(out.as_path(), format!("{text:#}\n").into_bytes())];
@@ -254,6 +257,14 @@ impl Runner<'_> {
     async fn observe(&self, class: usize, seed: u64, bar: &ProgressBar) -> Result<Run> {
         let (settings, noise) = self.clip(class, seed);
         sample::observe(self.model, &settings, &noise, &mut progress(self.args.steps, bar)).await
+    }
+
+    /// MagCache's table from one clip, as its authors make it (arXiv 2506.09045, section 3.3).
+    async fn magnitudes(&self, clip: &Clip) -> Result<Vec<f64>> {
+        let (settings, noise) = self.clip(clip.class, clip.seed);
+        let ratios = sample::magnitudes(self.model, &settings, &noise).await?;
+        super::go_on()?;
+        Ok(ratios)
     }
 
     fn clip(&self, class: usize, seed: u64) -> (Settings, Vec<f32>) {

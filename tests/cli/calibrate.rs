@@ -85,6 +85,14 @@ fn a_calibration_is_written_and_found() {
         let wanted = f(d.max(low));
         assert!((rescaled - wanted).abs() < 1e-3 * wanted.abs().max(0.01), "{d}: {rescaled} {wanted}");
     }
+
+    // MagCache's table is there, too, and serves it.
+    let magnitudes = made["magnitudes"].as_array().unwrap();
+    assert_eq!((magnitudes.len(), &magnitudes[0]), (8, &json!(1.0)));
+    assert!(magnitudes.iter().all(|m| m.as_f64().unwrap() > 0.0), "{magnitudes:?}");
+    let mag = record("mag:10:2@m.teacache.json");
+    // Of the steps 1 to 7, every third computes.
+    assert_eq!(mag["skipped"], json!(5), "{mag}");
 }
 
 #[test]
