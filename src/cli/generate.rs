@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use steep::cache::{IDENTITY, Policy, Spec, Step, TeaCache};
+use steep::cache::{IDENTITY, Policy, Spec, Step, Taylor, TeaCache};
 use steep::metrics::{psnr, ssim};
 use steep::model::{Checkpoint, Dit};
 use steep::sample::{self, GateMode, Progress, Settings};
@@ -120,9 +120,16 @@ pub async fn run(args: &Args) -> Result<()> {
     let mut policy = sidecar.policy(&args.cache, args.steps)?;
     let rule = policy.tea().cloned();
 
-    // Runs are timed warm: three steps of a cache that skips whatever it may go through every kernel.
-    let mut warm = TeaCache::new(f64::INFINITY, IDENTITY, 3);
-    args.sample(&model, 3, &mut warm, &ProgressBar::hidden()).await?;
+    // Runs are timed warm: four steps of a cache that measures what this one does and skips whatever it may go through
+    // every kernel.
+    let mut warm = policy.tea().cloned().unwrap_or_else(|| TeaCache::new(f64::INFINITY, IDENTITY, 4));
+    (warm.threshold, warm.steps) = (f64::INFINITY, 4);
+    (warm.warmup, warm.end, warm.max_skips) = (1, usize::MAX, usize::MAX);
+    let mut warm: Box<dyn Policy> = Box::new(warm);
+    if policy.extrapolates() {
+        warm = Box::new(Taylor(warm));
+    }
+    args.sample(&model, 4, &mut *warm, &ProgressBar::hidden()).await?;
     let uncached = match args.compare {
         true => {
             let mut off = Spec::Off.policy(args.steps)?;
