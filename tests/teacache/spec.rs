@@ -92,7 +92,7 @@ fn written_settings_parse_to_themselves() {
 
 #[test]
 fn bad_settings_are_told_what_was_wanted() {
-    let grammar = "off, uniform:N, mask:1011..., tea:THRESHOLD[:NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs], \
+    let grammar = "off, uniform:N, mask:1011..., tea:THRESHOLD[:identity, :NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs], \
         fb:THRESHOLD, sea:THRESHOLD, easy:THRESHOLD or mag:THRESHOLD[:K]@FILE; \
         then [+start=STEP][+end=STEP][+max-skips=N][+taylor]";
     let limited = "start, end and max-skips of tea, fb, sea or easy, or start and end of mag";
