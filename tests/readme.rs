@@ -141,7 +141,7 @@ fn table(kind: &str, results: &Value) -> String {
                 // A mask is as long as the run: what it has computes is in the next column.
                 let name = match name.split_once(':') {
                     Some(("mask", rest)) => format!("static{}", rest.trim_start_matches(['0', '1'])),
-                    _ => name.to_string(),
+                    _ => name.split('@').next().unwrap_or(name).to_string(),
                 };
                 let cells = [
                     cell("computed", 1, 1.0, ""),
