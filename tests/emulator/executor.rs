@@ -122,11 +122,12 @@ fn a_cached_run_decides_as_on_the_cpu() {
     assert!(host.clip == device.clip, "the gates' clips differ");
     let error = apart(&device.clip, &cpu.clip);
     assert!(error < 1e-4, "{error:.2e}");
-    // A first run of three steps warms up. Its first step goes call by call, those after it as one graph each.
+    // A short first run warms up. Its first step goes call by call, those after it as one graph each.
     let (warm_up, run) = runs(&device.log);
     let (first, rest) = warm_up.split_at(warm_up[1..].find('E').unwrap() + 1);
     assert!(first.len() > 20 && first[1..].bytes().all(|b| b == b'L'), "{}", device.log);
-    assert_eq!(rest, "EGEGE", "{}", device.log);
+    let mut pairs = rest[1..].as_bytes().chunks(2);
+    assert!(rest.len() > 4 && pairs.all(|pair| pair == b"GE"), "{}", device.log);
     // Six steps, six graphs: the host neither waits nor allocates before the last is under way.
     assert_eq!(run, "EGEGEGEGEGEGE", "{}", device.log);
     // With the host's gate it waits for each decision, and for nothing else.
