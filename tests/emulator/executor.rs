@@ -126,7 +126,7 @@ fn a_cached_run_decides_as_on_the_cpu() {
     let (warm_up, run) = runs(&device.log);
     let (first, rest) = warm_up.split_at(warm_up[1..].find('E').unwrap() + 1);
     assert!(first.len() > 20 && first[1..].bytes().all(|b| b == b'L'), "{}", device.log);
-    let mut pairs = rest[1..].as_bytes().chunks(2);
+    let mut pairs = rest.as_bytes()[1..].chunks(2);
     assert!(rest.len() > 4 && pairs.all(|pair| pair == b"GE"), "{}", device.log);
     // Six steps, six graphs: the host neither waits nor allocates before the last is under way.
     assert_eq!(run, "EGEGEGEGEGEGE", "{}", device.log);
