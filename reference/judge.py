@@ -12,19 +12,13 @@ import classifier, data, model as twin
 from grid import filmstrips, write_png
 from sample import arguments, sample_classes
 
-def frechet(a, b):                           # features [n, 64] twice -> |μ−μ'|² + tr(Σ + Σ' − 2·(Σ·Σ')^½)
-    a, b = a.double(), b.double()
-    ca, cb = a.T.cov(), b.T.cov()
-    cross = torch.linalg.eigvals(ca @ cb).real.clamp(min=0).sqrt().sum()
-    return ((a.mean(0) - b.mean(0)).square().sum() + ca.trace() + cb.trace() - 2 * cross).item()
-
 @torch.no_grad()
 def judge(net, clips, classes, real):        # -> clip accuracy, frame accuracy, Fréchet distance, right clips per class
     features = net.features(clips.flatten(0, 1))
     logits = net.linear(features).view(len(clips), -1, 10)
     frames = (logits.argmax(2) == classes[:, None]).float().mean().item()
     right = logits.mean(1).argmax(1) == classes
-    return right.float().mean().item(), frames, frechet(features, real), [right[classes == c].sum().item() for c in range(10)]
+    return right.float().mean().item(), frames, classifier.frechet(features, real), [right[classes == c].sum().item() for c in range(10)]
 
 def main():
     p = arguments(__doc__)
@@ -35,11 +29,9 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     model, net = twin.load(a.model).to(a.device), classifier.load(a.classifier)
-    source = data.MovingDigits(a.digits, model.cfg["height"], model.cfg["frames"], held_out=True, seed=11)
-    with torch.no_grad():
-        real = torch.cat([net.features(source.draw(200)[0].flatten(0, 1)) for _ in range(10)])
+    source = data.MovingDigits(a.digits, model.cfg["height"], model.cfg["frames"], held_out=True, seed=12)
     def say(name, clips, classes):
-        right, frames, distance, per_class = judge(net, clips, classes, real)
+        right, frames, distance, per_class = judge(net, clips, classes, net.real(model.cfg["height"]))
         print(f"{name:10} {right:6.1%} of clips  {frames:6.1%} of frames  Fréchet {distance:7.3f}  "
               f"right of {a.per_class} per class: {' '.join(map(str, per_class))}", flush=True)
     say("real", *source.draw(10 * a.per_class, torch.arange(10).repeat_interleave(a.per_class)))

@@ -124,8 +124,8 @@ fn table(kind: &str, results: &Value) -> String {
         }
         // Cache policies against uncached runs; what follows ± is half a 95 % interval over seeds.
         "compare" => {
-            t += "| cache | computed | speedup | of its bound | PSNR | foreground | SSIM | class | Fréchet |\n";
-            t += "|---|---|---|---|---|---|---|---|---|\n";
+            t += "| cache | computed | speedup | of its bound | PSNR | foreground | SSIM | class | Fréchet | to real |\n";
+            t += "|---|---|---|---|---|---|---|---|---|---|\n";
             for row in results["rows"].as_array().unwrap() {
                 let cell = |key: &str, decimals: usize, factor: f64, unit: &str| {
                     let Some(value) = row[key]["value"].as_f64() else { return String::new() };
@@ -152,6 +152,7 @@ fn table(kind: &str, results: &Value) -> String {
                     cell("ssim", 3, 1.0, ""),
                     cell("accuracy", 0, 100.0, " %"),
                     cell("frechet", 2, 1.0, ""),
+                    cell("frechet_real", 0, 1.0, ""),
                 ];
                 writeln!(t, "| `{name}` | {} |", cells.join(" | ")).unwrap();
             }

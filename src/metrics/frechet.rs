@@ -47,6 +47,13 @@ impl Moments {
         })
     }
 
+    /// The normal distribution with their mean and sample covariance (n − 1). None for fewer than two rows, or where a
+    /// value is not finite.
+    pub fn normal(&self) -> Option<Normal> {
+        let covariance = self.scatter.iter().map(|s| s / (self.rows - 1.0)).collect();
+        (self.rows >= 2.0).then(|| Normal { mean: self.mean.clone(), covariance }).filter(Normal::is_finite)
+    }
+
     /// Adds weight·x·xᵀ to the scatter.
     fn spread(&mut self, x: &[f64], weight: f64) {
         for (line, left) in self.scatter.chunks_exact_mut(x.len()).zip(x) {
@@ -54,32 +61,52 @@ impl Moments {
         }
     }
 
-    /// With each set taken as a normal distribution:
-    ///
-    /// ```text
-    /// |μa − μb|² + tr(Σa + Σb − 2·(Σa^½·Σb·Σa^½)^½)
-    /// ```
-    ///
-    /// Σ the sample covariance (n − 1). NaN where a set has fewer than two rows or a value that is not finite. The widths
-    /// are equal.
+    /// [`Normal::frechet`]; NaN where one of the two has no [`normal`](Moments::normal). The widths are equal.
     pub fn frechet(&self, other: &Moments) -> f64 {
-        let width = self.mean.len();
-        let finite = |m: &Moments| m.mean.iter().chain(&m.scatter).all(|x| x.is_finite());
-        if self.rows < 2.0 || other.rows < 2.0 || !finite(self) || !finite(other) {
-            return f64::NAN;
+        self.normal().zip(other.normal()).map_or(f64::NAN, |(a, b)| a.frechet(&b))
+    }
+}
+
+/// A normal distribution of feature vectors, f64.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normal {
+    /// [w]
+    mean: Vec<f64>,
+    /// [w, w]
+    covariance: Vec<f64>,
+}
+
+impl Normal {
+    /// Of a mean [w] and a covariance [w, w]: finite, symmetric.
+    pub fn new(mean: Vec<f64>, covariance: Vec<f64>) -> Result<Normal> {
+        let (wanted, got) = (mean.len() * mean.len(), covariance.len());
+        let normal = Normal { mean, covariance };
+        if wanted == got && normal.is_finite() {
+            return Ok(normal);
         }
-        let covariance = |m: &Moments| m.scatter.iter().map(|s| s / (m.rows - 1.0)).collect::<Vec<_>>();
-        let (cov_a, cov_b) = (covariance(self), covariance(other));
+        let wanted = format!("finite values, {wanted} of them");
+        Err(Error::argument("normal", "covariance", wanted, format!("{got} values, finite or not")))
+    }
+
+    fn is_finite(&self) -> bool {
+        self.mean.iter().chain(&self.covariance).all(|x| x.is_finite())
+    }
+
+    /// |μa − μb|² + tr(Σa + Σb − 2·(Σa^½·Σb·Σa^½)^½)
+    ///
+    /// The widths are equal.
+    pub fn frechet(&self, other: &Normal) -> f64 {
+        let width = self.mean.len();
         let means: f64 = self.mean.iter().zip(&other.mean).map(|(a, b)| (a - b).powi(2)).sum();
-        let (values, vectors) = eigen(cov_a.clone(), width);
+        let (values, vectors) = eigen(self.covariance.clone(), width);
         // Σa^½ = V·√Λ·Vᵀ. The products below are symmetric up to rounding.
         let scaled: Vec<f64> =
             (0..width * width).map(|i| vectors[i] * values[i % width].max(0.0).sqrt()).collect();
         let root = product(&scaled, &transposed(&vectors, width), width);
-        let inner = product(&product(&root, &cov_b, width), &root, width);
+        let inner = product(&product(&root, &other.covariance, width), &root, width);
         let shared: f64 = eigen(inner, width).0.iter().map(|v| v.max(0.0).sqrt()).sum();
-        let trace = |m: &[f64]| m.iter().step_by(width + 1).sum::<f64>();
-        (means + trace(&cov_a) + trace(&cov_b) - 2.0 * shared).max(0.0)
+        let trace = |n: &Normal| n.covariance.iter().step_by(width + 1).sum::<f64>();
+        (means + trace(self) + trace(other) - 2.0 * shared).max(0.0)
     }
 }
 

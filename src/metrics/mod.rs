@@ -16,7 +16,7 @@ mod interval;
 mod motion;
 
 pub use digits::{Digits, Seen};
-pub use frechet::{Moments, frechet};
+pub use frechet::{Moments, Normal, frechet};
 pub use interval::{Estimate, jackknife, student};
 pub use motion::{Motion, velocity_error};
 

@@ -77,7 +77,7 @@ fn a_comparison_is_written_whole() {
     assert!(value(1, "psnr") > 0.0 && rows[1]["psnr"]["half"].as_f64().unwrap() > 0.0);
     assert!(value(1, "foreground_psnr") > 0.0);
     // Six columns are less than the window of SSIM; two channels are no picture of a digit.
-    for absent in ["ssim", "accuracy", "frechet"] {
+    for absent in ["ssim", "accuracy", "frechet", "frechet_real"] {
         assert_eq!(rows[1][absent], Value::Null, "{absent}");
     }
     // The mean over seeds and its interval, by hand.
@@ -223,6 +223,12 @@ fn digits_are_judged() {
     assert_eq!(rows[0]["frechet"], Value::Null);
     // A cache that never skips is at no distance from none at all.
     assert!(frechet(2) < 1e-6 && frechet(3) > 1e-3, "{} {}", frechet(2), frechet(3));
+    // And as far from real clips; one that skips whatever it may is elsewhere.
+    let real = |row: usize| rows[row]["frechet_real"]["value"].as_f64().unwrap();
+    assert!((real(2) - real(0)).abs() < 1e-6 * real(0), "{} {}", real(2), real(0));
+    assert!((real(3) - real(0)).abs() > 1.0, "{} {}", real(3), real(0));
+    assert!(rows[0]["frechet_real"]["half"].as_f64().unwrap() > 0.0);
+    assert_eq!(all["settings"]["size"], json!([32, 32]));
     assert_eq!(rows[2]["psnr"]["value"], 100.0);
     assert_eq!(rows[2]["ssim"]["value"], 1.0);
     assert_eq!(rows[2]["velocity_error"]["value"], 0.0);

@@ -1,7 +1,7 @@
 //! From rounds to rows, and rows as text, CSV, Markdown and JSON.
 
 use serde_json::{Map, Value, json};
-use steep::metrics::{Digits, Estimate, Moments, jackknife};
+use steep::metrics::{Digits, Estimate, Moments, Normal, jackknife};
 use steep::plot::Point;
 
 use super::rounds::{Round, Run};
@@ -17,7 +17,7 @@ pub struct Row {
 }
 
 /// Key, heading, decimals, factor of what is shown.
-const COLUMNS: [(&str, &str, usize, f64); 13] = [
+const COLUMNS: [(&str, &str, usize, f64); 14] = [
     ("computed", "computed", 1, 1.0),
     ("wall_ms", "ms", 0, 1.0),
     ("speedup", "speedup", 2, 1.0),
@@ -28,19 +28,35 @@ const COLUMNS: [(&str, &str, usize, f64); 13] = [
     ("foreground_psnr", "foreground", 1, 1.0),
     ("accuracy", "class %", 0, 100.0),
     ("frechet", "Fréchet", 2, 1.0),
+    ("frechet_real", "to real", 1, 1.0),
     ("velocity_error", "velocity", 2, 1.0),
     ("jitter", "jitter", 2, 1.0),
     ("bounces", "bounces", 1, 1.0),
 ];
 
-/// A row for each policy, in their order. Rounds come sorted.
-pub fn rows(rounds: &[Round]) -> Vec<Row> {
+/// A row for each policy, in their order. Rounds come sorted. `real`: the features of real clips.
+pub fn rows(rounds: &[Round], real: Option<&Normal>) -> Vec<Row> {
     // Seeds are independent; clips of one seed share their noise.
     let seeds: Vec<&[Round]> = rounds.chunk_by(|a, b| a.index == b.index).collect();
-    (0..rounds[0].runs.len()).map(|at| row(rounds, &seeds, at)).collect()
+    let features: Vec<_> = (0..rounds[0].runs.len()).map(|at| features(&seeds, at)).collect();
+    let (uncached, n) = (features[0].as_deref(), seeds.len());
+    let row = |at: usize| {
+        let ours = features[at].as_deref();
+        let distances = [
+            ours.zip(uncached.filter(|_| at > 0)).and_then(|(a, b)| distance(n, a, |which| join(b, which))),
+            ours.zip(real).and_then(|(a, real)| distance(n, a, |_| Some(real.clone()))),
+        ];
+        row(rounds, &seeds, at, distances)
+    };
+    (0..features.len()).map(row).collect()
 }
 
-fn row(rounds: &[Round], seeds: &[&[Round]], at: usize) -> Row {
+fn row(
+    rounds: &[Round],
+    seeds: &[&[Round]],
+    at: usize,
+    [frechet, frechet_real]: [Option<Estimate>; 2],
+) -> Row {
     let policy = rounds[0].runs[at].policy.clone();
     // Over the clips of some seeds: a round, its uncached run, the policy's.
     let over = |which: &[usize], f: &dyn Fn(&Round, &Run, &Run) -> Option<f64>| {
@@ -62,8 +78,6 @@ fn row(rounds: &[Round], seeds: &[&[Round]], at: usize) -> Row {
         shown(jackknife(n, |which| sum(which, above) / sum(which, below)))
     };
     let steps = |r: &Run| r.decisions.len() as f64;
-    let cached = at > 0;
-    let only = |e: Option<Estimate>| e.filter(|_| cached);
     let judged = rounds.iter().any(|r| r.runs[at].features.is_some());
     let values = vec![
         mean(&|_, _, r| Some(r.computed() as f64)),
@@ -80,7 +94,8 @@ fn row(rounds: &[Round], seeds: &[&[Round]], at: usize) -> Row {
         mean(&|_, _, r| r.ssim),
         mean(&|_, _, r| r.foreground_psnr),
         mean(&|round, _, r| judged.then(|| f64::from(u8::from(r.seen == Some(round.class))))),
-        only(frechet(seeds, at)),
+        frechet,
+        frechet_real,
         mean(&|_, _, r| r.velocity_error),
         mean(&|_, _, r| r.jitter),
         mean(&|_, _, r| Some(r.turns as f64)),
@@ -92,23 +107,27 @@ fn row(rounds: &[Round], seeds: &[&[Round]], at: usize) -> Row {
     Row { policy, clips: rounds.len(), by_step: (0..length).map(share).collect(), values }
 }
 
-/// From the uncached clips' features to the policy's.
-fn frechet(seeds: &[&[Round]], at: usize) -> Option<Estimate> {
-    let moments = |at: usize| -> Option<Vec<Moments>> {
-        let of = |rounds: &&[Round]| {
-            let rows: Vec<f32> =
-                rounds.iter().filter_map(|r| r.runs[at].features.as_ref()).flatten().copied().collect();
-            Moments::of(&rows, Digits::FEATURES).ok()
-        };
-        seeds.iter().map(of).collect()
+/// What the classifier sees in a policy's frames, seed by seed.
+fn features(seeds: &[&[Round]], at: usize) -> Option<Vec<Moments>> {
+    let of = |rounds: &&[Round]| {
+        let rows: Vec<f32> =
+            rounds.iter().filter_map(|r| r.runs[at].features.as_ref()).flatten().copied().collect();
+        Moments::of(&rows, Digits::FEATURES).ok()
     };
-    let (original, ours) = (moments(0)?, moments(at)?);
-    let join = |all: &[Moments], which: &[usize]| Moments::join(which.iter().map(|&i| &all[i]));
-    let distance = |which: &[usize]| match (join(&original, which), join(&ours, which)) {
+    seeds.iter().map(of).collect()
+}
+
+fn join(all: &[Moments], which: &[usize]) -> Option<Normal> {
+    Moments::join(which.iter().map(|&i| &all[i]))?.normal()
+}
+
+/// Fréchet, over the same seeds of both.
+fn distance(n: usize, ours: &[Moments], other: impl Fn(&[usize]) -> Option<Normal>) -> Option<Estimate> {
+    let statistic = |which: &[usize]| match (join(ours, which), other(which)) {
         (Some(a), Some(b)) => a.frechet(&b),
         _ => f64::NAN,
     };
-    Some(jackknife(seeds.len(), distance)).filter(|e| e.value.is_finite())
+    Some(jackknife(n, statistic)).filter(|e| e.value.is_finite())
 }
 
 impl Row {
