@@ -6,7 +6,7 @@
 `--out` receives `state.pt` (the newest checkpoint; the same command again goes on from it), `log.jsonl` (one line per
 `--every` seconds) and, from `export.py`, the model. While a file `pause` exists there, training sleeps.
 """
-import argparse, copy, json, math, os, pathlib, time, torch, torch.nn.functional as F
+import argparse, copy, json, math, os, pathlib, time, torch
 from safetensors import safe_open
 import data, model as twin
 
@@ -22,6 +22,13 @@ def draw_times(count, cfg, times, device):   # -> [count] in [0, 1000]
         centre = 0.5 + math.log(cfg["height"] / 32)
         t = torch.where(torch.rand(count, device=device) < 0.125, t, (centre + torch.randn(count, device=device)).sigmoid())
     return 1000 * t
+
+# Noise predicted a little wrong is a clip predicted very wrong where little of the clip is left: x = (z − √(1 − ᾱ)·ε)/√ᾱ.
+# So weigh the loss by 1/ᾱ, as if it were that of the velocity √ᾱ·ε − √(1 − ᾱ)·x (arXiv 2202.00512, section 4, "SNR + 1"), up
+# to a hundredfold.
+def weigh(t, cfg):                           # -> [count]
+    if cfg["prediction"] == "velocity": return torch.ones_like(t)
+    return 1 / data.alpha_bar(t.device)[t.long()].clamp(min=0.01)
 
 class Validation:
     """Loss on held-out digits at fixed clips, noise and times: 32 times spread evenly for each class."""
@@ -125,7 +132,8 @@ def main():
         y = torch.where(torch.rand(a.batch, device=a.device) < 0.1, cfg["classes"], y)
         t = draw_times(a.batch, cfg, a.times, a.device)
         seen, wanted = data.to_noise(x, torch.randn_like(x), t, cfg["prediction"])
-        with cast: loss = F.mse_loss(run(seen, t, y).float(), wanted)
+        with cast: losses = (run(seen, t, y).float() - wanted).square().mean((1, 2, 3, 4))
+        loss = (weigh(t, cfg) * losses).mean()
         optimizer.zero_grad(); loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()

@@ -9,11 +9,12 @@ use steep::cache::{Policy, Spec, TeaCache};
 use steep::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
 use steep::journal::Journal;
 use steep::metrics::psnr;
-use steep::model::{Checkpoint, Dit};
+use steep::model::Dit;
 use steep::sample::{self, GateMode, Progress, Run, Settings};
 use steep::video::Video;
-use steep::{DType, Device, Error, Result, noise, plot};
+use steep::{Device, Error, Result, noise, plot};
 
+use super::setup::Setup;
 use super::{clips, output, report, sidecar};
 
 /// Fit TeaCache's polynomial to a model, and find thresholds
@@ -34,9 +35,8 @@ Examples:
   steep calibrate --pairs pairs.jsonl --target-speedup 2
   steep calibrate --pairs pairs.jsonl --seeds 0 --degree 1 --plot fit.svg")]
 pub struct Args {
-    /// Checkpoint to calibrate (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    setup: Setup,
     /// Clips of each class; 0 only fits what --pairs holds already
     #[arg(long, value_name = "N", default_value_t = 7)]
     seeds: u64,
@@ -46,18 +46,6 @@ pub struct Args {
     /// Classes, with commas between; `all`; or `cycle`, one for each seed in turn
     #[arg(long, value_name = "LIST", default_value = "all")]
     classes: clips::Classes,
-    /// Denoising steps
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    steps: usize,
-    /// g in u + g·(c − u); 1 does without the unconditional half
-    #[arg(long, value_name = "G", default_value_t = 3.0, allow_negative_numbers = true)]
-    guidance: f32,
-    /// Where to run, as `devices` names it; `auto` is the best there is
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    device: String,
-    /// Type of matrix operands: f32, f16 or bf16
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    dtype: DType,
     /// Degree of the polynomial that is written
     #[arg(long, value_name = "N", default_value_t = DEGREE as u8, value_parser = clap::value_parser!(u8).range(1..=DEGREE as i64))]
     degree: u8,
@@ -100,24 +88,24 @@ pub async fn run(args: &Args) -> Result<()> {
             return Err(Error::setting(format!("{name} {target}"), format!("a number from {least}")));
         }
     }
-    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let checkpoint = args.setup.checkpoint()?;
     let out = args.out.clone().or_else(|| sidecar::path(&checkpoint));
     let out = out.unwrap_or_else(|| format!("{}.teacache.json", checkpoint.name()).into());
     let outputs: Vec<&Path> = [Some(&out), args.plot.as_ref()].into_iter().flatten().map(|p| &**p).collect();
-    let inputs: Vec<&Path> = args.model.iter().chain(&args.pairs).map(|p| &**p).collect();
+    let inputs: Vec<&Path> = args.setup.model.iter().chain(&args.pairs).map(|p| &**p).collect();
     output::check(&outputs, &inputs)?;
     args.classes.check(checkpoint.config())?;
-    sample::Schedule::new(checkpoint.config().prediction, args.steps, args.guidance)?;
-    if args.steps < 2 {
+    sample::Schedule::new(checkpoint.config().prediction, args.setup.steps, args.setup.guidance)?;
+    if args.setup.steps < 2 {
         return Err(Error::setting(
-            format!("steps {}", args.steps),
+            format!("steps {}", args.setup.steps),
             "at least 2: a distance needs a step before",
         ));
     }
     super::watch_for_interrupts()?;
-    let device = Device::open(&args.device).await?;
-    let model = Dit::load(&device, &checkpoint, args.dtype)?;
-    let binding = Binding::new(&checkpoint, args.steps, args.guidance, args.dtype);
+    let device = args.setup.device().await?;
+    let model = args.setup.load(&device, &checkpoint)?;
+    let binding = args.setup.binding(&checkpoint);
     let runner = Runner { args, model: &model };
 
     let clips = runner.pairs(&binding).await?;
@@ -215,7 +203,7 @@ impl Runner<'_> {
             for (i, record) in records.into_iter().enumerate() {
                 let wrong = |e: String| Error::file(path, format!("line {}: {e}", i + 2));
                 let clip: Clip = serde_json::from_value(record).map_err(|e| wrong(e.to_string()))?;
-                clip.check(args.steps).map_err(|e| wrong(e.to_string()))?;
+                clip.check(args.setup.steps).map_err(|e| wrong(e.to_string()))?;
                 clips.push(clip);
             }
             journal = Some(file);
@@ -228,7 +216,7 @@ impl Runner<'_> {
             let y = run.steps.iter().skip(1).map(|r| r.output.unwrap_or(f64::NAN)).collect();
             let x = run.steps.iter().skip(1).map(|r| r.step.distance.unwrap_or(f64::NAN)).collect();
             let clip = Clip { class, seed, x, y };
-            clip.check(args.steps)?;
+            clip.check(args.setup.steps)?;
             if let Some(journal) = &mut journal {
                 journal.append(&json!(clip))?;
             }
@@ -256,7 +244,7 @@ impl Runner<'_> {
 
     async fn observe(&self, class: usize, seed: u64, bar: &ProgressBar) -> Result<Run> {
         let (settings, noise) = self.clip(class, seed);
-        sample::observe(self.model, &settings, &noise, &mut progress(self.args.steps, bar)).await
+        sample::observe(self.model, &settings, &noise, &mut progress(self.args.setup.steps, bar)).await
     }
 
     /// MagCache's table from one clip, as its authors make it (arXiv 2506.09045, section 3.3).
@@ -268,9 +256,7 @@ impl Runner<'_> {
     }
 
     fn clip(&self, class: usize, seed: u64) -> (Settings, Vec<f32>) {
-        let (steps, guidance) = (self.args.steps, self.args.guidance);
-        let settings = Settings { steps, guidance, classes: vec![class] };
-        (settings, noise::normal(seed, 0, self.model.config().clip()))
+        (self.args.setup.settings(class), noise::normal(seed, 0, self.model.config().clip()))
     }
 
     async fn sample(
@@ -280,7 +266,7 @@ impl Runner<'_> {
         bar: &ProgressBar,
     ) -> Result<(Video, usize)> {
         let (settings, noise) = self.clip(class, seed);
-        let progress = &mut progress(self.args.steps, bar);
+        let progress = &mut progress(self.args.setup.steps, bar);
         let run = sample::sample(self.model, &settings, &noise, policy, GateMode::Device, progress).await?;
         let computed = run.steps.iter().filter(|r| r.step.decision.computes()).count();
         let c = self.model.config();
@@ -295,10 +281,10 @@ impl Runner<'_> {
             return Ok(found);
         }
         let bar = clips::bar("searching", 0, args.quiet);
-        let rule = made.rule(0.0, args.steps);
+        let rule = made.rule(0.0, args.setup.steps);
         let mut originals = vec![];
         for clip in self.clips(args.target_clips).take(args.target_clips as usize) {
-            let mut off = Spec::Off.policy(args.steps)?;
+            let mut off = Spec::Off.policy(args.setup.steps)?;
             originals.push((clip, self.sample(clip, &mut *off, &bar).await?.0));
         }
         if let Some(target) = args.target_speedup {
@@ -369,7 +355,7 @@ impl Runner<'_> {
         }
         Ok(Measured {
             clips: all.len(),
-            ratio: (all.len() * self.args.steps) as f64 / computed as f64,
+            ratio: (all.len() * self.args.setup.steps) as f64 / computed as f64,
             psnr: all.iter().sum::<f64>() / all.len() as f64,
             worst: all.iter().copied().fold(f64::INFINITY, f64::min),
         })

@@ -11,8 +11,9 @@ use steep::metrics::{psnr, ssim};
 use steep::model::{Checkpoint, Dit};
 use steep::sample::{self, GateMode, Progress, Settings};
 use steep::video::Video;
-use steep::{DType, Device, Error, Result, noise};
+use steep::{Device, Error, Result, noise};
 
+use super::setup::Setup;
 use super::sidecar::Sidecar;
 use super::{output, report};
 
@@ -25,27 +26,14 @@ use super::{output, report};
 Example:
   steep generate --class 7 --seed 3 --cache tea:0.2 --compare --out seven.gif --json seven.json")]
 pub struct Args {
-    /// Checkpoint to load (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub setup: Setup,
     /// What to draw; `inspect` tells how many classes a model has
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub class: usize,
     /// Seed of the noise
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Denoising steps
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub steps: usize,
-    /// g in u + g·(c − u); 1 does without the unconditional half
-    #[arg(long, value_name = "G", default_value_t = 3.0, allow_negative_numbers = true)]
-    pub guidance: f32,
-    /// Where to run, as `devices` names it; `auto` is the best there is
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub device: String,
-    /// Type of matrix operands: f32, f16 or bf16
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    pub dtype: DType,
     #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::GRAMMAR)]
     pub cache: Spec,
     /// Who acts on the decision of a cache that measures (tea, fb, sea, easy): the host reads it at each step, or the kernels look themselves
@@ -113,11 +101,11 @@ pub struct Made<'a> {
 pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
     super::watch_for_interrupts()?;
-    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
-    let device = Device::open(&args.device).await?;
-    let model = Dit::load(&device, &checkpoint, args.dtype)?;
-    let sidecar = Sidecar::find(&checkpoint, &[&args.cache], args.steps, args.guidance, args.dtype)?;
-    let mut policy = sidecar.policy(&args.cache, args.steps)?;
+    let checkpoint = args.setup.checkpoint()?;
+    let device = args.setup.device().await?;
+    let model = args.setup.load(&device, &checkpoint)?;
+    let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
+    let mut policy = sidecar.policy(&args.cache, args.setup.steps)?;
     let rule = policy.tea().cloned();
 
     // Runs are timed warm: four steps of a cache that measures what this one does and skips whatever it may go through
@@ -132,13 +120,13 @@ pub async fn run(args: &Args) -> Result<()> {
     args.sample(&model, 4, &mut *warm, &ProgressBar::hidden()).await?;
     let uncached = match args.compare {
         true => {
-            let mut off = Spec::Off.policy(args.steps)?;
-            Some(args.sample(&model, args.steps, &mut *off, &args.bar("uncached")).await?)
+            let mut off = Spec::Off.policy(args.setup.steps)?;
+            Some(args.sample(&model, args.setup.steps, &mut *off, &args.bar("uncached")).await?)
         }
         false => None,
     };
     let bar = args.bar(&args.cache.to_string());
-    let cached = args.sample(&model, args.steps, &mut *policy, &bar).await?;
+    let cached = args.sample(&model, args.setup.steps, &mut *policy, &bar).await?;
 
     let (psnr, ssim) = match &uncached {
         // Frames smaller than its window have no SSIM.
@@ -165,9 +153,9 @@ impl Args {
         if let Some(out) = &self.out {
             Format::of(out)?;
         }
-        self.cache.policy(self.steps)?;
+        self.cache.policy(self.setup.steps)?;
         let outputs: Vec<&Path> = self.files().into_iter().flatten().collect();
-        let inputs: Vec<&Path> = self.model.iter().map(PathBuf::as_path).collect();
+        let inputs: Vec<&Path> = self.setup.model.iter().map(PathBuf::as_path).collect();
         output::check(&outputs, &inputs)
     }
 
@@ -189,7 +177,7 @@ impl Args {
         bar: &ProgressBar,
     ) -> Result<Outcome> {
         let c = model.config();
-        let settings = Settings { steps, guidance: self.guidance, classes: vec![self.class] };
+        let settings = Settings { steps, ..self.setup.settings(self.class) };
         let noise = noise::normal(self.seed, 0, c.clip());
         let mode = match self.gate {
             Mode::Host => GateMode::Host,
@@ -222,7 +210,7 @@ impl Args {
         if self.quiet {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new(self.steps as u64);
+        let bar = ProgressBar::new(self.setup.steps as u64);
         let template = "  {prefix}  {wide_bar:.blue/dim} {msg}  {eta} left";
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),

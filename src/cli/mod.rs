@@ -13,6 +13,7 @@ mod kernels;
 mod output;
 mod plan;
 mod report;
+mod setup;
 mod sidecar;
 
 use std::error::Error as _;

@@ -67,10 +67,13 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
         format!(
             "{} in {}, {}\n",
             paint.with("1", &made.checkpoint.name()),
-            args.dtype,
+            args.setup.dtype,
             made.device.describe()
         ),
-        format!("class {}, {total} steps, guidance {}, seed {}\n\n", args.class, args.guidance, args.seed),
+        format!(
+            "class {}, {total} steps, guidance {}, seed {}\n\n",
+            args.class, args.setup.guidance, args.seed
+        ),
     ];
     if let Some(uncached) = &made.uncached {
         lines.push(row("uncached", total, uncached));
@@ -111,12 +114,12 @@ fn settings(made: &Made) -> Value {
     let args = made.args;
     json!({
         "device": made.device.name(),
-        "dtype": args.dtype.name(),
+        "dtype": args.setup.dtype.name(),
         "model": made.checkpoint.name(),
         "class": args.class,
         "cache": args.cache.to_string(),
         "seed": args.seed,
-        "guidance": number(args.guidance),
+        "guidance": number(args.setup.guidance),
         "coefficients": made.rule.as_ref().map(|rule| rule.coefficients),
         "range": made.rule.as_ref().and_then(|rule| rule.range),
     })
@@ -170,7 +173,7 @@ pub fn skip_map(made: &Made) -> String {
         accumulated: r.step.accumulated,
     };
     let bars: Vec<StepBar> = cached.steps.iter().map(bar).collect();
-    let policy = args.cache.policy(args.steps).ok();
+    let policy = args.cache.policy(args.setup.steps).ok();
     let threshold = policy.and_then(|policy| policy.tea().map(|rule| rule.threshold));
     let (model, cache) = (made.checkpoint.name(), shortened(&args.cache.to_string()));
     let title = format!("{model}, {cache}: {} of {} steps computed", cached.computed(), bars.len());

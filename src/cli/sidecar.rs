@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use steep::cache::{Policy, Spec};
-use steep::calibrate::{Binding, Calibration, policy};
+use steep::calibrate::{Calibration, policy};
 use steep::model::Checkpoint;
-use steep::{DType, Error, Result};
+use steep::{Error, Result};
+
+use super::setup::Setup;
 
 /// What a run's `tea` policies that name no coefficients are given.
 pub struct Sidecar(Option<Calibration>);
@@ -16,13 +18,7 @@ impl Sidecar {
     ///
     /// `MODEL.teacache.json` beside `MODEL.safetensors`; the shipped model's comes with the program. One of other weights is
     /// an error, other settings than those it was made at are a warning. Without one, distances count as they are.
-    pub fn find(
-        checkpoint: &Checkpoint,
-        specs: &[&Spec],
-        steps: usize,
-        guidance: f32,
-        dtype: DType,
-    ) -> Result<Sidecar> {
+    pub fn find(checkpoint: &Checkpoint, specs: &[&Spec], setup: &Setup) -> Result<Sidecar> {
         if !specs.iter().any(|spec| spec.takes_calibration()) {
             return Ok(Sidecar(None));
         }
@@ -34,8 +30,8 @@ impl Sidecar {
             }
             Some(_) => return Ok(Sidecar(None)),
         };
-        let run = Binding::new(checkpoint, steps, guidance, dtype);
-        let warnings = calibration.check(&run).map_err(|why| Error::file(&place, why))?;
+        let warnings =
+            calibration.check(&setup.binding(checkpoint)).map_err(|why| Error::file(&place, why))?;
         for warning in warnings {
             super::complain(&format!("warning: {}: {warning}", place.display()));
         }

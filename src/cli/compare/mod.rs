@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use steep::cache::Spec;
-use steep::calibrate::Binding;
 use steep::journal::{self, Journal};
 use steep::metrics::Digits;
-use steep::model::{Checkpoint, Config, Dit};
+use steep::model::{Checkpoint, Config};
 use steep::plot::{self, StepBar};
-use steep::{DType, Device, Error, Result};
+use steep::{Device, Error, Result};
 
+use super::setup::Setup;
 use super::sidecar::Sidecar;
 use super::{clips, output};
 use rounds::{Policy, Round, Runner};
@@ -74,24 +74,11 @@ pub struct Args {
     /// Classes of each seed, with commas between; `all`; or `cycle`, one for each seed in turn
     #[arg(long, value_name = "LIST", default_value = "cycle")]
     classes: clips::Classes,
-    /// Checkpoint to load (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    setup: Setup,
     /// The classifier: a file of weights, `none`, or `auto`: the shipped one for grey models of ten classes
     #[arg(long, value_name = "FILE", default_value = "auto")]
     digits: String,
-    /// Denoising steps
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    steps: usize,
-    /// g in u + g·(c − u); 1 does without the unconditional half
-    #[arg(long, value_name = "G", default_value_t = 3.0, allow_negative_numbers = true)]
-    guidance: f32,
-    /// Where to run, as `devices` names it; `auto` is the best there is
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    device: String,
-    /// Type of matrix operands: f32, f16 or bf16
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    dtype: DType,
     /// Folder for everything that is written; made if it is not there
     #[arg(long, value_name = "FOLDER", default_value = "steep-compare")]
     out: PathBuf,
@@ -125,17 +112,17 @@ pub async fn run(args: &Args) -> Result<()> {
     }
     let policies = args.policies()?;
     let shard = Shard::of(args.shard.as_deref(), args.shards)?;
-    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let checkpoint = args.setup.checkpoint()?;
     let config = checkpoint.config();
     args.classes.check(config)?;
     for policy in &policies {
-        policy.check(config, args.steps, args.guidance)?;
+        policy.check(config, args.setup.steps, args.setup.guidance)?;
     }
     let digits = args.digits(config)?;
     super::watch_for_interrupts()?;
-    let device = Device::open(&args.device).await?;
+    let device = args.setup.device().await?;
     let specs: Vec<&Spec> = policies.iter().filter_map(Policy::spec).collect();
-    let sidecar = Sidecar::find(&checkpoint, &specs, args.steps, args.guidance, args.dtype)?;
+    let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup)?;
     let header = args.header(&checkpoint, &device, &policies, &sidecar);
 
     make_folder(&args.out)?;
@@ -159,7 +146,7 @@ pub async fn run(args: &Args) -> Result<()> {
         .filter(|(index, _, class)| !rounds.iter().any(|r| (r.index, r.class) == (*index, *class)))
         .collect();
     if !missing.is_empty() {
-        let model = Dit::load(&device, &checkpoint, args.dtype)?;
+        let model = args.setup.load(&device, &checkpoint)?;
         let runner =
             Runner { model: &model, policies: &policies, sidecar: &sidecar, digits: digits.as_ref(), args };
         let bar = clips::bar("comparing", missing.len(), args.quiet);
@@ -261,8 +248,7 @@ impl Args {
         sidecar: &Sidecar,
     ) -> Map<String, Value> {
         let mut header = Map::from_iter([("journal".to_string(), json!(KIND))]);
-        if let Value::Object(binding) = json!(Binding::new(checkpoint, self.steps, self.guidance, self.dtype))
-        {
+        if let Value::Object(binding) = json!(self.setup.binding(checkpoint)) {
             header.extend(binding);
         }
         header.extend([

@@ -198,7 +198,7 @@ impl Runner<'_> {
         for turn in 0..n {
             let at = (turn + index as usize) % n;
             let policy = &self.policies[at];
-            let steps = policy.steps(self.args.steps);
+            let steps = policy.steps(self.args.setup.steps);
             let mut cache = match policy {
                 Policy::Cached(spec) => self.sidecar.policy(spec, steps)?,
                 _ => Spec::Off.policy(steps)?,
@@ -222,7 +222,7 @@ impl Runner<'_> {
         bar: &ProgressBar,
     ) -> Result<Made> {
         let c = self.model.config();
-        let settings = Settings { steps, guidance: self.args.guidance, classes: vec![class] };
+        let settings = Settings { steps, ..self.args.setup.settings(class) };
         let noise = noise::normal(seed, 0, c.clip());
         let progress = &mut |_: Progress| {
             bar.tick();

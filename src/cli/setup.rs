@@ -1,0 +1,50 @@
+//! What verbs that make clips share: which model, how, and where.
+
+use std::path::PathBuf;
+
+use steep::calibrate::Binding;
+use steep::model::{Checkpoint, Dit};
+use steep::sample::Settings;
+use steep::{DType, Device, Result};
+
+#[derive(clap::Args)]
+pub struct Setup {
+    /// Checkpoint to load (safetensors); without it, the shipped model
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Denoising steps
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub steps: usize,
+    /// g in u + g·(c − u); 1 does without the unconditional half
+    #[arg(long, value_name = "G", default_value_t = 3.0, allow_negative_numbers = true)]
+    pub guidance: f32,
+    /// Where to run, as `devices` names it; `auto` is the best there is
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: String,
+    /// Type of matrix operands: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub dtype: DType,
+}
+
+impl Setup {
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        Checkpoint::open_or_shipped(self.model.as_deref())
+    }
+
+    pub async fn device(&self) -> Result<Device> {
+        Device::open(&self.device).await
+    }
+
+    pub fn load(&self, device: &Device, checkpoint: &Checkpoint) -> Result<Dit> {
+        Dit::load(device, checkpoint, self.dtype)
+    }
+
+    /// Of one clip.
+    pub fn settings(&self, class: usize) -> Settings {
+        Settings { steps: self.steps, guidance: self.guidance, classes: vec![class] }
+    }
+
+    pub fn binding(&self, checkpoint: &Checkpoint) -> Binding {
+        Binding::new(checkpoint, self.steps, self.guidance, self.dtype)
+    }
+}
