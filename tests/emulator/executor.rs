@@ -1,5 +1,5 @@
 //! The executor itself, byte for byte the one that drives a GPU, on a driver and a compiler that are the
-//! emulator's (`driver.cpp`): whole models, whole runs, and what it says when something is wrong.
+//! emulator's (`driver/`): whole models, whole runs, and what it says when something is wrong.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -85,7 +85,7 @@ fn forward_is_as_on_the_cpu() {
 struct Run {
     letters: String,
     clip: Vec<f32>,
-    /// What the driver was asked for, a letter each; see `driver.cpp`.
+    /// What the driver was asked for, a letter each; see `driver/driver.h`.
     log: String,
 }
 

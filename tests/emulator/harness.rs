@@ -22,6 +22,8 @@ const FLAGS: [&str; 9] = [
 ];
 const WATCHED: [&str; 2] = ["-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"];
 const PARTS: [&str; 3] = ["machine", "memory", "warp"];
+/// Of the library that poses as a GPU's.
+const DRIVER: [&str; 4] = ["driver", "launch", "graphs", "nvrtc"];
 
 /// Of the crate.
 pub fn root() -> &'static Path {
@@ -50,7 +52,7 @@ fn key(arguments: &[String]) -> u64 {
     static FILES: OnceLock<u64> = OnceLock::new();
     let files = FILES.get_or_init(|| {
         let mut hasher = DefaultHasher::new();
-        for folder in ["kernels", "kernels/ladder", "tests/emulator"] {
+        for folder in ["kernels", "kernels/ladder", "tests/emulator", "tests/emulator/driver"] {
             let mut paths: Vec<_> =
                 root().join(folder).read_dir().unwrap().map(|e| e.unwrap().path()).collect();
             paths.sort();
@@ -97,10 +99,9 @@ fn parts() -> &'static [PathBuf] {
 /// the environment that it reads.
 pub fn driver() -> (PathBuf, Vec<(&'static str, String)>) {
     let path = |p: &str| root().join(p).display().to_string();
-    let arguments =
-        ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"].map(String::from);
-    let built =
-        compile("driver.so", arguments.into_iter().chain([path("tests/emulator/driver.cpp")]).collect());
+    let flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"];
+    let sources = DRIVER.map(|part| path(&format!("tests/emulator/driver/{part}.cpp")));
+    let built = compile("driver.so", flags.map(String::from).into_iter().chain(sources).collect());
     let folder = PathBuf::from(format!("{}.folder", built.display()));
     let library = folder.join("libcuda.so");
     if !library.exists() {

@@ -1,0 +1,86 @@
+// What the parts of the emulated driver share; see driver.cpp.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+/// Of a function of either interface.
+#define API extern "C" __attribute__((visibility("default")))
+
+namespace driver {
+
+enum Status {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    NO_DEVICE = 100,
+    INVALID_IMAGE = 200,
+    INVALID_CONTEXT = 201,
+    NOT_FOUND = 500,
+    ILLEGAL_ADDRESS = 700,
+};
+
+std::string setting(const char *name, const char *otherwise = "");
+std::string contents(const std::string &path);
+
+/// What was asked for, a letter each: A allocation, L launch, G graph, E event, W wait.
+void note(char what);
+
+// ---- memory
+
+extern std::map<uint64_t, std::vector<uint8_t>> memory;
+
+/// The allocation that begins there, or none.
+std::vector<uint8_t> *find(uint64_t at);
+
+// ---- kernels
+
+/// A kernel, loaded.
+struct Function {
+    std::string name, program;
+    std::vector<std::string> signature;
+};
+
+/// A launch with its arguments' bytes.
+struct Launch {
+    const Function *function;
+    unsigned grid[3], threads, shared;
+    std::vector<std::vector<uint8_t>> arguments;
+};
+
+/// CUDA_KERNEL_NODE_PARAMS of CUDA 12.
+struct NodeParams {
+    Function *function;
+    unsigned grid[3], block[3], shared;
+    void **arguments, **extra, *kernel, *context;
+};
+
+/// Copies the arguments out of the caller's memory, as the driver does.
+Launch prepare(const Function *f, const unsigned (&grid)[3], unsigned threads, unsigned shared, void **arguments);
+
+/// Runs a program with a file as its input and others for what it says.
+int execute(const std::string &program, const std::string &in, const std::string &out, const std::string &err,
+            const char *argument = nullptr);
+
+/// A file's name that is this process's own.
+std::string scratch(const char *name);
+
+/// Executes a kernel.
+Status run(const Launch &launch);
+
+// ---- the stream
+
+/// Once a kernel has faulted, everything fails.
+extern Status broken;
+
+Status fault(const std::string &what);
+
+Status enqueue(std::function<Status()> work);
+
+/// What was enqueued, done.
+Status drain();
+
+} // namespace driver

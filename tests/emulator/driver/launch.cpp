@@ -1,0 +1,145 @@
+// Kernels: loaded, and executed each as a program of its own.
+#include "driver.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+namespace driver {
+
+namespace {
+
+struct Gate {
+    uint64_t flag, tally;
+    uint32_t want, padding;
+};
+
+void put(std::string &to, uint32_t word) {
+    to.append(reinterpret_cast<const char *>(&word), 4);
+}
+
+} // namespace
+
+int execute(const std::string &program, const std::string &in, const std::string &out, const std::string &err,
+            const char *argument) {
+    const pid_t child = fork();
+    if (child == 0) {
+        const int flags = O_WRONLY | O_CREAT | O_TRUNC;
+        dup2(open(in.c_str(), O_RDONLY), 0);
+        dup2(open(out.c_str(), flags, 0644), 1);
+        dup2(open(err.c_str(), flags, 0644), 2);
+        execl(program.c_str(), program.c_str(), argument, nullptr);
+        _exit(127);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return status;
+}
+
+std::string scratch(const char *name) {
+    return setting("EMULATOR_FOLDER") + "/" + std::to_string(getpid()) + "." + name;
+}
+
+Status run(const Launch &launch) {
+    const std::string &name = launch.function->name;
+    if (setting("EMULATOR_FAULT") == name) return fault("a fault that was asked for");
+    static uint32_t launches = 0;
+    std::string input;
+    put(input, std::stoul(setting("EMULATOR_SEED", "1")) + launches++);
+    for (unsigned n : launch.grid) put(input, n);
+    for (unsigned n : {launch.threads, 1u, 1u, launch.shared}) put(input, n);
+    std::string tensors, params, gate(12, '\0');
+    uint32_t count = 0;
+    std::vector<std::vector<uint8_t> *> written;
+    uint32_t *tally = nullptr;
+    for (size_t i = 0; i < launch.arguments.size(); i++) {
+        const std::string &kind = launch.function->signature[i];
+        const auto &bytes = launch.arguments[i];
+        if (kind == "w" || kind == "r") {
+            uint64_t at;
+            memcpy(&at, bytes.data(), 8);
+            auto *tensor = find(at);
+            if (tensor == nullptr) return fault(name + ": argument " + std::to_string(i) + " is no allocation");
+            put(tensors, kind == "w");
+            put(tensors, tensor->size());
+            tensors.append(tensor->begin(), tensor->end());
+            if (kind == "w") written.push_back(tensor);
+            count++;
+        } else if (kind == "g") {
+            Gate g;
+            memcpy(&g, bytes.data(), sizeof g);
+            if (g.flag != 0) {
+                auto *flag = find(g.flag), *counts = find(g.tally);
+                if (flag == nullptr || counts == nullptr) return fault(name + ": a gate of no allocation");
+                gate.clear();
+                put(gate, 1);
+                gate.append(flag->begin(), flag->begin() + 4);
+                put(gate, g.want);
+                tally = reinterpret_cast<uint32_t *>(counts->data());
+            }
+        } else {
+            put(params, bytes.size());
+            params.append(bytes.begin(), bytes.end());
+        }
+    }
+    put(input, count);
+    input += tensors + params + gate;
+    const std::string in = scratch("in"), out = scratch("out"), err = scratch("err");
+    std::ofstream(in, std::ios::binary) << input;
+    if (execute(launch.function->program, in, out, err) != 0) return fault(name + ": " + contents(err));
+    const std::string output = contents(out);
+    size_t at = 0;
+    for (auto *tensor : written) {
+        memcpy(tensor->data(), output.data() + at, tensor->size());
+        at += tensor->size();
+    }
+    if (tally != nullptr) {
+        uint32_t counts[2];
+        memcpy(counts, output.data() + at, 8);
+        tally[0] += counts[0];
+        tally[1] += counts[1];
+    }
+    return SUCCESS;
+}
+Launch prepare(const Function *f, const unsigned (&grid)[3], unsigned threads, unsigned shared, void **arguments) {
+    Launch launch = {f, {grid[0], grid[1], grid[2]}, threads, shared, {}};
+    for (size_t i = 0; i < f->signature.size(); i++) {
+        const std::string &kind = f->signature[i];
+        const size_t size = kind == "w" || kind == "r" ? 8 : kind == "g" ? sizeof(Gate) : std::stoul(kind);
+        const auto *from = static_cast<const uint8_t *>(arguments[i]);
+        launch.arguments.emplace_back(from, from + size);
+    }
+    return launch;
+}
+} // namespace driver
+
+using namespace driver;
+
+// NOLINTBEGIN: the names are NVIDIA's.
+
+API int cuModuleLoadData(void **module, const char *image) {
+    if (strncmp(image, "\x7f" "ELF of the emulator: ", 22) != 0) return INVALID_IMAGE;
+    *module = new std::string(image + 22);
+    return broken;
+}
+API int cuModuleGetFunction(Function **function, const std::string *program, const char *name) {
+    const std::string in = "/dev/null", out = scratch("signature"), err = scratch("err");
+    if (execute(*program, in, out, err, "signature") != 0) return NOT_FOUND;
+    std::istringstream words(contents(out));
+    *function = new Function{name, *program, {}};
+    for (std::string word; words >> word;) (*function)->signature.push_back(word);
+    return SUCCESS;
+}
+API int cuFuncSetAttribute(Function *, int, int) {
+    return SUCCESS;
+}
+API int cuLaunchKernel(const Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                       unsigned shared, void *, void **arguments, void **) {
+    note('L');
+    if (by != 1 || bz != 1 || bx == 0 || gx * gy * gz == 0) return INVALID_VALUE;
+    return enqueue([launch = prepare(f, {gx, gy, gz}, bx, shared, arguments)] { return run(launch); });
+}
+// NOLINTEND
