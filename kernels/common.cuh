@@ -18,12 +18,17 @@ struct Gate {
     u32 want;        // of the flag
 };
 
+/// Whether a gate that has a flag does so now.
+DEVICE bool turns_away(const Gate &gate) {
+    return (*gate.flag != 0) != (gate.want != 0);
+}
+
 /// Whether the flag on the device turns this call away. One thread of the grid counts the call.
 DEVICE bool gated_off(const Gate &gate) {
     if (gate.flag == nullptr) {
         return false;
     }
-    const bool off = (*gate.flag != 0) != (gate.want != 0);
+    const bool off = turns_away(gate);
     if ((threadIdx.x | blockIdx.x | blockIdx.y | blockIdx.z) == 0) {
         atomicAdd(gate.tally + (off ? 1 : 0), 1u);
     }

@@ -1,6 +1,8 @@
 //! The compile gate: every CUDA source, in every type, to machine code for Ampere and Hopper. No GPU is needed.
 #![cfg(feature = "cuda")]
 
+use steep::device::Kernel;
+use steep::device::cuda::UNITS;
 use steep::device::cuda::modules::variants;
 use steep::device::cuda::nvrtc::{Nvrtc, Unit};
 use steep::ops::ALL;
@@ -28,10 +30,15 @@ fn nvrtc() -> Option<Nvrtc> {
 fn every_source_compiles_without_spills_or_warnings() {
     let Some(nvrtc) = nvrtc() else { return };
     let mut bad = vec![];
-    for (kernel, arch) in ALL.iter().flat_map(|kernel| ARCHS.map(|arch| (kernel, arch))) {
-        for variant in variants(kernel) {
-            let case = format!("{} {} {} {arch}", kernel.name, variant.source.label, variant.label);
-            let compiled = nvrtc.compile(&variant.unit, arch).unwrap_or_else(|e| panic!("{case}: {e}"));
+    let of_op = |kernel: &Kernel| {
+        let op = kernel.name;
+        variants(kernel).into_iter().map(move |v| (format!("{op} {} {}", v.source.label, v.label), v.unit))
+    };
+    let own = UNITS.into_iter().map(|unit| (unit.file.to_string(), unit));
+    for (name, unit) in ALL.iter().copied().flat_map(of_op).chain(own) {
+        for arch in ARCHS {
+            let case = format!("{name} {arch}");
+            let compiled = nvrtc.compile(&unit, arch).unwrap_or_else(|e| panic!("{case}: {e}"));
             // What the driver loads is an ELF file.
             assert!(compiled.cubin.starts_with(b"\x7fELF"), "{case}: no machine code");
             let usage = compiled.usage().unwrap_or_else(|| panic!("{case}: {}", compiled.log));
@@ -41,6 +48,27 @@ fn every_source_compiles_without_spills_or_warnings() {
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// `condition.cu` calls a function that only the driver has: the machine code names it and is complete otherwise, as with
+/// `vprintf`. A function that nobody has is an error.
+#[test]
+fn the_driver_resolves_what_a_condition_calls() {
+    let Some(nvrtc) = nvrtc() else { return };
+    for arch in ARCHS {
+        let cubin = nvrtc.compile(&UNITS[0], arch).unwrap().cubin;
+        let name = b"cudaGraphSetConditional\0";
+        assert!(cubin.windows(name.len()).any(|at| at == name), "{arch}: no symbol");
+        // ELF: executable, not an object that is still to be linked.
+        assert_eq!(cubin[16..18], [2, 0], "{arch}");
+        let text = UNITS[0].text.replace("cudaGraphSetConditional", "nobodyHasThis").leak();
+        let error = nvrtc
+            .compile(&Unit { file: "planted.cu", text, defines: vec![] }, arch)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("nobodyHasThis"), "{error}");
+    }
 }
 
 /// The gate sees what it is there to see.

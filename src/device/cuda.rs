@@ -2,9 +2,10 @@
 //!
 //! One stream. Calls wait in a queue until somebody reads, uploads or sets a mark; the calls of a step that comes again
 //! go as one graph (`cuda/queue.rs`). A gated call looks at the flag when it begins and ends there if it is not
-//! wanted. Kernels are compiled at their first use and kept on disk (`cuda/modules.rs`); pipelines, graphs and buffers are
+//! wanted; in a graph, a conditional node leaves many such calls out at once (`cuda/condition.rs`). Kernels are compiled at their first use and kept on disk (`cuda/modules.rs`); pipelines, graphs and buffers are
 //! kept, so that a step of a run allocates nothing and waits for nothing.
 
+mod condition;
 mod memory;
 pub mod modules;
 pub mod nvrtc;
@@ -15,6 +16,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 
+use condition::Graphs;
+pub use condition::UNITS;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 pub(crate) use memory::Buffer;
@@ -105,6 +108,21 @@ fn words(e: DriverError) -> String {
 impl Cuda {
     /// Opens `cuda` or `cuda:N`.
     pub(super) fn open(name: &str) -> Result<Cuda> {
+        let graphs = Graphs::wanted()?;
+        let cuda = Cuda::start(name)?;
+        if graphs == Graphs::Plain || cuda.careful {
+            return Ok(cuda);
+        }
+        match cuda.try_condition() {
+            Ok(condition) => cuda.queue.borrow_mut().condition = Some(condition),
+            // What goes wrong on the GPU itself, the driver does not forgive.
+            Err(e) if graphs == Graphs::Conditional || cuda.wait().is_err() => return Err(e),
+            Err(_) => {}
+        }
+        Ok(cuda)
+    }
+
+    fn start(name: &str) -> Result<Cuda> {
         let number = name.split_once(':').map_or("0", |(_, number)| number);
         let index: usize =
             number.parse().map_err(|_| Error::device(format!("`{name}`"), "wanted cuda or cuda:N"))?;

@@ -30,7 +30,7 @@ fn fine(arguments: &str, settings: &[(&str, &str)]) -> String {
 }
 
 /// Its one line of complaint.
-fn refused(arguments: &str, settings: &[(&str, &str)]) -> String {
+pub fn refused(arguments: &str, settings: &[(&str, &str)]) -> String {
     let out = steep(arguments, settings);
     assert_eq!(out.status.code(), Some(2), "{arguments}: {out:?}");
     let text = String::from_utf8(out.stderr).unwrap();
@@ -87,11 +87,13 @@ struct Run {
     clip: Vec<f32>,
     /// What the driver was asked for, a letter each; see `driver/driver.h`.
     log: String,
+    /// The kernels that each graph executed.
+    graphs: Vec<Vec<String>>,
 }
 
-fn generate(device: &str, gate: &str, seed: &str) -> Run {
+fn generate(device: &str, gate: &str, settings: &[(&str, &str)]) -> Run {
     let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
+    let [log, executed] = ["log", "executed"].map(|name| folder.path().join(name));
     let (clip, json) = (folder.path().join("clip.safetensors"), folder.path().join("run.json"));
     let arguments = format!(
         "generate --model tests/fixtures/tiny-latte.safetensors --class 1 --seed 3 --steps 6 --cache tea:0.3 \
@@ -99,11 +101,19 @@ fn generate(device: &str, gate: &str, seed: &str) -> Run {
         clip.display(),
         json.display()
     );
-    fine(&arguments, &[("EMULATOR_SEED", seed), ("EMULATOR_LOG", log.to_str().unwrap())]);
+    let logs = [("EMULATOR_LOG", log.to_str().unwrap()), ("EMULATOR_EXECUTED", executed.to_str().unwrap())];
+    fine(&arguments, &[&logs, settings].concat());
     let record: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
     let steps = record["steps"].as_array().unwrap().iter();
     let letters = steps.map(|step| step["decision"].as_str().unwrap()).collect();
-    Run { letters, clip: tensor(&clip, "video"), log: std::fs::read_to_string(log).unwrap_or_default() }
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    Run { letters, clip: tensor(&clip, "video"), log, graphs: executed_by_graphs(&executed) }
+}
+
+/// What the driver noted: the kernels that each graph executed.
+pub fn executed_by_graphs(path: &Path) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| line.split_whitespace().map(String::from).collect()).collect()
 }
 
 /// A whole cached run. The steps of the device's gate are one graph, launched anew with a few arguments changed; those
@@ -113,13 +123,16 @@ fn a_cached_run_decides_as_on_the_cpu() {
     if !harness::available() {
         return;
     }
-    let cpu = generate("cpu", "host", "");
+    let cpu = generate("cpu", "host", &[]);
     println!("{}", cpu.letters);
     assert!(cpu.letters.contains('S') && cpu.letters.contains('C'), "{}", cpu.letters);
-    let (host, device) = (generate("cuda", "host", "1"), generate("cuda", "device", "900"));
+    let host = generate("cuda", "host", &[("EMULATOR_SEED", "1")]);
+    let [device, plain] = ["conditional", "plain"]
+        .map(|graphs| generate("cuda", "device", &[("EMULATOR_SEED", "900"), ("STEEP_GRAPH", graphs)]));
     assert_eq!(host.letters, cpu.letters);
     assert_eq!(device.letters, cpu.letters);
-    assert!(host.clip == device.clip, "the gates' clips differ");
+    assert_eq!(plain.letters, cpu.letters);
+    assert!(host.clip == device.clip && plain.clip == device.clip, "the gates' or the graphs' clips differ");
     let error = apart(&device.clip, &cpu.clip);
     assert!(error < 1e-4, "{error:.2e}");
     // A short first run warms up. Its first step goes call by call, those after it as one graph each.
@@ -130,15 +143,27 @@ fn a_cached_run_decides_as_on_the_cpu() {
     assert!(rest.len() > 4 && pairs.all(|pair| pair == b"GE"), "{}", device.log);
     // Six steps, six graphs: the host neither waits nor allocates before the last is under way.
     assert_eq!(run, "EGEGEGEGEGEGE", "{}", device.log);
+    // The last graphs are the run's steps. In a skipped one, no kernel of the blocks is launched.
+    let steps = |run: &Run| run.graphs[run.graphs.len() - cpu.letters.len()..].to_vec();
+    let attention = |names: &[String]| names.iter().filter(|name| *name == "attention").count();
+    for ((letter, plain), names) in cpu.letters.chars().zip(steps(&plain)).zip(steps(&device)) {
+        let (asked, kernels): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name == "condition");
+        assert_eq!(asked.len(), 1);
+        match letter {
+            'S' => assert!(attention(&kernels) == 0 && kernels.len() + 20 < plain.len(), "{kernels:?}"),
+            _ => assert!(attention(&kernels) > 1 && kernels == plain, "{kernels:?}, {plain:?}"),
+        }
+    }
     // With the host's gate it waits for each decision, and for nothing else.
     let (_, run) = runs(&host.log);
     assert_eq!(run.matches('W').count(), 6, "{}", host.log);
     assert!(!run.contains('A') && run.contains('G'), "{}", host.log);
 }
 
-/// The two runs of a log, from the first event to the last; each ends with the host waiting for its results.
+/// The two runs of a log, from the first event to the last; each ends with the host waiting for its results. Before
+/// them, the executor tried conditional nodes.
 fn runs(log: &str) -> (&str, &str) {
-    let steps = log.trim_start_matches('A').trim_end_matches('W');
+    let steps = log[log.find('E').unwrap()..].trim_end_matches('W');
     let (warm_up, run) = steps.split_at(steps.rfind("WWE").unwrap_or_else(|| panic!("{log}")));
     (warm_up.trim_end_matches('W'), run.trim_start_matches('W'))
 }

@@ -99,7 +99,8 @@ fn parts() -> &'static [PathBuf] {
 /// the environment that it reads.
 pub fn driver() -> (PathBuf, Vec<(&'static str, String)>) {
     let path = |p: &str| root().join(p).display().to_string();
-    let flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"];
+    let flags =
+        ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"];
     let sources = DRIVER.map(|part| path(&format!("tests/emulator/driver/{part}.cpp")));
     let built = compile("driver.so", flags.map(String::from).into_iter().chain(sources).collect());
     let folder = PathBuf::from(format!("{}.folder", built.display()));

@@ -7,7 +7,8 @@
 // The .cu file is compiled as it stands. Input, in 32-bit words: seed, grid x y z, block x y z, bytes of
 // dynamic shared memory, number of tensors; per tensor: whether the kernel may write it, bytes, data; bytes
 // of params, params; whether there is a gate, its flag, `want`. Output: the written tensors one after the
-// other, then, if there is a gate, how often it let the call pass and how often it turned it away.
+// other, then, if there is a gate, how often it let the call pass and how often it turned it away, then, for each
+// condition of a graph that the kernel sets, its handle in two words and the value.
 //
 // With the argument `signature` it prints what the kernel takes instead: w and r for tensors that it may and
 // may not write, the bytes of its params, g for the gate.
@@ -89,6 +90,10 @@ UNWATCHED void signature(void (*)(A...)) {
     (describe<A>(), ...);
 }
 
+/// What cudaGraphSetConditional was told.
+uint32_t conditions[3 * 64];
+size_t condition_words = 0;
+
 /// Calls a kernel, whatever its signature. What is between the emulator and the kernel is not watched: only
 /// the kernel's own accesses count.
 template <class... A>
@@ -112,6 +117,12 @@ struct Kernel {
 };
 
 } // namespace
+
+/// As the driver resolves it.
+extern "C" UNWATCHED void cudaGraphSetConditional(unsigned long long handle, unsigned value) {
+    if (condition_words + 3 > sizeof conditions / 4) return;
+    for (unsigned word : {unsigned(handle), unsigned(handle >> 32), value}) conditions[condition_words++] = word;
+}
 
 UNWATCHED int main(int count, char **) {
     using namespace emulator;
@@ -154,5 +165,6 @@ UNWATCHED int main(int count, char **) {
     launch.kernel = kernel.start;
     machine.run(launch);
     for (const auto &[at, bytes] : written) fwrite(at, 1, bytes, stdout);
+    fwrite(conditions, 4, condition_words, stdout);
     return fflush(stdout) == 0 ? 0 : 2;
 }

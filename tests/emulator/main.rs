@@ -8,6 +8,8 @@
 //! --nocapture` prints every measured error.
 
 #[cfg(feature = "cuda")]
+mod conditions;
+#[cfg(feature = "cuda")]
 mod executor;
 mod faults;
 mod harness;

@@ -131,7 +131,7 @@ impl Cuda {
     }
 
     /// From the cache on disk if it has the machine code, else from the compiler.
-    fn load(&self, op: &'static str, unit: &Unit) -> Result<sys::CUfunction> {
+    pub(super) fn load(&self, op: &'static str, unit: &Unit) -> Result<sys::CUfunction> {
         let kept = folder().map(|folder| folder.join(file_name(op, unit, &self.arch, &self.nvrtc)));
         if let Some(path) = &kept
             && let Ok(cubin) = std::fs::read(path)

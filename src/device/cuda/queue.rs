@@ -3,6 +3,13 @@
 //!
 //! A graph saves the host a launch for every call and the GPU the gaps between them. From step to step only a few
 //! arguments change (the step's number, the sampler's update): those nodes are told, the rest stays.
+//!
+//! Calls in a row that one flag decides on become the body of a conditional node, if the driver's work
+//! (`condition.rs`): when they are not wanted, one kernel says so instead of each of them looking for itself. Nodes
+//! in a body are never told of other arguments: the documentation of `cuGraphExecKernelNodeSetParams` speaks of the nodes
+//! of the graph that was instantiated, and a body is a graph of its own. So calls whose parameters change from step
+//! to step stay outside, and where a body must change all the same (another run, with tensors of its own), the graph
+//! is made anew.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -10,6 +17,7 @@ use std::ffi::c_void;
 use cudarc::driver::result::DriverError;
 use cudarc::driver::{result, sys};
 
+use super::condition::Condition;
 use super::modules::Function;
 
 /// A call with its arguments, ready to go.
@@ -24,7 +32,7 @@ pub(super) struct Launch {
 
 /// The last argument of every kernel; `Gate` in `kernels/common.cuh`.
 #[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct GateArgument {
     pub flag: u64,
     pub tally: u64,
@@ -96,6 +104,17 @@ impl Launch {
     fn shape(&self) -> Shape {
         (self.function.raw as usize, self.grid)
     }
+
+    /// Tensors and gate, without the parameters between them.
+    fn operands<'a>(&self, arguments: &'a [u64]) -> [&'a [u64]; 2] {
+        let [.., params, gate] = self.starts[..] else { unreachable!("every call has both") };
+        [&arguments[..params], &arguments[gate..]]
+    }
+
+    fn gate(&self) -> GateArgument {
+        let [_, gate] = self.operands(&self.arguments);
+        *bytemuck::from_bytes(bytemuck::cast_slice(gate))
+    }
 }
 
 type Shape = (usize, [u32; 3]);
@@ -103,13 +122,26 @@ type Shape = (usize, [u32; 3]);
 /// Calls that are not in the stream yet, and the graphs of those that came before.
 #[derive(Default)]
 pub(super) struct Queue {
+    /// Where it is known, graphs have conditional nodes.
+    pub condition: Option<Condition>,
     calls: Vec<Launch>,
+    graphs: HashMap<Vec<Shape>, Kept>,
+}
+
+/// Calls that came before.
+struct Kept {
+    /// What they had the last time.
+    arguments: Vec<Vec<u64>>,
+    /// Which of them once came with the same tensors and other parameters.
+    restless: Vec<bool>,
     /// None: seen once.
-    graphs: HashMap<Vec<Shape>, Option<Graph>>,
+    graph: Option<Graph>,
 }
 
 /// Fewer calls are launched one by one.
-const WORTH_A_GRAPH: usize = 12;
+pub(super) const WORTH_A_GRAPH: usize = 12;
+/// Fewer calls look at the flag for themselves: a conditional node is a kernel and a node more.
+pub(super) const WORTH_A_BODY: usize = 4;
 /// More calls than this do not wait for company.
 const MOST: usize = 4096;
 /// Graphs that are kept.
@@ -134,23 +166,42 @@ impl Queue {
             return one_by_one(&calls, stream);
         }
         let key: Vec<Shape> = calls.iter().map(Launch::shape).collect();
-        match self.graphs.get_mut(&key) {
-            Some(Some(graph)) => {
-                graph.change(&calls).map_err(|e| (None, e))?;
-                graph.launch(stream).map_err(|e| (None, e))
-            }
-            Some(none) => {
-                let graph = none.insert(Graph::new(calls).map_err(|e| (None, e))?);
-                graph.launch(stream).map_err(|e| (None, e))
-            }
-            None => {
-                if self.graphs.len() >= GRAPHS {
-                    self.graphs.clear();
-                }
-                self.graphs.insert(key, None);
-                one_by_one(&calls, stream)
-            }
+        if let Some(kept) = self.graphs.get_mut(&key) {
+            return kept.launch(calls, self.condition, stream).map_err(|e| (None, e));
         }
+        if self.graphs.len() >= GRAPHS {
+            self.graphs.clear();
+        }
+        one_by_one(&calls, stream)?;
+        let restless = vec![false; calls.len()];
+        let arguments = calls.into_iter().map(|call| call.arguments).collect();
+        self.graphs.insert(key, Kept { arguments, restless, graph: None });
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn launch(
+        &mut self,
+        calls: Vec<Launch>,
+        condition: Option<Condition>,
+        stream: sys::CUstream,
+    ) -> Result<(), DriverError> {
+        let changed: Vec<usize> =
+            (0..calls.len()).filter(|&i| calls[i].arguments != self.arguments[i]).collect();
+        for &i in &changed {
+            let (now, before) = (&calls[i].arguments, &self.arguments[i]);
+            self.restless[i] |= calls[i].operands(now) == calls[i].operands(before);
+        }
+        let graph = match self.graph.take() {
+            Some(graph) if !changed.iter().any(|&i| graph.nodes[i].in_body) => {
+                changed.iter().try_for_each(|&i| graph.change(i, &calls[i]))?;
+                graph
+            }
+            _ => Graph::new(&calls, &self.restless, condition)?,
+        };
+        self.arguments = calls.into_iter().map(|call| call.arguments).collect();
+        self.graph.insert(graph).launch(stream)
     }
 }
 
@@ -162,49 +213,48 @@ fn one_by_one(calls: &[Launch], stream: sys::CUstream) -> Result<(), (Option<&'s
 struct Graph {
     raw: sys::CUgraph,
     executable: sys::CUgraphExec,
-    nodes: Vec<sys::CUgraphNode>,
-    /// The arguments that the executable has now.
-    arguments: Vec<Vec<u64>>,
+    /// One for each call.
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    raw: sys::CUgraphNode,
+    /// Of a conditional node.
+    in_body: bool,
 }
 
 impl Graph {
-    fn new(calls: Vec<Launch>) -> Result<Graph, DriverError> {
-        let mut graph = Graph {
-            raw: std::ptr::null_mut(),
-            executable: std::ptr::null_mut(),
-            nodes: vec![],
-            arguments: vec![],
-        };
-        // SAFETY: out-pointers to fields; the driver copies parameters and arguments before it returns.
-        unsafe {
-            sys::cuGraphCreate(&mut graph.raw, 0).result()?;
-            for call in calls {
-                let mut pointers = call.pointers();
-                let node = call.node(&mut pointers);
-                let mut raw = std::ptr::null_mut();
-                let before = graph.nodes.last().map_or(&[][..], std::slice::from_ref);
-                sys::cuGraphAddKernelNode_v2(&mut raw, graph.raw, before.as_ptr(), before.len(), &node)
-                    .result()?;
-                graph.nodes.push(raw);
-                graph.arguments.push(call.arguments);
+    fn new(calls: &[Launch], restless: &[bool], condition: Option<Condition>) -> Result<Graph, DriverError> {
+        let mut graph = Graph { raw: std::ptr::null_mut(), executable: std::ptr::null_mut(), nodes: vec![] };
+        // SAFETY: an out-pointer to a field.
+        unsafe { sys::cuGraphCreate(&mut graph.raw, 0).result()? };
+        let mut chain = Chain { graph: graph.raw, last: None };
+        let calls: Vec<_> = calls.iter().zip(restless).collect();
+        let together = |a: &(&Launch, &bool), b: &(&Launch, &bool)| !a.1 && !b.1 && a.0.gate() == b.0.gate();
+        for group in calls.chunk_by(together) {
+            let gate = group[0].0.gate();
+            let condition = condition.filter(|_| gate.flag != 0 && group.len() >= WORTH_A_BODY);
+            let mut body = condition.map(|c| chain.decide(c, gate, group.len())).transpose()?;
+            for (call, _) in group {
+                let in_body = body.is_some();
+                let raw = body.as_mut().unwrap_or(&mut chain).add(call)?;
+                graph.nodes.push(Node { raw, in_body });
             }
-            graph.executable = result::graph::instantiate(graph.raw, sys::CUgraphInstantiate_flags(0))?;
         }
+        // SAFETY: a graph that was just made.
+        graph.executable =
+            unsafe { result::graph::instantiate(graph.raw, sys::CUgraphInstantiate_flags(0))? };
         Ok(graph)
     }
 
-    /// Tells the nodes whose arguments are others now. Launches that are under way keep theirs.
-    fn change(&mut self, calls: &[Launch]) -> Result<(), DriverError> {
-        for ((call, &node), arguments) in calls.iter().zip(&self.nodes).zip(&mut self.arguments) {
-            if call.arguments != *arguments {
-                let mut pointers = call.pointers();
-                let params = call.node(&mut pointers);
-                // SAFETY: the same kernel over the same grid, by the key that this graph was found with.
-                unsafe { sys::cuGraphExecKernelNodeSetParams_v2(self.executable, node, &params).result()? };
-                arguments.clone_from(&call.arguments);
-            }
+    /// Tells a node that its call has other arguments now. Launches that are under way keep theirs.
+    fn change(&self, node: usize, call: &Launch) -> Result<(), DriverError> {
+        let mut pointers = call.pointers();
+        let params = call.node(&mut pointers);
+        // SAFETY: the same kernel over the same grid, by the key that this graph was found with.
+        unsafe {
+            sys::cuGraphExecKernelNodeSetParams_v2(self.executable, self.nodes[node].raw, &params).result()
         }
-        Ok(())
     }
 
     fn launch(&self, stream: sys::CUstream) -> Result<(), DriverError> {
@@ -224,5 +274,76 @@ impl Drop for Graph {
                 let _ = result::graph::destroy(self.raw);
             }
         }
+    }
+}
+
+/// Nodes, each after the one before.
+struct Chain {
+    /// The driver's: of a whole graph, or the body of a conditional node.
+    graph: sys::CUgraph,
+    last: Option<sys::CUgraphNode>,
+}
+
+/// What `kernels/condition.cu` takes.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct ConditionParams {
+    handle: u64,
+    calls: u32,
+    padding: u32,
+}
+
+impl Chain {
+    fn add(&mut self, call: &Launch) -> Result<sys::CUgraphNode, DriverError> {
+        let mut pointers = call.pointers();
+        let params = call.node(&mut pointers);
+        let before = self.last.as_slice();
+        let mut node = std::ptr::null_mut();
+        // SAFETY: the driver copies parameters and arguments before it returns.
+        unsafe {
+            sys::cuGraphAddKernelNode_v2(&mut node, self.graph, before.as_ptr(), before.len(), &params)
+                .result()?
+        };
+        self.last = Some(node);
+        Ok(node)
+    }
+
+    /// A conditional node, for calls with this gate; and its body, which they are to be added to.
+    fn decide(
+        &mut self,
+        condition: Condition,
+        gate: GateArgument,
+        calls: usize,
+    ) -> Result<Chain, DriverError> {
+        let mut handle = 0;
+        // No default: the kernel before the node sets it each time.
+        // SAFETY: an integer to write to.
+        unsafe {
+            sys::cuGraphConditionalHandleCreate(&mut handle, self.graph, condition.context, 0, 0).result()?
+        };
+        let params = ConditionParams { handle, calls: calls as u32, padding: 0 };
+        let params = bytemuck::bytes_of(&params);
+        self.add(&Launch::new(condition.function, [1, 1, 1], std::iter::empty(), params, gate))?;
+        // SAFETY: plain numbers and pointers, which may all be zero, and must be where they are not used.
+        let mut params: sys::CUgraphNodeParams = unsafe { std::mem::zeroed() };
+        params.type_ = sys::CUgraphNodeType::CU_GRAPH_NODE_TYPE_CONDITIONAL;
+        params.__bindgen_anon_1.conditional = sys::CUDA_CONDITIONAL_NODE_PARAMS {
+            handle,
+            type_: sys::CUgraphConditionalNodeType::CU_GRAPH_COND_TYPE_IF,
+            size: 1,
+            phGraph_out: std::ptr::null_mut(),
+            ctx: condition.context,
+        };
+        let before = self.last.as_slice();
+        let mut node = std::ptr::null_mut();
+        // SAFETY: as in `add`; the driver has filled in one graph, which is the node's.
+        let body = unsafe {
+            let no_data = std::ptr::null();
+            let (after, count) = (before.as_ptr(), before.len());
+            sys::cuGraphAddNode_v2(&mut node, self.graph, after, no_data, count, &mut params).result()?;
+            *params.__bindgen_anon_1.conditional.phGraph_out
+        };
+        self.last = Some(node);
+        Ok(Chain { graph: body, last: None })
     }
 }

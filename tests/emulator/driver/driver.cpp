@@ -8,8 +8,10 @@
 //
 // From the environment: EMULATOR_COMPILE (a g++ command for kernel.cpp up to the macros), EMULATOR_PARTS (the
 // emulator's objects), EMULATOR_FOLDER (for programs and launches), EMULATOR_SEED, EMULATOR_LOG (a file that
-// notes what was asked for), and for tests of errors EMULATOR_MEMORY (bytes of the GPU), EMULATOR_CAPABILITY
-// (such as 90), EMULATOR_FAULT (an op whose kernel faults).
+// notes what was asked for), EMULATOR_EXECUTED (another, for the kernels of each graph, by name), and for tests of
+// errors EMULATOR_MEMORY (bytes of the GPU), EMULATOR_CAPABILITY (such as 90), EMULATOR_FAULT (an op whose
+// kernel faults), EMULATOR_CONDITIONAL (absent: there are no conditional nodes; never or always: their bodies
+// run so whatever the condition).
 //
 // Here are the device, its memory and its stream; launch.cpp executes kernels, graphs.cpp keeps graphs, and
 // nvrtc.cpp compiles.
@@ -223,6 +225,7 @@ API int cuGetErrorName(int status, const char **name) {
     switch (status) {
     case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
     case ILLEGAL_ADDRESS: *name = "CUDA_ERROR_ILLEGAL_ADDRESS"; break;
+    case NOT_SUPPORTED: *name = "CUDA_ERROR_NOT_SUPPORTED"; break;
     default: *name = "CUDA_ERROR"; break;
     }
     return SUCCESS;
@@ -231,6 +234,7 @@ API int cuGetErrorString(int status, const char **text) {
     switch (status) {
     case OUT_OF_MEMORY: *text = "out of memory"; break;
     case ILLEGAL_ADDRESS: *text = "an illegal memory access was encountered"; break;
+    case NOT_SUPPORTED: *text = "operation not supported"; break;
     default: *text = "the emulator refuses this"; break;
     }
     return SUCCESS;

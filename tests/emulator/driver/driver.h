@@ -21,6 +21,7 @@ enum Status {
     INVALID_CONTEXT = 201,
     NOT_FOUND = 500,
     ILLEGAL_ADDRESS = 700,
+    NOT_SUPPORTED = 801,
 };
 
 std::string setting(const char *name, const char *otherwise = "");
@@ -68,10 +69,13 @@ int execute(const std::string &program, const std::string &in, const std::string
 /// A file's name that is this process's own.
 std::string scratch(const char *name);
 
-/// Executes a kernel.
-Status run(const Launch &launch);
+/// Executes a kernel. In a graph, `values` are those of its conditions so far.
+Status run(const Launch &launch, std::map<uint64_t, uint32_t> *values = nullptr);
 
 // ---- the stream
+
+/// Whether a thread has entered the context; its address is the context.
+extern bool entered;
 
 /// Once a kernel has faulted, everything fails.
 extern Status broken;

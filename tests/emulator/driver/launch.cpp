@@ -43,7 +43,7 @@ std::string scratch(const char *name) {
     return setting("EMULATOR_FOLDER") + "/" + std::to_string(getpid()) + "." + name;
 }
 
-Status run(const Launch &launch) {
+Status run(const Launch &launch, std::map<uint64_t, uint32_t> *values) {
     const std::string &name = launch.function->name;
     if (setting("EMULATOR_FAULT") == name) return fault("a fault that was asked for");
     static uint32_t launches = 0;
@@ -99,9 +99,21 @@ Status run(const Launch &launch) {
     if (tally != nullptr) {
         uint32_t counts[2];
         memcpy(counts, output.data() + at, 8);
+        at += sizeof counts;
         tally[0] += counts[0];
         tally[1] += counts[1];
     }
+    // What is left are conditions: the handle, the value.
+    std::map<uint64_t, uint32_t> set;
+    for (; at < output.size(); at += 12) {
+        uint64_t handle;
+        uint32_t value;
+        memcpy(&handle, output.data() + at, 8);
+        memcpy(&value, output.data() + at + 8, 4);
+        if (values == nullptr) return fault(name + ": a condition outside of a graph");
+        if (!set.emplace(handle, value).second) return fault(name + ": two threads set a condition");
+    }
+    for (const auto &[handle, value] : set) (*values)[handle] = value;
     return SUCCESS;
 }
 Launch prepare(const Function *f, const unsigned (&grid)[3], unsigned threads, unsigned shared, void **arguments) {
