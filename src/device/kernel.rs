@@ -1,0 +1,233 @@
+//! What an op is to the executors: its sources in every language, and what each needs.
+
+use super::{Call, cpu};
+
+/// An op: its name (file stem and entry point in every language) and every implementation there is of it.
+pub struct Kernel {
+    /// The op's one name.
+    pub name: &'static str,
+    /// In Rust. Best first, in every language: a device takes the first that fits it and the call; tests and benches
+    /// take all that fit.
+    pub cpu: &'static [Source],
+    /// In WGSL.
+    pub wgsl: &'static [Source],
+    /// In CUDA C++.
+    pub cuda: &'static [Source],
+}
+
+impl Kernel {
+    /// All sources, in all languages.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.cpu.iter().chain(self.wgsl).chain(self.cuda)
+    }
+}
+
+/// One implementation of an op in one language.
+pub struct Source {
+    /// What tells it from its neighbours, such as `avx512` or `naive`.
+    pub label: &'static str,
+    /// What it cannot run without.
+    pub needs: Need,
+    /// The code, and how much work one block of it takes.
+    pub code: Code,
+}
+
+impl Source {
+    /// A WGSL source that runs on any adapter and takes any shape, of `text` pieces (see the macro `wgsl!`).
+    pub const fn wgsl(label: &'static str, text: &'static [&'static str], tile: [usize; 3]) -> Source {
+        Source { label, needs: Need::Nothing, code: Code::Wgsl { text, tile, constants: &[], multiple: 1 } }
+    }
+
+    /// A CUDA source that runs on any GPU and takes any shape, in blocks of so many threads that take a tile each.
+    pub const fn cuda(label: &'static str, text: CudaText, threads: u32, tile: [usize; 3]) -> Source {
+        let code = CudaCode {
+            text,
+            threads,
+            tile,
+            shared: |_| 0,
+            halves: false,
+            constants: &[],
+            takes: &[],
+            multiple: 1,
+            suits: |_| true,
+        };
+        Source { label, needs: Need::Nothing, code: Code::Cuda(code) }
+    }
+
+    /// The same, for devices that have `needs`.
+    pub const fn needs(mut self, needs: Need) -> Source {
+        self.needs = needs;
+        self
+    }
+
+    /// The same, with constants in front of the text.
+    pub const fn with(mut self, with: &'static [(&'static str, u32)]) -> Source {
+        match &mut self.code {
+            Code::Wgsl { constants, .. } => *constants = with,
+            Code::Cuda(code) => code.constants = with,
+            Code::Cpu { .. } => {}
+        }
+        self
+    }
+
+    /// The same, for calls whose row lengths are multiples of `of`.
+    pub const fn multiple(mut self, of: usize) -> Source {
+        match &mut self.code {
+            Code::Wgsl { multiple, .. } => *multiple = of,
+            Code::Cuda(code) => code.multiple = of,
+            Code::Cpu { .. } => {}
+        }
+        self
+    }
+
+    const fn cuda_code(mut self, change: CudaCode) -> Source {
+        self.code = Code::Cuda(change);
+        self
+    }
+
+    const fn as_cuda(&self) -> CudaCode {
+        match self.code {
+            Code::Cuda(code) => code,
+            _ => panic!("a CUDA source"),
+        }
+    }
+
+    /// The same CUDA source, for 16-bit operands only.
+    pub const fn halves(self) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { halves: true, ..code })
+    }
+
+    /// The same CUDA source, with bytes of dynamic shared memory as a function of the constants that it `takes`.
+    pub const fn shared(self, shared: fn(&[u32]) -> usize) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { shared, ..code })
+    }
+
+    /// The same CUDA source, with some of the call's constants as macros.
+    pub const fn taking(self, takes: &'static [&'static str]) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { takes, ..code })
+    }
+
+    /// The same CUDA source, meant for so much work only.
+    pub const fn suited_to(self, suits: fn([usize; 3]) -> bool) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { suits, ..code })
+    }
+
+    /// The shape of row lengths and of element types that it takes.
+    pub(super) fn takes(&self, call: &Call<'_, '_>) -> bool {
+        match &self.code {
+            Code::Cpu { .. } => true,
+            Code::Wgsl { multiple, .. } => call.multiple.is_multiple_of(*multiple),
+            Code::Cuda(code) => {
+                call.multiple.is_multiple_of(code.multiple) && (!code.halves || call.operands().size() == 2)
+            }
+        }
+    }
+
+    /// Whether it is meant for this much work; only a matter of speed.
+    pub(super) fn suits(&self, call: &Call<'_, '_>) -> bool {
+        match &self.code {
+            Code::Cuda(code) => (code.suits)(call.work),
+            _ => true,
+        }
+    }
+}
+
+/// The text of `wgsl/NAME.wgsl`.
+macro_rules! wgsl {
+    ($name:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wgsl/", $name, ".wgsl"))
+    };
+}
+pub(crate) use wgsl;
+
+/// The text of `kernels/NAME.cu`.
+macro_rules! cu {
+    ($name:literal) => {
+        crate::device::CudaText {
+            file: concat!($name, ".cu"),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/", $name, ".cu")),
+        }
+    };
+}
+pub(crate) use cu;
+
+/// What a source asks of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Runs anywhere its language does.
+    Nothing,
+    /// A GPU with subgroup operations, of whatever size.
+    Subgroups,
+    /// A processor that poses as a GPU, with subgroups of one size (the constant `LANES`): its lanes are those of a
+    /// vector register, and memory and barriers cost what they cost on a processor.
+    CpuAdapter,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 (F, BW, DQ, VL).
+    Avx512,
+    /// An NVIDIA GPU of compute capability 8.0 (Ampere) or later: `mma.sync` on bf16, `cp.async`.
+    Sm80,
+}
+
+/// The languages.
+pub enum Code {
+    /// A function over one block of the work.
+    Cpu {
+        /// Runs the block.
+        run: fn(&cpu::Launch<'_>, &cpu::Block),
+        /// How much work a block takes, in the op's units; the last block of a row may be smaller.
+        tile: [usize; 3],
+    },
+    /// A compute shader whose entry point has the op's name.
+    Wgsl {
+        /// The pieces of the module, without what [`prelude::module`](super::wgpu::prelude::module) puts in front of them.
+        text: &'static [&'static str],
+        /// How much work a workgroup takes; `workgroup_id.x` counts along the last dimension.
+        tile: [usize; 3],
+        /// `const NAME = VALUEu;`
+        constants: &'static [(&'static str, u32)],
+        /// What the call's row lengths must be multiples of.
+        multiple: usize,
+    },
+    /// A CUDA C++ kernel whose entry point has the op's name.
+    Cuda(CudaCode),
+}
+
+/// A file below `kernels/`.
+#[derive(Debug, Clone, Copy)]
+pub struct CudaText {
+    /// Its name.
+    pub file: &'static str,
+    /// What it says.
+    pub text: &'static str,
+}
+
+/// How a CUDA source is compiled and launched.
+///
+/// Its arguments are the written tensors, the tensors that are read, the op's parameters, and the gate. The executor
+/// defines `T`, the narrowest float type among the tensors, and `O`, the type of the first written one.
+#[derive(Clone, Copy)]
+pub struct CudaCode {
+    /// The file that has the entry point.
+    pub text: CudaText,
+    /// Threads of a block.
+    pub threads: u32,
+    /// How much work a block takes; `blockIdx.x` counts along the last dimension.
+    pub tile: [usize; 3],
+    /// Bytes of dynamic shared memory, given the values of `takes`.
+    pub shared: fn(&[u32]) -> usize,
+    /// Whether T must have 16 bits.
+    pub halves: bool,
+    /// Macros.
+    pub constants: &'static [(&'static str, u32)],
+    /// Which of the call's constants it takes as macros.
+    pub takes: &'static [&'static str],
+    /// What the call's row lengths must be multiples of.
+    pub multiple: usize,
+    /// Whether the source is meant for this much work. Where it is not, a later one is taken, if there is one.
+    pub suits: fn([usize; 3]) -> bool,
+}
