@@ -1,5 +1,5 @@
 """The model in PyTorch, eager and unfused, with the tensor names of facebook/DiT and Latte: what the fixtures in
-`tests/fixtures` were made with, and what `compare_cpu.py` times. Building, testing and running steep never need it."""
+`tests/fixtures` were made with, and what `compare.py` times. Building, testing and running steep never need it."""
 import math, torch, torch.nn as nn, torch.nn.functional as F
 
 CFG = dict(frames=16, height=32, width=32, channels=1, patch=8, dim=192, depth=6, heads=3, mlp_ratio=4,
@@ -15,7 +15,7 @@ def sincos_2d(h, w, d):                      # first half of the channels: colum
     return torch.cat([sincos_1d(c.flatten(), d // 2), sincos_1d(r.flatten(), d // 2)], -1).float()
 
 def timestep_embedding(t, dim=256):          # cos first
-    f = torch.exp(-math.log(10000.0) * torch.arange(dim // 2, dtype=torch.float32) / (dim // 2))
+    f = torch.exp(-math.log(10000.0) * torch.arange(dim // 2, dtype=torch.float32, device=t.device) / (dim // 2))
     a = t.float()[:, None] * f[None]
     return torch.cat([a.cos(), a.sin()], -1)
 
@@ -65,7 +65,7 @@ class DiT(nn.Module):
         nn.init.normal_(s.y_embedder["embedding_table"].weight, std=0.02)
         for i in (0, 2): nn.init.normal_(s.t_embedder["mlp"][i].weight, std=0.02)
     def condition(s, t, y):
-        return s.t_embedder["mlp"](timestep_embedding(t)) + s.y_embedder["embedding_table"](y)
+        return s.t_embedder["mlp"](timestep_embedding(t).to(s.pos_embed.dtype)) + s.y_embedder["embedding_table"](y)
     def embed(s, v):                         # [B, F, C, H, W] -> [B*F, N, d]
         x = s.x_embedder["proj"](v.flatten(0, 1)).flatten(2).transpose(1, 2)
         return x + s.pos_embed
