@@ -6,10 +6,9 @@
 //!
 //! Calls in a row that one flag decides on become the body of a conditional node, if the driver's work
 //! (`condition.rs`): when they are not wanted, one kernel says so instead of each of them looking for itself. Nodes
-//! in a body are never told of other arguments: the documentation of `cuGraphExecKernelNodeSetParams` speaks of the nodes
-//! of the graph that was instantiated, and a body is a graph of its own. So calls whose parameters change from step
-//! to step stay outside, and where a body must change all the same (another run, with tensors of its own), the graph
-//! is made anew.
+//! in a body are never told of other arguments: the documentation of `cuGraphExecKernelNodeSetParams` speaks of the
+//! nodes of the graph that was instantiated, and a body is a graph of its own. So where a body must change (another
+//! run, with tensors of its own), the graph is made anew, and calls that change from step to step stay outside.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -105,15 +104,9 @@ impl Launch {
         (self.function.raw as usize, self.grid)
     }
 
-    /// Tensors and gate, without the parameters between them.
-    fn operands<'a>(&self, arguments: &'a [u64]) -> [&'a [u64]; 2] {
-        let [.., params, gate] = self.starts[..] else { unreachable!("every call has both") };
-        [&arguments[..params], &arguments[gate..]]
-    }
-
     fn gate(&self) -> GateArgument {
-        let [_, gate] = self.operands(&self.arguments);
-        *bytemuck::from_bytes(bytemuck::cast_slice(gate))
+        let [.., gate] = self.starts[..] else { unreachable!("every call has one") };
+        *bytemuck::from_bytes(bytemuck::cast_slice(&self.arguments[gate..]))
     }
 }
 
@@ -132,7 +125,9 @@ pub(super) struct Queue {
 struct Kept {
     /// What they had the last time.
     arguments: Vec<Vec<u64>>,
-    /// Which of them once came with the same tensors and other parameters.
+    /// Which of them came with others than the time before.
+    changed: Vec<bool>,
+    /// Which did so twice in a row.
     restless: Vec<bool>,
     /// None: seen once.
     graph: Option<Graph>,
@@ -173,9 +168,9 @@ impl Queue {
             self.graphs.clear();
         }
         one_by_one(&calls, stream)?;
-        let restless = vec![false; calls.len()];
+        let still = vec![false; calls.len()];
         let arguments = calls.into_iter().map(|call| call.arguments).collect();
-        self.graphs.insert(key, Kept { arguments, restless, graph: None });
+        self.graphs.insert(key, Kept { arguments, changed: still.clone(), restless: still, graph: None });
         Ok(())
     }
 }
@@ -187,15 +182,15 @@ impl Kept {
         condition: Option<Condition>,
         stream: sys::CUstream,
     ) -> Result<(), DriverError> {
-        let changed: Vec<usize> =
-            (0..calls.len()).filter(|&i| calls[i].arguments != self.arguments[i]).collect();
-        for &i in &changed {
-            let (now, before) = (&calls[i].arguments, &self.arguments[i]);
-            self.restless[i] |= calls[i].operands(now) == calls[i].operands(before);
+        for (i, call) in calls.iter().enumerate() {
+            let changed = call.arguments != self.arguments[i];
+            self.restless[i] |= changed && self.changed[i];
+            self.changed[i] = changed;
         }
+        let changed = || (0..calls.len()).filter(|&i| self.changed[i]);
         let graph = match self.graph.take() {
-            Some(graph) if !changed.iter().any(|&i| graph.nodes[i].in_body) => {
-                changed.iter().try_for_each(|&i| graph.change(i, &calls[i]))?;
+            Some(graph) if !changed().any(|i| graph.nodes[i].in_body) => {
+                changed().try_for_each(|i| graph.change(i, &calls[i]))?;
                 graph
             }
             _ => Graph::new(&calls, &self.restless, condition)?,
