@@ -1,8 +1,9 @@
 //! `steep kernels`
 
 use serde_json::{Value, json};
-use steep::device::cuda::modules::{Variant, variants};
-use steep::device::cuda::nvrtc::Nvrtc;
+use steep::device::cuda::UNITS;
+use steep::device::cuda::modules::variants;
+use steep::device::cuda::nvrtc::{Nvrtc, Unit};
 use steep::ops::ALL;
 use steep::{Error, Result};
 
@@ -26,7 +27,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let names: Vec<&str> = ALL.iter().map(|kernel| kernel.name).collect();
+    let sources = sources();
+    let mut names: Vec<&str> = sources.iter().map(|source| source.kernel).collect();
+    names.dedup();
     if let Some(op) = args.op.as_ref().filter(|op| !names.contains(&op.as_str())) {
         return Err(Error::setting(format!("op `{op}`"), names.join(", ")));
     }
@@ -37,21 +40,18 @@ pub fn run(args: &Args) -> Result<()> {
         super::say(&format!("NVRTC {major}.{minor}\n{}\n", line(&TITLES.map(str::to_string))))?;
     }
     let mut rows = vec![];
-    for kernel in ALL.iter().filter(|kernel| args.op.as_deref().is_none_or(|op| op == kernel.name)) {
-        for variant in variants(kernel) {
-            for arch in &args.arch {
-                super::go_on()?;
-                let row = row(&nvrtc, kernel.name, &variant, arch)?;
-                if !args.json {
-                    let cell =
-                        |title: &&str| row[*title].as_str().map_or(row[*title].to_string(), String::from);
-                    super::say(&format!("{}\n", line(&TITLES.each_ref().map(cell))))?;
-                    for warning in row["warnings"].as_array().into_iter().flatten() {
-                        super::say(&format!("  {}\n", warning.as_str().unwrap_or_default()))?;
-                    }
+    for source in sources.iter().filter(|source| args.op.as_deref().is_none_or(|op| op == source.kernel)) {
+        for arch in &args.arch {
+            super::go_on()?;
+            let row = row(&nvrtc, source, arch)?;
+            if !args.json {
+                let cell = |title: &&str| row[*title].as_str().map_or(row[*title].to_string(), String::from);
+                super::say(&format!("{}\n", line(&TITLES.each_ref().map(cell))))?;
+                for warning in row["warnings"].as_array().into_iter().flatten() {
+                    super::say(&format!("  {}\n", warning.as_str().unwrap_or_default()))?;
                 }
-                rows.push(row);
             }
+            rows.push(row);
         }
     }
     if args.json { super::say(&format!("{:#}\n", json!(rows))) } else { Ok(()) }
@@ -65,21 +65,52 @@ fn line(cells: &[String; 8]) -> String {
     format!("{kernel:16} {source:10} {variant:16} {arch:8}{numbers}")
 }
 
-fn row(nvrtc: &Nvrtc, kernel: &str, variant: &Variant, arch: &str) -> Result<Value> {
-    let compiled = nvrtc.compile(&variant.unit, arch)?;
+/// What is compiled, once for each architecture.
+struct Entry {
+    kernel: &'static str,
+    source: &'static str,
+    variant: String,
+    unit: Unit,
+    /// Dynamic shared memory, bytes.
+    shared: usize,
+}
+
+/// Every variant of every source of every op, then the kernels that belong to none.
+fn sources() -> Vec<Entry> {
+    let of = |kernel: &'static steep::device::Kernel| {
+        variants(kernel).into_iter().map(|v| Entry {
+            kernel: kernel.name,
+            source: v.source.label,
+            variant: v.label,
+            unit: v.unit,
+            shared: v.shared,
+        })
+    };
+    let own = UNITS.into_iter().map(|unit| Entry {
+        kernel: unit.file.trim_end_matches(".cu"),
+        source: "-",
+        variant: "-".into(),
+        unit,
+        shared: 0,
+    });
+    ALL.iter().copied().flat_map(of).chain(own).collect()
+}
+
+fn row(nvrtc: &Nvrtc, source: &Entry, arch: &str) -> Result<Value> {
+    let compiled = nvrtc.compile(&source.unit, arch)?;
     let Some(usage) = compiled.usage() else {
-        let why = format!("{} for {arch}: no resources in the log: {}", variant.unit.file, compiled.log);
+        let why = format!("{} for {arch}: no resources in the log: {}", source.unit.file, compiled.log);
         return Err(Error::device("NVRTC", why));
     };
     Ok(json!({
-        "kernel": kernel,
-        "source": variant.source.label,
-        "variant": variant.label,
+        "kernel": source.kernel,
+        "source": source.source,
+        "variant": source.variant,
         "arch": arch,
         "registers": usage.registers,
         "spills": usage.spills,
         "stack": usage.stack,
-        "shared": usage.shared as usize + variant.shared,
+        "shared": usage.shared as usize + source.shared,
         "warnings": compiled.warnings(),
     }))
 }

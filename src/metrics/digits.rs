@@ -52,8 +52,8 @@ impl Digits {
     }
 
     /// Reads `conv1.weight` [16, 1, 3, 3], `conv1.bias` and so on to `conv3`, and `linear.weight` [classes, 64],
-    /// `linear.bias`; F32 or F16. What is known of real clips, it may have: `real32_mean` [64], `real32_covariance`
-    /// [64, 64], and `real64_…` for frames of 64×64.
+    /// `linear.bias`; F32 or F16. What is known of real clips, it may have: `real32_mean` \[64\], `real32_covariance`
+    /// \[64, 64\], and `real64_…` for frames of 64×64.
     pub fn open(path: impl AsRef<Path>) -> Result<Digits> {
         let path = path.as_ref();
         let bytes = std::fs::read(path);

@@ -77,7 +77,7 @@ pub struct Normal {
 }
 
 impl Normal {
-    /// Of a mean [w] and a covariance [w, w]: finite, symmetric.
+    /// Of a mean \[w\] and a covariance \[w, w\]: finite, symmetric.
     pub fn new(mean: Vec<f64>, covariance: Vec<f64>) -> Result<Normal> {
         let (wanted, got) = (mean.len() * mean.len(), covariance.len());
         let normal = Normal { mean, covariance };
