@@ -3,9 +3,9 @@
     python reference/fixtures.py
 
 `NAME.fixture.safetensors` for the shipped model and two tiny ones: `x`, `t`, `y` in; `embedded` (after patch and
-position), `condition`, `gate_signal` (block 0's modulated input), `stack_out`, `out`. `trajectory.safetensors`: a whole
-cached run of the shipped model: `noise`, the `distances` of each step, `final`; its settings and decisions in the
-metadata. Inputs and tiny models that are there already stay as they are; only what follows from them is computed anew.
+position), `condition`, `gate_signal` (block 0's modulated input), `stack_out`, `out`. `trajectory.safetensors` and
+`trajectory-epsilon.safetensors`: a whole cached run of either trained model: `noise`, the `distances` of each step,
+`final`; its settings and decisions in the metadata. Inputs and tiny models that are there already stay as they are; only what follows from them is computed anew.
 """
 import argparse, pathlib, torch
 from safetensors.torch import load_file, save_file
@@ -52,7 +52,7 @@ def trajectory(net, path, steps=12, guidance=3.0, digit=7):
     save_file(dict(noise=noise, distances=torch.tensor(distances), final=final), path,
               dict(threshold=str(threshold), decisions=decisions, rescale="none", steps=str(steps),
                    guidance=str(guidance), **{"class": str(digit)}))
-    print(f"trajectory: threshold {threshold}, {decisions}")
+    print(f"{path.stem}: threshold {threshold}, {decisions}")
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,5 +67,6 @@ def main():
     net = twin.load(a.model)
     parity(net, a.out / f"{a.model.stem}.fixture.safetensors")
     trajectory(net, a.out / "trajectory.safetensors")
+    trajectory(twin.load(a.model.with_stem(a.model.stem + "-epsilon")), a.out / "trajectory-epsilon.safetensors")
 
 if __name__ == "__main__": main()

@@ -1,4 +1,4 @@
-//! The README's tables are made from committed results: `<!-- KIND FILE -->` .. `<!-- end -->`.
+//! Tables in the README and in `docs` are made from committed results: `<!-- KIND FILE -->` .. `<!-- end -->`.
 //!
 //! `STEEP_UPDATE=1 cargo test --test readme` writes them anew.
 
@@ -22,6 +22,9 @@ fn count(v: &Value, key: &str) -> u64 {
 fn text<'a>(v: &'a Value, key: &str) -> &'a str {
     v[key].as_str().unwrap_or_else(|| panic!("{key} in {v}"))
 }
+
+/// What has tables and links.
+const PAGES: [&str; 3] = ["README.md", "docs/teacache.md", "docs/policies.md"];
 
 /// The devices of some rows, as they come.
 fn devices<'a>(rows: &[&'a Value]) -> Vec<&'a str> {
@@ -141,6 +144,11 @@ fn table(kind: &str, results: &Value) -> String {
                 // A mask is as long as the run: what it has computes is in the next column.
                 let name = match name.split_once(':') {
                     Some(("mask", rest)) => format!("static{}", rest.trim_start_matches(['0', '1'])),
+                    Some(("tea", rest)) if rest.contains(',') => {
+                        let (threshold, polynomial) = rest.split_once(':').unwrap();
+                        let degree = 4 - polynomial.split(',').take_while(|c| *c == "0").count();
+                        format!("tea:{threshold}, degree {degree}")
+                    }
                     _ => name.split('@').next().unwrap_or(name).to_string(),
                 };
                 let cells = [
@@ -218,11 +226,17 @@ fn table(kind: &str, results: &Value) -> String {
 }
 
 #[test]
-fn readme_tables_come_from_committed_results() {
-    let path = root().join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
+fn tables_come_from_committed_results() {
+    let tables: usize = PAGES.into_iter().map(check_tables).sum();
+    assert!(tables > 10);
+}
+
+/// Makes the tables of a page anew; how many it has.
+fn check_tables(page: &str) -> usize {
+    let path = root().join(page);
+    let text = std::fs::read_to_string(&path).unwrap();
     let mut fresh = String::new();
-    let mut lines = readme.lines();
+    let mut lines = text.lines();
     let mut tables = 0;
     while let Some(line) = lines.next() {
         writeln!(fresh, "{line}").unwrap();
@@ -234,24 +248,26 @@ fn readme_tables_come_from_committed_results() {
         fresh += "<!-- end -->\n";
         tables += 1;
     }
-    assert!(tables > 0);
     if std::env::var_os("STEEP_UPDATE").is_some() {
         std::fs::write(&path, &fresh).unwrap();
     } else {
-        assert!(
-            readme == fresh,
-            "the tables are not those of the results: STEEP_UPDATE=1 cargo test --test readme"
-        );
+        let update = "STEEP_UPDATE=1 cargo test --test readme";
+        assert!(text == fresh, "{page}: the tables are not those of the results: {update}");
     }
+    tables
 }
 
 #[test]
-fn readme_links_lead_somewhere() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let links = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let local: Vec<_> = links.filter(|l| !l.starts_with("http")).collect();
-    assert!(local.len() > 5);
-    for link in local {
-        assert!(root().join(link).exists(), "{link}");
+fn links_lead_somewhere() {
+    let mut local = 0;
+    for page in PAGES {
+        let path = root().join(page);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|l| !l.starts_with("http")) {
+            assert!(path.parent().unwrap().join(link).exists(), "{page}: {link}");
+            local += 1;
+        }
     }
+    assert!(local > 5);
 }

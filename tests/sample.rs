@@ -37,10 +37,20 @@ fn bits(run: &Run) -> Vec<u32> {
     run.clips.iter().map(|x| x.to_bits()).collect()
 }
 
-/// A whole cached run by `reference/model.py`: decisions, the distance of each step, the final clip.
+/// A whole cached run by `reference/model.py`: decisions, the distance of each step, the final clip. A velocity model
+/// takes Euler steps, an epsilon model DDIM's.
 #[test]
-fn trajectory_agrees_with_pytorch() {
-    let file = std::fs::read(fixture("trajectory")).unwrap();
+fn trajectories_agree_with_pytorch() {
+    for (model, fixture) in
+        [("moving-mnist-32", "trajectory"), ("moving-mnist-32-epsilon", "trajectory-epsilon")]
+    {
+        let path = format!("{}/models/{model}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        trajectory(&Checkpoint::open(path).unwrap(), fixture);
+    }
+}
+
+fn trajectory(checkpoint: &Checkpoint, name: &str) {
+    let file = std::fs::read(fixture(name)).unwrap();
     let (_, header) = safetensors::SafeTensors::read_metadata(&file).unwrap();
     let meta = header.metadata().clone().unwrap();
     let file = safetensors::SafeTensors::deserialize(&file).unwrap();
@@ -54,20 +64,23 @@ fn trajectory_agrees_with_pytorch() {
         classes: vec![meta["class"].parse().unwrap()],
     };
     for device in devices() {
-        let model = Dit::load(&device, &Checkpoint::shipped().unwrap(), DType::F32).unwrap();
+        let model = Dit::load(&device, checkpoint, DType::F32).unwrap();
         let spec: Spec = format!("tea:{}", meta["threshold"]).parse().unwrap();
         for mode in MODES {
             let mut policy = spec.policy(settings.steps).unwrap();
             let noise = read("noise");
             let run =
                 block_on(sample(&model, &settings, &noise, &mut *policy, mode, &mut |_| Ok(()))).unwrap();
-            assert_eq!(trace(&run), meta["decisions"], "{} {mode:?}", device.name());
+            assert_eq!(trace(&run), meta["decisions"], "{name} {} {mode:?}", device.name());
             for (i, (ours, theirs)) in run.steps.iter().zip(read("distances")).enumerate().skip(1) {
                 let ours = ours.step.distance.unwrap();
-                assert!((ours - f64::from(theirs)).abs() <= 1e-5 * f64::from(theirs), "{i}: {ours} {theirs}");
+                assert!(
+                    (ours - f64::from(theirs)).abs() <= 1e-5 * f64::from(theirs),
+                    "{name} {i}: {ours} {theirs}"
+                );
             }
             let error = run.clips.iter().zip(read("final")).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(error <= 1e-4, "{} {mode:?}: {error}", device.name());
+            assert!(error <= 1e-4, "{name} {} {mode:?}: {error}", device.name());
         }
     }
 }
