@@ -265,9 +265,23 @@ fn links_lead_somewhere() {
         let text = std::fs::read_to_string(&path).unwrap();
         let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         for link in links.filter(|l| !l.starts_with("http")) {
-            assert!(path.parent().unwrap().join(link).exists(), "{page}: {link}");
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(target.exists(), "{page}: {link}");
+            let headed = || headings(&std::fs::read_to_string(&target).unwrap()).any(|h| h == heading);
+            assert!(heading.is_empty() || headed(), "{page}: {link}");
             local += 1;
         }
     }
     assert!(local > 5);
+}
+
+/// Of a page, as links name them.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    let of = |line: &str| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    text.lines().filter(|l| l.starts_with('#')).map(of).collect::<Vec<_>>().into_iter()
 }
