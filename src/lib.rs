@@ -4,6 +4,7 @@ pub mod cache;
 pub mod calibrate;
 pub mod device;
 mod error;
+mod generate;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod files;
@@ -23,4 +24,5 @@ pub mod video;
 
 pub use device::Device;
 pub use error::{Error, Result};
+pub use generate::{Generate, generate};
 pub use tensor::{DType, Shape, Tensor};

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
-use steep::cache::{Policy, Spec, TeaCache};
+use steep::cache::{Measure, Policy, TeaCache};
 use steep::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
 use steep::journal::Journal;
 use steep::metrics::psnr;
 use steep::model::Dit;
-use steep::sample::{self, GateMode, Progress, Run, Settings};
+use steep::sample::{GateMode, Progress, Schedule, magnitudes, observe};
 use steep::video::Video;
-use steep::{Device, Error, Result, noise, plot};
+use steep::{Device, Error, Generate, Result, plot};
 
 use super::setup::Setup;
 use super::{clips, output, report, sidecar};
@@ -95,7 +95,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let inputs: Vec<&Path> = args.setup.model.iter().chain(&args.pairs).map(|p| &**p).collect();
     output::check(&outputs, &inputs)?;
     args.classes.check(checkpoint.config())?;
-    sample::Schedule::new(checkpoint.config().prediction, args.setup.steps, args.setup.guidance)?;
+    Schedule::new(checkpoint.config().prediction, args.setup.steps, args.setup.guidance)?;
     if args.setup.steps < 2 {
         return Err(Error::setting(
             format!("steps {}", args.setup.steps),
@@ -212,9 +212,9 @@ impl Runner<'_> {
         let missing: Vec<_> = self.clips(args.seeds).filter(|clip| !had.contains(clip)).collect();
         let bar = clips::bar("uncached", missing.len(), args.quiet);
         for (class, seed) in missing {
-            let run = self.observe(class, seed, &bar).await?;
-            let y = run.steps.iter().skip(1).map(|r| r.output.unwrap_or(f64::NAN)).collect();
-            let x = run.steps.iter().skip(1).map(|r| r.step.distance.unwrap_or(f64::NAN)).collect();
+            let seen = observe(&self.clip(class, seed), &mut progress(args.setup.steps, &bar)).await?;
+            let y = seen.outputs.iter().skip(1).map(|d| d.unwrap_or(f64::NAN)).collect();
+            let x = seen.run.steps.iter().skip(1).map(|r| r.step.distance.unwrap_or(f64::NAN)).collect();
             let clip = Clip { class, seed, x, y };
             clip.check(args.setup.steps)?;
             if let Some(journal) = &mut journal {
@@ -242,35 +242,28 @@ impl Runner<'_> {
         seeds.flat_map(move |seed| classes(seed).map(move |class| (class, seed)))
     }
 
-    async fn observe(&self, class: usize, seed: u64, bar: &ProgressBar) -> Result<Run> {
-        let (settings, noise) = self.clip(class, seed);
-        sample::observe(self.model, &settings, &noise, &mut progress(self.args.setup.steps, bar)).await
-    }
-
     /// MagCache's table from one clip, as its authors make it (arXiv 2506.09045, section 3.3).
     async fn magnitudes(&self, clip: &Clip) -> Result<Vec<f64>> {
-        let (settings, noise) = self.clip(clip.class, clip.seed);
-        let ratios = sample::magnitudes(self.model, &settings, &noise).await?;
+        let ratios = magnitudes(&self.clip(clip.class, clip.seed)).await?;
         super::go_on()?;
         Ok(ratios)
     }
 
-    fn clip(&self, class: usize, seed: u64) -> (Settings, Vec<f32>) {
-        (self.args.setup.settings(class), noise::normal(seed, 0, self.model.config().clip()))
+    fn clip(&self, class: usize, seed: u64) -> Generate<'_> {
+        self.args.setup.clip(self.model, class, seed).gate(GateMode::Device)
     }
 
+    /// A clip with TeaCache's rule, and how many steps it computed.
     async fn sample(
         &self,
         (class, seed): (usize, u64),
-        policy: &mut dyn Policy,
+        rule: &TeaCache,
         bar: &ProgressBar,
     ) -> Result<(Video, usize)> {
-        let (settings, noise) = self.clip(class, seed);
-        let progress = &mut progress(self.args.setup.steps, bar);
-        let run = sample::sample(self.model, &settings, &noise, policy, GateMode::Device, progress).await?;
-        let computed = run.steps.iter().filter(|r| r.step.decision.computes()).count();
-        let c = self.model.config();
-        Ok((Video::new(c.frames, c.channels, c.height, c.width, run.clips)?, computed))
+        let policy = Policy::threshold(Measure::Signal, rule.clone());
+        let mut progress = progress(self.args.setup.steps, bar);
+        let run = self.clip(class, seed).run_with(policy, &mut progress).await?;
+        Ok((clips::only(&run)?, run.computed()))
     }
 
     /// The thresholds that were asked for.
@@ -284,8 +277,7 @@ impl Runner<'_> {
         let rule = made.rule(0.0, args.setup.steps);
         let mut originals = vec![];
         for clip in self.clips(args.target_clips).take(args.target_clips as usize) {
-            let mut off = Spec::Off.policy(args.setup.steps)?;
-            originals.push((clip, self.sample(clip, &mut *off, &bar).await?.0));
+            originals.push((clip, self.sample(clip, &rule, &bar).await?.0));
         }
         if let Some(target) = args.target_speedup {
             let Some(threshold) = calibrate::threshold_for(clips, &rule, target) else {
@@ -349,7 +341,7 @@ impl Runner<'_> {
     ) -> Result<Measured> {
         let (mut computed, mut all) = (0, vec![]);
         for (clip, original) in originals {
-            let (video, steps) = self.sample(*clip, &mut rule.clone(), bar).await?;
+            let (video, steps) = self.sample(*clip, rule, bar).await?;
             computed += steps;
             all.push(psnr(original, &video)?);
         }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use steep::model::Config;
+use steep::sample::Run;
+use steep::video::Video;
 use steep::{Error, Result};
 
 /// `all`, `cycle` (one for each seed, in turn), or class numbers with commas between.
@@ -68,6 +70,12 @@ impl Classes {
             Classes::Some(classes) => classes.clone(),
         }
     }
+}
+
+/// The one clip of a run.
+pub fn only(run: &Run) -> Result<Video> {
+    let clip = run.videos()?.pop();
+    clip.ok_or_else(|| Error::setting("no clip", "one"))
 }
 
 /// Clips done, and the time left, on standard error if that is a terminal.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
-use steep::model::{Checkpoint, Config, Dit};
+use steep::device::Gate;
+use steep::model::{Checkpoint, Condition, Config, Dit, Model};
 use steep::{DType, Device, Error, Result, Tensor};
 
 use super::output;
@@ -46,13 +47,10 @@ pub async fn run(args: &Args) -> Result<()> {
     let (b, c) = (t.len(), config);
     let clip = |channels| [b, c.frames, channels, c.height, c.width];
     let x = Tensor::from_f32(&device, DType::F32, clip(c.channels), &x)?;
-    let times = Tensor::from_f32(&device, DType::F32, [1, b], &t)?;
-    let labels = model.labels(&y)?;
-    let mut out = Tensor::zeros(&device, DType::F32, clip(c.out_channels()))?;
-    let mut acts = model.acts(b)?;
-    model.forward(&mut acts, &mut out, &x, (&times, 0), &labels)?;
-
-    let (out, signal) = (out.read_f32().await?, acts.signal.read_f32().await?);
+    let mut pass = model.begin(&Condition::Classes(y), &t)?;
+    pass.evaluate(Gate::Open, &x, 0)?;
+    let out = pass.prediction(c, b)?.read_f32().await?;
+    let signal = pass.streams().signal.read_f32().await?;
     let tensors = [
         ("out", clip(c.out_channels()).to_vec(), &out[..]),
         ("gate_signal", vec![b * c.frames, c.tokens(), c.dim], &signal[..]),

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use steep::cache::{IDENTITY, Policy, Spec, Step, Taylor, TeaCache};
+use steep::cache::{Rule, Spec, TeaCache};
 use steep::metrics::{psnr, ssim};
-use steep::model::{Checkpoint, Dit};
-use steep::sample::{self, GateMode, Progress, Settings};
+use steep::model::Checkpoint;
+use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
-use steep::{Device, Error, Result, noise};
+use steep::{Device, Error, Generate, Result};
 
 use super::setup::Setup;
 use super::sidecar::Sidecar;
@@ -69,6 +69,15 @@ pub enum Mode {
     Device,
 }
 
+impl From<Mode> for GateMode {
+    fn from(mode: Mode) -> GateMode {
+        match mode {
+            Mode::Host => GateMode::Host,
+            Mode::Device => GateMode::Device,
+        }
+    }
+}
+
 impl Mode {
     pub fn name(self) -> &'static str {
         match self {
@@ -79,9 +88,9 @@ impl Mode {
 }
 
 /// A timed run.
-pub struct Outcome {
+pub struct Timed {
+    pub run: Run,
     pub video: Video,
-    pub steps: Vec<sample::Record>,
     pub wall: Duration,
 }
 
@@ -92,8 +101,8 @@ pub struct Made<'a> {
     pub device: &'a Device,
     /// TeaCache's, with the coefficients that were used.
     pub rule: Option<TeaCache>,
-    pub uncached: Option<Outcome>,
-    pub cached: Outcome,
+    pub uncached: Option<Timed>,
+    pub cached: Timed,
     pub psnr: Option<f64>,
     pub ssim: Option<f64>,
 }
@@ -105,28 +114,19 @@ pub async fn run(args: &Args) -> Result<()> {
     let device = args.setup.device().await?;
     let model = args.setup.load(&device, &checkpoint)?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
-    let mut policy = sidecar.policy(&args.cache, args.setup.steps)?;
-    let rule = policy.tea().cloned();
-
-    // Runs are timed warm: four steps of a cache that measures what this one does and skips whatever it may go through
-    // every kernel.
-    let mut warm = policy.tea().cloned().unwrap_or_else(|| TeaCache::new(f64::INFINITY, IDENTITY, 4));
-    (warm.threshold, warm.steps) = (f64::INFINITY, 4);
-    (warm.warmup, warm.end, warm.max_skips) = (1, usize::MAX, usize::MAX);
-    let mut warm: Box<dyn Policy> = Box::new(warm);
-    if policy.extrapolates() {
-        warm = Box::new(Taylor(warm));
-    }
-    args.sample(&model, 4, &mut *warm, &ProgressBar::hidden()).await?;
+    let uncached = args.setup.clip(&model, args.class, args.seed).gate(args.gate.into());
+    let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache)?);
+    let rule = match cached.policy()?.rule {
+        Rule::Threshold(rule) => Some(rule),
+        _ => None,
+    };
+    // Runs are timed warm.
+    cached.warm_up().await?;
     let uncached = match args.compare {
-        true => {
-            let mut off = Spec::Off.policy(args.setup.steps)?;
-            Some(args.sample(&model, args.setup.steps, &mut *off, &args.bar("uncached")).await?)
-        }
+        true => Some(args.sample(&uncached, "uncached").await?),
         false => None,
     };
-    let bar = args.bar(&args.cache.to_string());
-    let cached = args.sample(&model, args.setup.steps, &mut *policy, &bar).await?;
+    let cached = args.sample(&cached, &args.cache.to_string()).await?;
 
     let (psnr, ssim) = match &uncached {
         // Frames smaller than its window have no SSIM.
@@ -137,23 +137,13 @@ pub async fn run(args: &Args) -> Result<()> {
     made.write()
 }
 
-impl Outcome {
-    pub fn trace(&self) -> Vec<Step> {
-        self.steps.iter().map(|r| r.step).collect()
-    }
-
-    pub fn computed(&self) -> usize {
-        self.steps.iter().filter(|r| r.step.decision.computes()).count()
-    }
-}
-
 impl Args {
     /// What can be known to be wrong before any work.
     fn check(&self) -> Result<()> {
         if let Some(out) = &self.out {
             Format::of(out)?;
         }
-        self.cache.policy(self.setup.steps)?;
+        self.cache.check(self.setup.steps)?;
         let outputs: Vec<&Path> = self.files().into_iter().flatten().collect();
         let inputs: Vec<&Path> = self.setup.model.iter().map(PathBuf::as_path).collect();
         output::check(&outputs, &inputs)
@@ -169,20 +159,8 @@ impl Args {
         self.json.as_deref() == Some(Path::new("-"))
     }
 
-    async fn sample(
-        &self,
-        model: &Dit,
-        steps: usize,
-        policy: &mut dyn Policy,
-        bar: &ProgressBar,
-    ) -> Result<Outcome> {
-        let c = model.config();
-        let settings = Settings { steps, ..self.setup.settings(self.class) };
-        let noise = noise::normal(self.seed, 0, c.clip());
-        let mode = match self.gate {
-            Mode::Host => GateMode::Host,
-            Mode::Device => GateMode::Device,
-        };
+    async fn sample(&self, generate: &Generate<'_>, name: &str) -> Result<Timed> {
+        let (bar, steps) = (self.bar(name), self.setup.steps);
         let (mut computed, mut skipped) = (0, 0);
         let mut progress = |p: Progress| {
             // In one message, so that no half of it is drawn before the other.
@@ -197,12 +175,11 @@ impl Args {
             super::go_on()
         };
         let start = Instant::now();
-        let run = sample::sample(model, &settings, &noise, policy, mode, &mut progress).await;
+        let run = generate.watch(&mut progress).await;
         let wall = start.elapsed();
         bar.finish_and_clear();
         let run = run?;
-        let video = Video::new(c.frames, c.channels, c.height, c.width, run.clips)?;
-        Ok(Outcome { video, steps: run.steps, wall })
+        Ok(Timed { video: super::clips::only(&run)?, run, wall })
     }
 
     /// Draws to standard error, if that is a terminal.

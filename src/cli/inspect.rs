@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use steep::model::{Checkpoint, Dit, Prediction};
+use steep::model::{Checkpoint, Condition, Dit, Model, Prediction};
 use steep::{DType, Device, Result};
 
 use super::say;
@@ -28,11 +28,16 @@ pub struct Args {
 
 /// What guidance makes of one clip.
 const BATCH: usize = 2;
+const STEPS: usize = 50;
 
 pub async fn run(args: &Args) -> Result<()> {
     let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
     let model = Dit::load(&Device::cpu(), &checkpoint, DType::F32)?;
-    let activations = model.acts(BATCH)?.bytes();
+    let condition = Condition::Classes(vec![0; BATCH]);
+    let pass = model.begin(&condition, &[0.0; BATCH])?;
+    let activations = pass.bytes();
+    // Of a run of as many steps as `generate` takes where none are named.
+    let table = STEPS.min(model.steps_at_once(BATCH)) * BATCH * model.config().modulation() * size_of::<f32>();
     let tensors = checkpoint.tensors()?;
     let parameters: usize = tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
     let dtypes: BTreeSet<&str> = tensors.iter().map(|(_, dtype, _)| dtype.as_str()).collect();
@@ -48,7 +53,10 @@ pub async fn run(args: &Args) -> Result<()> {
             "dtypes": dtypes,
             "flops": c.flops(1),
             "block_flops": c.block_flops(1),
+            "condition_flops": c.condition_flops(1),
             "activation_bytes": activations,
+            "modulation_bytes": table,
+            "steps": STEPS,
             "batch": BATCH,
             "metadata": notes.collect::<std::collections::BTreeMap<_, _>>(),
         });
@@ -105,6 +113,13 @@ pub async fn run(args: &Args) -> Result<()> {
         ("predicts", sampler.into()),
         ("forward", format!("{:.3} GFLOP a clip, {share:.1} % in the blocks", c.flops(1) as f64 / 1e9)),
         ("activations", format!("{:.1} MB in f32 for a batch of {BATCH}", activations as f64 / 1e6)),
+        (
+            "modulation",
+            match model.steps_at_once(BATCH) {
+                some if some < STEPS => format!("{:.1} MB, {some} of {STEPS} steps at a time", table as f64 / 1e6),
+                _ => format!("{:.1} MB, computed once for all {STEPS} steps", table as f64 / 1e6),
+            },
+        ),
     ]);
     let notes = notes.map(|(key, value)| (key.as_str(), value.escape_debug().to_string()));
     let row = |(key, value)| format!("  {key:12}{value}\n");

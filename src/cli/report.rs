@@ -7,9 +7,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 use steep::cache::{Step, letters};
 use steep::plot::{self, StepBar};
-use steep::{Result, sample};
+use steep::Result;
+use steep::sample::StepRecord;
 
-use super::generate::{Made, Outcome};
+use super::generate::{Made, Timed};
 use super::output;
 
 /// Colour, where it is shown to a person who has not asked for none (no-color.org).
@@ -55,12 +56,12 @@ impl Paint {
 /// A few lines for people.
 pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
     let (args, cached) = (made.args, &made.cached);
-    let steps = cached.trace();
-    let (total, computed) = (steps.len(), cached.computed());
+    let steps = cached.run.trace();
+    let (total, computed) = (steps.len(), cached.run.computed());
     let cache = shortened(&args.cache.to_string());
     let width = cache.chars().count().max("uncached".len());
-    let row = |name: &str, computed: usize, outcome: &Outcome| {
-        let (skipped, seconds) = (total - computed, outcome.wall.as_secs_f64());
+    let row = |name: &str, computed: usize, timed: &Timed| {
+        let (skipped, seconds) = (total - computed, timed.wall.as_secs_f64());
         format!("  {name:width$}  {computed:4} computed  {skipped:4} skipped  {seconds:8.3} s\n")
     };
     let mut lines = vec![
@@ -115,6 +116,7 @@ fn settings(made: &Made) -> Value {
     json!({
         "device": made.device.name(),
         "dtype": args.setup.dtype.name(),
+        "sampler": args.setup.sampler.to_string(),
         "model": made.checkpoint.name(),
         "class": args.class,
         "cache": args.cache.to_string(),
@@ -128,8 +130,8 @@ fn settings(made: &Made) -> Value {
 /// The run for programs. A number that is absent or not finite is null.
 pub fn record(made: &Made) -> Value {
     let cached = &made.cached;
-    let ms = |outcome: &Outcome| 1e3 * outcome.wall.as_secs_f64();
-    let row = |(i, r): (usize, &sample::Record)| {
+    let ms = |timed: &Timed| 1e3 * timed.wall.as_secs_f64();
+    let row = |(i, r): (usize, &StepRecord)| {
         let mut row = step(i, &r.step);
         row["t"] = number(r.time);
         row["ms"] = json!(r.ms);
@@ -138,9 +140,9 @@ pub fn record(made: &Made) -> Value {
     let mut record = settings(made);
     record["device"] = json!(made.device.describe());
     record["gate"] = json!(made.args.gate.name());
-    record["steps"] = cached.steps.iter().enumerate().map(row).collect();
-    record["computed"] = json!(cached.computed());
-    record["skipped"] = json!(cached.steps.len() - cached.computed());
+    record["steps"] = cached.run.steps.iter().enumerate().map(row).collect();
+    record["computed"] = json!(cached.run.computed());
+    record["skipped"] = json!(cached.run.steps.len() - cached.run.computed());
     record["wall_ms"] = json!(ms(cached));
     record["uncached_wall_ms"] = json!(made.uncached.as_ref().map(ms));
     record["psnr"] = json!(made.psnr);
@@ -167,23 +169,22 @@ fn number(x: f32) -> Value {
 /// Distances, sums and decisions as SVG.
 pub fn skip_map(made: &Made) -> String {
     let (args, cached) = (made.args, &made.cached);
-    let bar = |r: &sample::Record| StepBar {
+    let bar = |r: &StepRecord| StepBar {
         decision: r.step.decision.letter(),
         distance: r.step.distance,
         accumulated: r.step.accumulated,
     };
-    let bars: Vec<StepBar> = cached.steps.iter().map(bar).collect();
-    let policy = args.cache.policy(args.setup.steps).ok();
-    let threshold = policy.and_then(|policy| policy.tea().map(|rule| rule.threshold));
+    let bars: Vec<StepBar> = cached.run.steps.iter().map(bar).collect();
+    let threshold = made.rule.as_ref().map(|rule| rule.threshold);
     let (model, cache) = (made.checkpoint.name(), shortened(&args.cache.to_string()));
-    let title = format!("{model}, {cache}: {} of {} steps computed", cached.computed(), bars.len());
+    let title = format!("{model}, {cache}: {} of {} steps computed", cached.run.computed(), bars.len());
     plot::skip_map(&title, &bars, threshold)
 }
 
 /// The clip as tensors, with the settings as JSON in the metadata. The same settings give the same bytes.
 pub fn safetensors(made: &Made, path: &Path) -> Result<Vec<u8>> {
     let videos = [("video", Some(&made.cached)), ("uncached", made.uncached.as_ref())];
-    let videos = videos.into_iter().filter_map(|(name, outcome)| Some((name, &outcome?.video)));
+    let videos = videos.into_iter().filter_map(|(name, timed)| Some((name, &timed?.video)));
     let tensors: Vec<_> = videos.map(|(name, v)| (name, v.shape().to_vec(), v.data.as_slice())).collect();
     // One entry: the crate writes several in an order that changes from run to run.
     let metadata = HashMap::from([("steep".into(), settings(made).to_string())]);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use steep::calibrate::Binding;
 use steep::model::{Checkpoint, Dit};
-use steep::sample::Settings;
-use steep::{DType, Device, Result};
+use steep::sample::Method;
+use steep::{DType, Device, Generate, Result, generate};
 
 #[derive(clap::Args)]
 pub struct Setup {
@@ -18,6 +18,10 @@ pub struct Setup {
     /// g in u + g·(c − u); 1 does without the unconditional half
     #[arg(long, value_name = "G", default_value_t = 3.0, allow_negative_numbers = true)]
     pub guidance: f32,
+    /// How predictions move the clip: first-order (Euler, DDIM), or ab2, ab3, ab4 (Adams-Bashforth, PLMS), which make
+    /// each update of as many predictions
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub sampler: Method,
     /// Where to run, as `devices` names it; `auto` is the best there is
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: String,
@@ -39,9 +43,9 @@ impl Setup {
         Dit::load(device, checkpoint, self.dtype)
     }
 
-    /// Of one clip.
-    pub fn settings(&self, class: usize) -> Settings {
-        Settings { steps: self.steps, guidance: self.guidance, classes: vec![class] }
+    /// One clip, without a cache.
+    pub fn clip<'m>(&self, model: &'m Dit, class: usize, seed: u64) -> Generate<'m> {
+        generate(model).class(class).seed(seed).steps(self.steps).guidance(self.guidance).sampler(self.sampler)
     }
 
     pub fn binding(&self, checkpoint: &Checkpoint) -> Binding {

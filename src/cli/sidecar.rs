@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use steep::cache::{Policy, Spec};
-use steep::calibrate::{Calibration, policy};
+use steep::cache::{Given, Spec};
+use steep::calibrate::{Calibration, given};
 use steep::model::Checkpoint;
 use steep::{Error, Result};
 
@@ -38,9 +38,9 @@ impl Sidecar {
         Ok(Sidecar(Some(calibration)))
     }
 
-    /// The policy for one generation.
-    pub fn policy(&self, spec: &Spec, steps: usize) -> Result<Box<dyn Policy>> {
-        policy(spec, self.0.as_ref(), steps)
+    /// What a policy is given: the calibration if it wants one, the table that it names.
+    pub fn given(&self, spec: &Spec) -> Result<Given> {
+        given(spec, self.0.as_ref())
     }
 
     /// Coefficients and range, or null.

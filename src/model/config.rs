@@ -94,6 +94,11 @@ impl Config {
         (self.height / self.patch) * (self.width / self.patch)
     }
 
+    /// Values of modulation for a sample at one step: six chunks of d for each block and two for the head (adaLN-Zero).
+    pub fn modulation(&self) -> usize {
+        (6 * self.depth + 2) * self.dim
+    }
+
     /// Channels that the head predicts.
     pub fn out_channels(&self) -> usize {
         self.channels * if self.learn_sigma { 2 } else { 1 }
@@ -109,20 +114,26 @@ impl Config {
         self.classes
     }
 
-    /// Multiplications and additions of one evaluation of the whole model for `batch` clips; a skipped step does
-    /// without the [`block_flops`](Self::block_flops).
+    /// Multiplications and additions of one evaluation of the whole model for `batch` clips: those of the condition, the
+    /// [`blocks`](Self::block_flops), and the two ends of the model.
     pub fn flops(&self, batch: usize) -> u64 {
         let (d, rows) = (self.dim as u64, (batch * self.frames * self.tokens()) as u64);
         let pixels = (self.patch * self.patch) as u64;
         let ends = (self.channels + self.out_channels()) as u64 * pixels;
-        let condition = batch as u64 * (256 * d + d * d + 2 * d * d);
-        2 * (rows * d * ends + condition) + self.block_flops(batch)
+        2 * rows * d * ends + self.condition_flops(batch) + self.block_flops(batch)
     }
 
-    /// Those of the transformer blocks alone.
+    /// Those of what depends on time and condition alone: the embedding of time, and modulation. A run does them once
+    /// for all of its steps.
+    pub fn condition_flops(&self, batch: usize) -> u64 {
+        let d = self.dim as u64;
+        2 * batch as u64 * (256 * d + d * d + d * self.modulation() as u64)
+    }
+
+    /// Those of the transformer blocks alone, which a skipped step does without.
     pub fn block_flops(&self, batch: usize) -> u64 {
         let (d, rows) = (self.dim as u64, (batch * self.frames * self.tokens()) as u64);
-        let matrices = rows * d * d * (4 + 2 * self.mlp_ratio as u64) + batch as u64 * 6 * d * d;
+        let matrices = rows * d * d * (4 + 2 * self.mlp_ratio as u64);
         let attention = |length: usize| 2 * rows * d * length as u64;
         let temporal = if self.temporal { self.depth / 2 } else { 0 };
         let spatial = (self.depth - temporal) as u64;

@@ -1,27 +1,36 @@
 //! Class-conditional Latte (arXiv 2401.03048), which is DiT (arXiv 2212.09748) plus blocks that attend over frames.
 //!
 //! ```text
-//! embed    x = patches + positions;  c = time + label
+//! once     condition = time + class;  modulation of all blocks = linear(SiLU(condition)), for all steps
+//! embed    x = patches + positions
 //! probe    signal = modulate(x) for block 0
 //! blocks   for each block:  x += α₁·attention(modulate(x));  x += α₂·mlp(modulate(x))
 //! head     pixels = linear(modulate(x))
 //! ```
 
-use super::Config;
+use std::ops::Range;
+
 use super::weights::Checkpoint;
+use super::{Condition, Config, Model, Pass, Streams};
 use crate::device::Gate;
 use crate::ops::{
-    Chunks, Epilogue, FREQUENCIES, Over, Update, attention, denoise, label_embed, linear, modulate,
-    modulate_rel_l1, patch_embed, temporal_embed, time_embed,
+    Chunks, Epilogue, FREQUENCIES, Over, attention, label_embed, linear, modulate, modulate_rel_l1, patch_embed,
+    take, temporal_embed, time_embed,
 };
 use crate::{DType, Device, Error, Result, Tensor};
 
-// The six chunks of a block's modulation (adaLN-Zero), and the two of the head's.
+/// Chunks of a block's modulation (adaLN-Zero): shift, scale and α of its attention, then of its MLP.
+const CHUNKS: usize = 6;
 const ATTENTION: Chunks = Chunks { shift: 0, scale: 1 };
-const ATTENTION_GATE: usize = 2;
+const ATTENTION_ALPHA: usize = 2;
 const MLP: Chunks = Chunks { shift: 3, scale: 4 };
-const MLP_GATE: usize = 5;
+const MLP_ALPHA: usize = 5;
+/// Those of the head, behind the blocks'.
+const HEAD_CHUNKS: usize = 2;
 const HEAD: Chunks = Chunks { shift: 0, scale: 1 };
+
+/// The memory that modulation may take at a time, in bytes: 40 steps of a guided clip of DiT-XL/2.
+const TABLE: usize = 64 << 20;
 
 /// A model on a device.
 pub struct Dit {
@@ -33,8 +42,9 @@ pub struct Dit {
     frames: Option<Tensor>,
     time: [Linear; 2],
     labels: Tensor,
+    /// That of all blocks and of the head, one below the other: [(6·depth + 2)·d, d].
+    modulation: Linear,
     blocks: Vec<Block>,
-    head_modulation: Linear,
     head: Linear,
 }
 
@@ -44,278 +54,272 @@ struct Linear {
 }
 
 struct Block {
-    modulation: Linear,
     qkv: Linear,
     proj: Linear,
     fc1: Linear,
     fc2: Linear,
 }
 
-/// The activations of one batch, made once and written at every step.
-pub struct Acts {
-    /// After patches and positions: what the transformer stack is given. f32 [B, F, N, d]
-    pub stack_in: Tensor,
-    /// After the first block, where there are others. f32 [B, F, N, d]
-    pub first: Tensor,
-    /// The residual stream; after `blocks`, what the stack made of its input. f32 [B, F, N, d]
-    pub x: Tensor,
-    /// Block 0's modulated input. T [B, F, N, d]
-    pub signal: Tensor,
-    /// Time plus label. f32 [B, d]
-    pub condition: Tensor,
-    /// The prediction, token by token. f32 [B, F, N, p·p·P]
-    pub tokens: Tensor,
-    sinusoids: Tensor,
-    time_hidden: Tensor,
-    time: Tensor,
-    act: Tensor,
-    mods: Tensor,
-    head_mods: Tensor,
-    h: Tensor,
-    qkv: Tensor,
-    hidden: Tensor,
-}
-
-impl Acts {
-    /// The memory they take.
-    pub fn bytes(&self) -> usize {
-        let streams = [
-            &self.stack_in,
-            &self.first,
-            &self.x,
-            &self.signal,
-            &self.tokens,
-            &self.h,
-            &self.qkv,
-            &self.hidden,
-        ];
-        let rows = [&self.condition, &self.sinusoids, &self.time_hidden, &self.time, &self.act];
-        let mods = [&self.mods, &self.head_mods];
-        streams.into_iter().chain(rows).chain(mods).map(Tensor::bytes).sum()
-    }
-}
-
 impl Dit {
+    /// The model that comes with the crate, in f32.
+    pub fn shipped(device: &Device) -> Result<Dit> {
+        Dit::load(device, &Checkpoint::shipped()?, DType::F32)
+    }
+
     /// Loads a checkpoint with matrix operands of `dtype`.
     pub fn load(device: &Device, checkpoint: &Checkpoint, dtype: DType) -> Result<Dit> {
         let config = checkpoint.config().clone();
         let d = config.dim;
-        let table = |name: &str, rows: usize| checkpoint.load(device, name, DType::F32, [rows, d]);
-        let layer = |name: &str, out: usize, k: usize| {
+        let table = |name: &str, rows: usize| checkpoint.load(device, &[name], DType::F32, [rows, d]);
+        let stack = |names: &[String], out: usize, k: usize| {
+            let all = |part: &str| names.iter().map(|name| format!("{name}.{part}")).collect::<Vec<_>>();
             Ok(Linear {
-                w: checkpoint.load(device, &format!("{name}.weight"), dtype, [out, k])?,
-                b: checkpoint.load(device, &format!("{name}.bias"), DType::F32, [out])?,
+                w: checkpoint.load(device, &all("weight"), dtype, [out, k])?,
+                b: checkpoint.load(device, &all("bias"), DType::F32, [out])?,
             })
         };
+        let layer = |name: &str, out: usize, k: usize| stack(&[name.to_string()], out, k);
         let patch = [d, config.channels, config.patch, config.patch];
         let hidden = config.mlp_ratio * d;
         let pixels = config.patch * config.patch * config.out_channels();
         let block = |i: usize| {
             let layer = |name: &str, out, k| layer(&format!("blocks.{i}.{name}"), out, k);
             Ok(Block {
-                modulation: layer("adaLN_modulation.1", 6 * d, d)?,
                 qkv: layer("attn.qkv", 3 * d, d)?,
                 proj: layer("attn.proj", d, d)?,
                 fc1: layer("mlp.fc1", hidden, d)?,
                 fc2: layer("mlp.fc2", d, hidden)?,
             })
         };
+        let modulated = (0..config.depth).map(|i| format!("blocks.{i}.adaLN_modulation.1"));
+        let modulated: Vec<String> = modulated.chain(["final_layer.adaLN_modulation.1".into()]).collect();
         Ok(Dit {
             dtype,
             device: device.clone(),
             patch: Linear {
-                w: checkpoint.load(device, "x_embedder.proj.weight", dtype, patch)?,
-                b: checkpoint.load(device, "x_embedder.proj.bias", DType::F32, [d])?,
+                w: checkpoint.load(device, &["x_embedder.proj.weight"], dtype, patch)?,
+                b: checkpoint.load(device, &["x_embedder.proj.bias"], DType::F32, [d])?,
             },
             positions: table("pos_embed", config.tokens())?,
             frames: config.temporal.then(|| table("temp_embed", config.frames)).transpose()?,
             time: [layer("t_embedder.mlp.0", d, 2 * FREQUENCIES)?, layer("t_embedder.mlp.2", d, d)?],
             labels: table("y_embedder.embedding_table.weight", config.classes + 1)?,
+            modulation: stack(&modulated, config.modulation(), d)?,
             blocks: (0..config.depth).map(block).collect::<Result<_>>()?,
-            head_modulation: layer("final_layer.adaLN_modulation.1", 2 * d, d)?,
             head: layer("final_layer.linear", pixels, d)?,
             config,
         })
     }
 
-    /// The model's shape.
-    pub fn config(&self) -> &Config {
+    /// Steps whose modulation is computed at a time, for B samples: all of a run, where memory allows.
+    pub fn steps_at_once(&self, batch: usize) -> usize {
+        (TABLE / (batch * self.config.modulation() * size_of::<f32>()).max(1)).max(1)
+    }
+
+    /// Time plus class, c = MLP(sinusoids(t)) + table[class], and SiLU(c), a row for each of R times and labels:
+    /// f32 [R, d] and T [R, d] (DiT, section 3.2).
+    pub fn condition(&self, times: &[f32], labels: &[u32]) -> Result<(Tensor, Tensor)> {
+        let (rows, d, device) = (times.len(), self.config.dim, &self.device);
+        let row = |dtype, width| Tensor::zeros(device, dtype, [rows, width]);
+        let times = Tensor::from_f32(device, DType::F32, [1, rows], times)?;
+        let labels = Tensor::from_u32(device, [rows], labels)?;
+        let (mut sinusoids, mut hidden) = (row(self.dtype, 2 * FREQUENCIES)?, row(self.dtype, d)?);
+        let (mut time, mut condition, mut act) =
+            (row(DType::F32, d)?, row(DType::F32, d)?, row(self.dtype, d)?);
+        let [first, second] = &self.time;
+        time_embed(Gate::Open, &mut sinusoids, &times, 0)?;
+        linear(Gate::Open, &mut hidden, &sinusoids, &first.w, &first.b, Epilogue::Silu)?;
+        linear(Gate::Open, &mut time, &hidden, &second.w, &second.b, Epilogue::Bias)?;
+        label_embed(Gate::Open, &mut condition, &mut act, &time, &self.labels, &labels)?;
+        Ok((condition, act))
+    }
+}
+
+impl Model for Dit {
+    fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The dtype of matrix operands.
-    pub fn dtype(&self) -> DType {
+    fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Where it is loaded.
-    pub fn device(&self) -> &Device {
+    fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Activations for `batch` clips.
-    pub fn acts(&self, batch: usize) -> Result<Acts> {
+    fn unconditional(&self, clips: usize) -> Condition {
+        Condition::Classes(vec![self.config.classes; clips])
+    }
+
+    fn begin<'m>(&'m self, condition: &Condition, times: &[f32]) -> Result<Box<dyn Pass + 'm>> {
         let c = &self.config;
         let (d, hidden) = (c.dim, c.mlp_ratio * c.dim);
+        let labels = condition.labels(c.classes)?;
+        let batch = labels.len();
         let stream = |dtype, width| Tensor::zeros(&self.device, dtype, [batch, c.frames, c.tokens(), width]);
-        let row = |dtype, width| Tensor::zeros(&self.device, dtype, [batch, width]);
-        Ok(Acts {
-            stack_in: stream(DType::F32, d)?,
-            first: stream(DType::F32, if c.depth > 1 { d } else { 0 })?,
-            x: stream(DType::F32, d)?,
-            signal: stream(self.dtype, d)?,
-            condition: row(DType::F32, d)?,
-            tokens: stream(DType::F32, c.patch * c.patch * c.out_channels())?,
-            sinusoids: row(self.dtype, 2 * FREQUENCIES)?,
-            time_hidden: row(self.dtype, d)?,
-            time: row(DType::F32, d)?,
-            act: row(self.dtype, d)?,
-            mods: row(DType::F32, 6 * d)?,
-            head_mods: row(DType::F32, 2 * d)?,
+        let mut pass = DitPass {
+            model: self,
+            streams: Streams {
+                stack_in: stream(DType::F32, d)?,
+                first: stream(DType::F32, if c.depth > 1 { d } else { 0 })?,
+                x: stream(DType::F32, d)?,
+                signal: stream(self.dtype, d)?,
+                tokens: stream(DType::F32, c.patch * c.patch * c.out_channels())?,
+            },
+            times: vec![],
+            labels,
+            prepared: None,
+            table: None,
+            mods: Tensor::zeros(&self.device, DType::F32, [batch, c.modulation()])?,
             h: stream(self.dtype, d)?,
             qkv: stream(self.dtype, 3 * d)?,
             hidden: stream(self.dtype, hidden)?,
-        })
+        };
+        pass.retime(times)?;
+        Ok(Box::new(pass))
     }
+}
 
-    /// The labels of a batch, as the model takes them.
-    pub fn labels(&self, labels: &[usize]) -> Result<Tensor> {
-        if let Some(label) = labels.iter().find(|&&l| l > self.config.classes) {
-            let last = self.config.classes - 1;
-            let wanted = format!("0 to {last}, or {} for none", self.config.classes);
-            return Err(Error::setting(format!("class {label}"), wanted));
+/// [`Dit`] at work on a batch of B clips.
+struct DitPass<'m> {
+    model: &'m Dit,
+    streams: Streams,
+    /// [S, B], and [B].
+    times: Vec<f32>,
+    labels: Vec<u32>,
+    /// The steps whose modulation is there, and it: f32 [s, B, (6·depth + 2)·d].
+    prepared: Option<Range<usize>>,
+    table: Option<Tensor>,
+    /// That of the step at hand, f32 [B, (6·depth + 2)·d]: chunks 6·i to 6·i + 5 are block i's, the last two the head's.
+    mods: Tensor,
+    h: Tensor,
+    qkv: Tensor,
+    hidden: Tensor,
+}
+
+impl DitPass<'_> {
+    /// Computes the modulation of step `step`, and of those after it, unless it is there already.
+    fn prepare(&mut self, step: usize) -> Result<()> {
+        if self.prepared.as_ref().is_some_and(|steps| steps.contains(&step)) {
+            return Ok(());
         }
-        let labels: Vec<u32> = labels.iter().map(|&l| l as u32).collect();
-        Tensor::from_u32(&self.device, [labels.len()], &labels)
+        let (model, batch) = (self.model, self.labels.len());
+        let all = self.times.len() / batch;
+        if step >= all {
+            return Err(Error::setting(format!("step {step}"), format!("one of {all} steps")));
+        }
+        let at_once = model.steps_at_once(batch);
+        let first = step / at_once * at_once;
+        let steps = first..all.min(first + at_once);
+        let times = &self.times[first * batch..steps.end * batch];
+        let labels: Vec<u32> = self.labels.iter().copied().cycle().take(times.len()).collect();
+        let (_, act) = model.condition(times, &labels)?;
+        let shape = [steps.len(), batch, model.config.modulation()];
+        if self.table.as_ref().is_none_or(|table| *table.shape() != shape.into()) {
+            // Memory of the steps before is free again before that of these is taken.
+            self.table = None;
+            self.table = Some(Tensor::zeros(&model.device, DType::F32, shape)?);
+        }
+        let Some(table) = &mut self.table else { unreachable!("it was made") };
+        let w = &model.modulation;
+        linear(Gate::Open, table, &act, &w.w, &w.b, Epilogue::Bias)?;
+        self.prepared = Some(steps);
+        Ok(())
     }
 
-    /// Patches and positions into `stack_in`; time and label into `condition`.
-    ///
-    /// `z` f32 [Z, F, C, H, W], Z dividing B; `times` f32 [S, B] of which row `step` counts; `labels` `u32 [B]`.
-    pub fn embed(&self, a: &mut Acts, z: &Tensor, time: (&Tensor, usize), labels: &Tensor) -> Result<()> {
-        self.embed_if(Gate::Open, a, z, time, labels)
+    fn block(&mut self, i: usize, gate: Gate<'_>) -> Result<()> {
+        let (w, c) = (&self.model.blocks[i], &self.model.config);
+        let Streams { stack_in, first, x, signal, .. } = &mut self.streams;
+        let chunks = |of: Chunks| Chunks { shift: CHUNKS * i + of.shift, scale: CHUNKS * i + of.scale };
+        if i > 0 {
+            let x = if i == 1 { &*first } else { &*x };
+            modulate(gate, &mut self.h, x, &self.mods, chunks(ATTENTION))?;
+        }
+        let h = if i == 0 { &*signal } else { &self.h };
+        linear(gate, &mut self.qkv, h, &w.qkv.w, &w.qkv.b, Epilogue::Bias)?;
+        let temporal = c.temporal && i % 2 == 1;
+        let over = if temporal { Over::Frames } else { Over::Tokens };
+        attention(gate, &mut self.h, &self.qkv, c.heads, over)?;
+        // The first two blocks add onto their input and write elsewhere: it survives without a copy.
+        let onto = [&*stack_in, &*first].get(i).copied();
+        let back = Epilogue::GateAdd { mods: &self.mods, chunk: CHUNKS * i + ATTENTION_ALPHA, onto };
+        linear(gate, x, &self.h, &w.proj.w, &w.proj.b, back)?;
+        modulate(gate, &mut self.h, x, &self.mods, chunks(MLP))?;
+        linear(gate, &mut self.hidden, &self.h, &w.fc1.w, &w.fc1.b, Epilogue::Gelu)?;
+        let (onto, out) = match i == 0 && c.depth > 1 {
+            true => (Some(&*x), first),
+            false => (None, x),
+        };
+        let back = Epilogue::GateAdd { mods: &self.mods, chunk: CHUNKS * i + MLP_ALPHA, onto };
+        linear(gate, out, &self.hidden, &w.fc2.w, &w.fc2.b, back)
+    }
+}
+
+impl Pass for DitPass<'_> {
+    fn streams(&self) -> &Streams {
+        &self.streams
     }
 
-    fn embed_if(
-        &self,
-        gate: Gate<'_>,
-        a: &mut Acts,
-        z: &Tensor,
-        (times, step): (&Tensor, usize),
-        labels: &Tensor,
-    ) -> Result<()> {
-        let [first, second] = &self.time;
-        patch_embed(gate, &mut a.stack_in, z, &self.patch.w, &self.patch.b, &self.positions)?;
-        time_embed(gate, &mut a.sinusoids, times, step)?;
-        linear(gate, &mut a.time_hidden, &a.sinusoids, &first.w, &first.b, Epilogue::Silu)?;
-        linear(gate, &mut a.time, &a.time_hidden, &second.w, &second.b, Epilogue::Bias)?;
-        label_embed(gate, &mut a.condition, &mut a.act, &a.time, &self.labels, labels)
+    fn streams_mut(&mut self) -> &mut Streams {
+        &mut self.streams
     }
 
-    /// Block 0's modulated input into `signal`. With `moved`, f32 [P, 2], also the partial sums of how far it is from
-    /// what `signal` held before.
-    pub fn probe(&self, a: &mut Acts, moved: Option<&mut Tensor>) -> Result<()> {
-        self.probe_if(Gate::Open, a, moved)
+    fn retime(&mut self, times: &[f32]) -> Result<()> {
+        let batch = self.labels.len();
+        if times.is_empty() || !times.len().is_multiple_of(batch) {
+            let wanted = format!("whole rows of {batch}, one for each clip");
+            return Err(Error::setting(format!("{} times", times.len()), wanted));
+        }
+        self.times = times.to_vec();
+        self.prepared = None;
+        self.prepare(0)
     }
 
-    fn probe_if(&self, gate: Gate<'_>, a: &mut Acts, moved: Option<&mut Tensor>) -> Result<()> {
-        let w = &self.blocks[0].modulation;
-        linear(gate, &mut a.mods, &a.act, &w.w, &w.b, Epilogue::Bias)?;
+    fn embed(&mut self, gate: Gate<'_>, z: &Tensor, step: usize) -> Result<()> {
+        self.prepare(step)?;
+        let model = self.model;
+        let (Some(table), Some(steps)) = (&self.table, &self.prepared) else { unreachable!("it was prepared") };
+        take(gate, &mut self.mods, table, step - steps.start)?;
+        let stack_in = &mut self.streams.stack_in;
+        patch_embed(gate, stack_in, z, &model.patch.w, &model.patch.b, &model.positions)
+    }
+
+    fn probe(&mut self, gate: Gate<'_>, moved: Option<&mut Tensor>) -> Result<()> {
+        let Streams { stack_in, signal, .. } = &mut self.streams;
         match moved {
-            None => modulate(gate, &mut a.signal, &a.stack_in, &a.mods, ATTENTION),
-            Some(partials) => modulate_rel_l1(gate, &mut a.signal, partials, &a.stack_in, &a.mods, ATTENTION),
+            None => modulate(gate, signal, stack_in, &self.mods, ATTENTION),
+            Some(partials) => modulate_rel_l1(gate, signal, partials, stack_in, &self.mods, ATTENTION),
         }
     }
 
-    /// The transformer stack: from `stack_in` and `signal` to `x`.
-    pub fn blocks(&self, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
-        self.first_block(a, gate)?;
-        self.tell_frames(a, gate)?;
-        self.other_blocks(a, gate)
+    fn first(&mut self, gate: Gate<'_>) -> Result<()> {
+        self.block(0, gate)
     }
 
-    /// The first block of the stack: from `stack_in` and `signal` to `first`, or to `x` where it is the only one.
-    pub fn first_block(&self, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
-        self.block(0, a, gate)
-    }
-
-    /// What tells frames apart, onto `first`: the first block is not temporal, and comes without.
-    pub fn tell_frames(&self, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
-        match &self.frames {
-            Some(frames) if self.blocks.len() > 1 => temporal_embed(gate, &mut a.first, frames),
+    fn place_frames(&mut self, gate: Gate<'_>) -> Result<()> {
+        match &self.model.frames {
+            Some(frames) if self.model.config.depth > 1 => {
+                temporal_embed(gate, &mut self.streams.first, frames)
+            }
             _ => Ok(()),
         }
     }
 
-    /// The stack after its first block: from `first`, with its frames told, to `x`.
-    pub fn other_blocks(&self, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
-        (1..self.blocks.len()).try_for_each(|i| self.block(i, a, gate))
+    fn rest(&mut self, gate: Gate<'_>) -> Result<()> {
+        (1..self.model.config.depth).try_for_each(|i| self.block(i, gate))
     }
 
-    fn block(&self, i: usize, a: &mut Acts, gate: Gate<'_>) -> Result<()> {
-        let w = &self.blocks[i];
-        if i > 0 {
-            linear(gate, &mut a.mods, &a.act, &w.modulation.w, &w.modulation.b, Epilogue::Bias)?;
-            let x = if i == 1 { &a.first } else { &a.x };
-            modulate(gate, &mut a.h, x, &a.mods, ATTENTION)?;
-        }
-        let h = if i == 0 { &a.signal } else { &a.h };
-        linear(gate, &mut a.qkv, h, &w.qkv.w, &w.qkv.b, Epilogue::Bias)?;
-        let temporal = self.config.temporal && i % 2 == 1;
-        let over = if temporal { Over::Frames } else { Over::Tokens };
-        attention(gate, &mut a.h, &a.qkv, self.config.heads, over)?;
-        // The first two blocks add onto their input and write elsewhere: it survives without a copy.
-        let onto = [&a.stack_in, &a.first].get(i).copied();
-        let back = Epilogue::GateAdd { mods: &a.mods, chunk: ATTENTION_GATE, onto };
-        linear(gate, &mut a.x, &a.h, &w.proj.w, &w.proj.b, back)?;
-        modulate(gate, &mut a.h, &a.x, &a.mods, MLP)?;
-        linear(gate, &mut a.hidden, &a.h, &w.fc1.w, &w.fc1.b, Epilogue::Gelu)?;
-        let (onto, out) = match i == 0 && self.blocks.len() > 1 {
-            true => (Some(&a.x), &mut a.first),
-            false => (None, &mut a.x),
-        };
-        let back = Epilogue::GateAdd { mods: &a.mods, chunk: MLP_GATE, onto };
-        linear(gate, out, &a.hidden, &w.fc2.w, &w.fc2.b, back)
+    fn head(&mut self, gate: Gate<'_>) -> Result<()> {
+        let (w, depth) = (&self.model.head, self.model.config.depth);
+        let chunks = Chunks { shift: CHUNKS * depth + HEAD.shift, scale: CHUNKS * depth + HEAD.scale };
+        modulate(gate, &mut self.h, &self.streams.x, &self.mods, chunks)?;
+        linear(gate, &mut self.streams.tokens, &self.h, &w.w, &w.b, Epilogue::Bias)
     }
 
-    /// From `x` to `tokens`.
-    pub fn head(&self, a: &mut Acts) -> Result<()> {
-        self.head_if(Gate::Open, a)
-    }
-
-    fn head_if(&self, gate: Gate<'_>, a: &mut Acts) -> Result<()> {
-        let (m, w) = (&self.head_modulation, &self.head);
-        linear(gate, &mut a.head_mods, &a.act, &m.w, &m.b, Epilogue::Bias)?;
-        modulate(gate, &mut a.h, &a.x, &a.head_mods, HEAD)?;
-        linear(gate, &mut a.tokens, &a.h, &w.w, &w.b, Epilogue::Bias)
-    }
-
-    /// All of it, from `z` to `tokens`, under one gate. The rest as [`embed`](Self::embed).
-    pub fn evaluate(
-        &self,
-        gate: Gate<'_>,
-        a: &mut Acts,
-        z: &Tensor,
-        time: (&Tensor, usize),
-        labels: &Tensor,
-    ) -> Result<()> {
-        self.embed_if(gate, a, z, time, labels)?;
-        self.probe_if(gate, a, None)?;
-        self.blocks(a, gate)?;
-        self.head_if(gate, a)
-    }
-
-    /// One evaluation: `out` f32 [B, F, P, H, W], P the predicted channels. The rest as [`embed`](Self::embed).
-    pub fn forward(
-        &self,
-        a: &mut Acts,
-        out: &mut Tensor,
-        z: &Tensor,
-        time: (&Tensor, usize),
-        labels: &Tensor,
-    ) -> Result<()> {
-        self.evaluate(Gate::Open, a, z, time, labels)?;
-        let as_is = Update { keep: 0.0, add: 1.0, guidance: 1.0 };
-        denoise(Gate::Open, out, &a.tokens, self.config.patch, as_is)
+    fn bytes(&self) -> usize {
+        let Streams { stack_in, first, x, signal, tokens } = &self.streams;
+        let streams = [stack_in, first, x, signal, tokens, &self.h, &self.qkv, &self.hidden, &self.mods];
+        streams.into_iter().chain(&self.table).map(Tensor::bytes).sum()
     }
 }

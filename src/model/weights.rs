@@ -117,24 +117,29 @@ impl Checkpoint {
         Ok(all)
     }
 
-    /// Uploads a tensor as `dtype`; `shape` may regroup its dimensions. A value that is not finite is an error.
+    /// Uploads tensors, one below the other, as one of `dtype`; `shape` may regroup their dimensions. A value that is not
+    /// finite is an error.
     pub(super) fn load(
         &self,
         device: &Device,
-        name: &str,
+        names: &[impl AsRef<str>],
         dtype: DType,
         shape: impl Into<Shape>,
     ) -> Result<Tensor> {
         let tensors = self.parse()?;
-        let view = tensors.tensor(name).map_err(|e| Error::file(&self.path, e))?;
-        let stored = stored_dtype(view.dtype())
-            .ok_or_else(|| Error::file(&self.path, format!("{name}: wanted F32, F16 or BF16")))?;
-        let values = stored.to_f32(view.data());
-        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-            let why = format!("{name}: element {at} is {}; wanted finite weights", values[at]);
-            return Err(Error::file(&self.path, why));
+        let mut all = vec![];
+        for name in names.iter().map(AsRef::as_ref) {
+            let view = tensors.tensor(name).map_err(|e| Error::file(&self.path, e))?;
+            let stored = stored_dtype(view.dtype())
+                .ok_or_else(|| Error::file(&self.path, format!("{name}: wanted F32, F16 or BF16")))?;
+            let values = stored.to_f32(view.data());
+            if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+                let why = format!("{name}: element {at} is {}; wanted finite weights", values[at]);
+                return Err(Error::file(&self.path, why));
+            }
+            all.extend(values);
         }
-        Tensor::from_f32(device, dtype, shape, &values)
+        Tensor::from_f32(device, dtype, shape, &all)
     }
 
     fn parse(&self) -> Result<SafeTensors<'_>> {

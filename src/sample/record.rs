@@ -1,109 +1,131 @@
 //! What an uncached run tells about the cached ones.
 
-use super::gauge::{Gauge, trace};
-use super::{Batch, Progress, Record, Run, Settings};
-use crate::cache::{IDENTITY, Step, TeaCache};
+use super::{Method, Moment, Progress, Run, Watch};
+use crate::cache::{Decision, IDENTITY, Measure, Policy, Rule, Span, StandIn, Step, TeaCache};
 use crate::device::Gate;
-use crate::model::Dit;
-use crate::ops::{PARTIALS, denoise, norm_ratio, rel_l1, residual_reuse, residual_store};
+use crate::generate::Generate;
+use crate::ops::{PARTIALS, TRACE_COLUMNS, TeaStep, axpby, norm_ratio, rel_l1, tea_gate};
 use crate::{DType, Error, Result, Tensor};
 
-/// Samples without a cache, and measures what TeaCache's polynomial is fitted on: at each step the distance of the
-/// indicator ([`Step::distance`]) and that of the output ([`Record::output`]).
+/// What TeaCache's polynomial is fitted on.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The run: at each step how far the modulated input moved, as [`Step::distance`].
+    pub run: Run,
+    /// At each step how far the model's output moved (`tokens` after the head, all of the batch), measured in the same
+    /// way. None at step 0.
+    pub outputs: Vec<Option<f64>>,
+}
+
+/// Runs without a cache, and measures at each step how far the modulated input and the model's output moved.
 pub async fn observe(
-    model: &Dit,
-    settings: &Settings,
-    noise: &[f32],
+    generate: &Generate<'_>,
     progress: &mut dyn FnMut(Progress) -> Result<()>,
-) -> Result<Run> {
-    let device = model.device();
-    let mut batch = Batch::new(model, settings, noise)?;
-    // Gates that never skip, for their division and their trace.
-    let rule = TeaCache::new(0.0, IDENTITY, settings.steps);
-    let gauge = |batch: &Batch| Gauge::new(model, &rule, batch);
-    let (mut signals, mut outputs) = (gauge(&batch)?, gauge(&batch)?);
-    let room = || trace(device, settings.steps, &[]);
-    let (mut signal_trace, mut output_trace) = (room()?, room()?);
-    let mut flag = Tensor::from_u32(device, [1], &[1])?;
-    let mut before = Tensor::zeros(device, DType::F32, *batch.acts.tokens.shape())?;
-    let mut marks = vec![device.mark()];
-    for i in 0..settings.steps {
-        let b = &mut batch;
-        model.embed(&mut b.acts, &b.z, (&b.times, i), &b.labels)?;
-        model.probe(&mut b.acts, signals.signal())?;
-        signals.decide(i, (&mut flag, &mut signal_trace), b)?;
-        model.blocks(&mut b.acts, Gate::Open)?;
-        model.head(&mut b.acts)?;
-        if let Some(partials) = outputs.signal() {
-            rel_l1(Gate::Open, &mut before, partials, &b.acts.tokens)?;
-        }
-        outputs.decide(i, (&mut flag, &mut output_trace), b)?;
-        b.update(model, i)?;
-        marks.push(device.mark());
-        progress(Progress { done: i + 1, decision: None })?;
-    }
-    let signals = signals.steps(&signal_trace.read_f32().await?);
-    let outputs = outputs.steps(&output_trace.read_f32().await?);
-    let clips = batch.z.read_f32().await?;
-    let seconds = device.seconds(&marks).await?;
-    let record = |(((step, output), time), s): (((Step, Step), f32), f64)| Record {
-        time,
-        step,
-        output: output.distance,
-        ms: 1e3 * s,
+) -> Result<Observed> {
+    let steps = generate.steps;
+    // A gate that never skips, for its division and its trace.
+    let rule = TeaCache::new(0.0, IDENTITY, steps);
+    let policy = Policy {
+        measure: Measure::Signal,
+        rule: Rule::Threshold(rule.clone()),
+        span: Span::Blocks,
+        stand_in: StandIn::Residual,
     };
-    let steps = signals.into_iter().zip(outputs).zip(batch.schedule.times).zip(seconds);
-    Ok(Run { clips, steps: steps.map(record).collect() })
+    let mut watch = Outputs { steps, rule, device: None, progress };
+    let run = generate.run_with(policy, &mut watch).await?;
+    let trace = match &watch.device {
+        Some(device) => device.trace.read_f32().await?,
+        None => vec![],
+    };
+    let distances = trace.chunks_exact(TRACE_COLUMNS).map(|row| f64::from(row[0]));
+    let outputs = distances.enumerate().map(|(i, d)| (i > 0).then_some(d)).collect();
+    Ok(Observed { run, outputs })
+}
+
+/// Watches how far the output moves.
+struct Outputs<'a> {
+    steps: usize,
+    rule: TeaCache,
+    device: Option<OnDevice>,
+    progress: &'a mut dyn FnMut(Progress) -> Result<()>,
+}
+
+struct OnDevice {
+    before: Tensor,
+    partials: Tensor,
+    flag: Tensor,
+    state: Tensor,
+    trace: Tensor,
+}
+
+impl Watch for Outputs<'_> {
+    async fn step(&mut self, moment: &Moment<'_>) -> Result<()> {
+        let (tokens, index) = (&moment.streams.tokens, moment.step);
+        if self.device.is_none() {
+            let zeros = |shape: &[usize]| {
+                Tensor::zeros(tokens.device(), DType::F32, crate::Shape::try_from(shape)?)
+            };
+            self.device = Some(OnDevice {
+                before: zeros(tokens.shape().dims())?,
+                partials: zeros(&[PARTIALS, 2])?,
+                flag: Tensor::from_u32(tokens.device(), [1], &[1])?,
+                state: zeros(&[2])?,
+                trace: zeros(&[self.steps, TRACE_COLUMNS])?,
+            });
+        }
+        let Some(OnDevice { before, partials, flag, state, trace }) = &mut self.device else { return Ok(()) };
+        rel_l1(Gate::Open, before, partials, tokens)?;
+        let (rule, forced) = (self.rule.numbers(), self.rule.forced(index));
+        tea_gate(Gate::Open, flag, state, trace, partials, TeaStep { rule: &rule, index, forced })
+    }
+
+    fn done(&mut self, progress: Progress) -> Result<()> {
+        (self.progress)(progress)
+    }
 }
 
 /// MagCache's table: γ of each step of an uncached run, the mean over tokens of ‖R_t‖ / ‖R_{t−1}‖ (arXiv 2506.09045,
 /// equation 3), R what the transformer stack adds to its input. The first step, which has none before it, counts 1.
 ///
 /// Both halves of a guided batch count alike: they share one decision.
-pub async fn magnitudes(model: &Dit, settings: &Settings, noise: &[f32]) -> Result<Vec<f64>> {
-    let device = model.device();
-    let mut batch = Batch::new(model, settings, noise)?;
-    let like = *batch.acts.x.shape();
-    let mut now = Tensor::zeros(device, DType::F32, like)?;
-    let mut before = Tensor::zeros(device, DType::F32, like)?;
-    let mut moved = Tensor::zeros(device, DType::F32, [PARTIALS, 2])?;
-    let mut sums = Tensor::zeros(device, DType::F32, [PARTIALS, 1])?;
-    let tokens = (like.elements().unwrap_or(0) / model.config().dim) as f64;
-    let mut ratios = vec![];
-    for i in 0..settings.steps {
-        batch.step(model, i)?;
-        residual_store(Gate::Open, &mut now, &batch.acts.x, &batch.acts.stack_in)?;
-        if i > 0 {
-            norm_ratio(Gate::Open, &mut sums, &now, &before)?;
-            ratios.push(sums.read_f32().await?.iter().map(|x| f64::from(*x)).sum::<f64>() / tokens);
-        } else {
-            ratios.push(1.0);
-        }
-        // Moves `before` on.
-        rel_l1(Gate::Open, &mut before, &mut moved, &now)?;
-    }
-    Ok(ratios)
+pub async fn magnitudes(generate: &Generate<'_>) -> Result<Vec<f64>> {
+    let mut watch = Magnitudes { ratios: vec![], device: None, tokens: 1.0 };
+    generate.run_with(Policy::off(generate.steps), &mut watch).await?;
+    Ok(watch.ratios)
 }
 
-impl Batch {
-    /// One uncached step.
-    fn step(&mut self, model: &Dit, i: usize) -> Result<()> {
-        model.evaluate(Gate::Open, &mut self.acts, &self.z, (&self.times, i), &self.labels)?;
-        self.update(model, i)
+struct Magnitudes {
+    ratios: Vec<f64>,
+    tokens: f64,
+    /// The residual now and a step ago, the sums that moving it leaves, and those of ratios.
+    device: Option<[Tensor; 4]>,
+}
+
+impl Watch for Magnitudes {
+    async fn step(&mut self, moment: &Moment<'_>) -> Result<()> {
+        let (x, stack_in) = (&moment.streams.x, &moment.streams.stack_in);
+        if self.device.is_none() {
+            let like = || Tensor::zeros(x.device(), DType::F32, *x.shape());
+            let sums = |columns| Tensor::zeros(x.device(), DType::F32, [PARTIALS, columns]);
+            self.device = Some([like()?, like()?, sums(2)?, sums(1)?]);
+            let rows = x.shape().dims().split_last().map_or(1, |(_, rows)| rows.iter().product());
+            self.tokens = rows as f64;
+        }
+        let Some([now, before, moved, sums]) = &mut self.device else { return Ok(()) };
+        axpby(Gate::Open, now, (1.0, Some(x)), (-1.0, stack_in))?;
+        if moment.step == 0 {
+            self.ratios.push(1.0);
+        } else {
+            norm_ratio(Gate::Open, sums, now, before)?;
+            let sum: f64 = sums.read_f32().await?.iter().map(|x| f64::from(*x)).sum();
+            self.ratios.push(sum / self.tokens);
+        }
+        // Moves `before` on.
+        rel_l1(Gate::Open, before, moved, now)
     }
 
-    /// One step that takes `residual` for what the stack would add.
-    fn skip(&mut self, model: &Dit, i: usize, residual: &Tensor) -> Result<()> {
-        let Batch { acts, z, times, labels, .. } = self;
-        model.embed(acts, z, (times, i), labels)?;
-        model.probe(acts, None)?;
-        residual_reuse(Gate::Open, &mut acts.x, &acts.stack_in, residual)?;
-        model.head(acts)?;
-        self.update(model, i)
-    }
-
-    fn update(&mut self, model: &Dit, i: usize) -> Result<()> {
-        denoise(Gate::Open, &mut self.z, &self.acts.tokens, model.config().patch, self.schedule.updates[i])
+    fn done(&mut self, _: Progress) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -131,35 +153,28 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Records one more run of `settings.steps` steps, the same for all runs. Takes S²/2 evaluations of the model.
+    /// Records one more run, of as many steps as all the others. Takes S²/2 evaluations of the model.
     ///
     /// Holds all residuals of the run on the host: S·B·F·N·d numbers. `progress` is told of steps done, of 2·S, and
-    /// may stop it with an error.
+    /// may stop it with an error. Fails for a sampler that remembers predictions: a run cannot begin in its middle.
     pub async fn add(
         &mut self,
-        model: &Dit,
-        settings: &Settings,
-        noise: &[f32],
+        generate: &Generate<'_>,
         progress: &mut dyn FnMut(usize) -> Result<()>,
     ) -> Result<()> {
-        let (steps, device) = (settings.steps, model.device());
+        let steps = generate.steps;
         if self.steps != 0 && self.steps != steps {
             return Err(Error::setting(format!("{steps} steps"), format!("{} as before", self.steps)));
         }
-        self.steps = steps;
-        let mut batch = Batch::new(model, settings, noise)?;
-        let mut residual = Tensor::zeros(device, DType::F32, *batch.acts.x.shape())?;
-        let (mut clips, mut residuals) = (vec![], vec![]);
-        for i in 0..steps {
-            clips.push(batch.z.read_f32().await?);
-            batch.step(model, i)?;
-            residual_store(Gate::Open, &mut residual, &batch.acts.x, &batch.acts.stack_in)?;
-            residuals.push(residual.read_f32().await?);
-            progress(i + 1)?;
+        if generate.method != Method::FirstOrder {
+            return Err(Error::setting(format!("sampler {}", generate.method), Method::FirstOrder));
         }
-        let last = batch.z.read_f32().await?;
+        self.steps = steps;
+        let mut watch = Residuals { clips: vec![], residuals: vec![], difference: None, progress };
+        let last = generate.run_with(Policy::off(steps), &mut watch).await?.clips;
+        let Residuals { clips, residuals, .. } = watch;
 
-        let guided: Vec<Vec<f32>> = residuals.iter().map(|r| guided(r, settings)).collect();
+        let guided: Vec<Vec<f32>> = residuals.iter().map(|r| guided(r, generate.guidance)).collect();
         let mut products = vec![0.0; steps * steps];
         for s in 0..steps {
             for t in 0..=s {
@@ -169,11 +184,16 @@ impl Recording {
         }
         let mut gains = vec![0.0; steps];
         for t in 1..steps {
-            batch.z.write_f32(&clips[t])?;
-            residual.write_f32(&residuals[t - 1])?;
-            batch.skip(model, t, &residual)?;
-            (t + 1..steps).try_for_each(|i| batch.step(model, i))?;
-            let moved = squares(&batch.z.read_f32().await?, &last).sqrt();
+            // The rest of the run, from the clip and the residual that step t − 1 left, if step t alone is skipped.
+            let decision = |i| if i == t { Decision::Skipped } else { Decision::Computed };
+            let known = (0..steps).map(|i| Step::placed(decision(i), None)).collect();
+            let mut rest = generate.begin(Policy { rule: Rule::Schedule(known), ..Policy::off(steps) })?;
+            rest.batch.z.write_f32(&clips[t])?;
+            if let Some(kept) = &mut rest.kept {
+                kept.residual.write_f32(&residuals[t - 1])?;
+            }
+            rest.run(t..steps, &mut |_: Progress| Ok(())).await?;
+            let moved = squares(&rest.batch.z.read_f32().await?, &last).sqrt();
             gains[t] = moved / squares(&guided[t], &guided[t - 1]).sqrt();
             progress(steps + t)?;
         }
@@ -207,13 +227,39 @@ impl Recording {
     }
 }
 
+/// Keeps the clip before each step, and its residual.
+struct Residuals<'a> {
+    clips: Vec<Vec<f32>>,
+    residuals: Vec<Vec<f32>>,
+    difference: Option<Tensor>,
+    progress: &'a mut dyn FnMut(usize) -> Result<()>,
+}
+
+impl Watch for Residuals<'_> {
+    async fn step(&mut self, moment: &Moment<'_>) -> Result<()> {
+        let (x, stack_in) = (&moment.streams.x, &moment.streams.stack_in);
+        let difference = match &mut self.difference {
+            Some(difference) => difference,
+            none => none.insert(Tensor::zeros(x.device(), DType::F32, *x.shape())?),
+        };
+        axpby(Gate::Open, difference, (1.0, Some(x)), (-1.0, stack_in))?;
+        self.clips.push(moment.z.read_f32().await?);
+        self.residuals.push(difference.read_f32().await?);
+        Ok(())
+    }
+
+    fn done(&mut self, progress: Progress) -> Result<()> {
+        (self.progress)(progress.done)
+    }
+}
+
 /// u + g·(c − u) of a guided batch [c; u]; an unguided one as it is.
-fn guided(residual: &[f32], settings: &Settings) -> Vec<f32> {
-    if settings.guidance == 1.0 {
+fn guided(residual: &[f32], guidance: f32) -> Vec<f32> {
+    if guidance == 1.0 {
         return residual.to_vec();
     }
     let (c, u) = residual.split_at(residual.len() / 2);
-    c.iter().zip(u).map(|(c, u)| u + settings.guidance * (c - u)).collect()
+    c.iter().zip(u).map(|(c, u)| u + guidance * (c - u)).collect()
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {

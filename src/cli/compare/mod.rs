@@ -19,7 +19,7 @@ use steep::{Device, Error, Result};
 use super::setup::Setup;
 use super::sidecar::Sidecar;
 use super::{clips, output};
-use rounds::{Policy, Round, Runner};
+use rounds::{Candidate, Round, Runner};
 use shard::Shard;
 use table::Row;
 
@@ -110,32 +110,32 @@ pub async fn run(args: &Args) -> Result<()> {
     if !args.merge.is_empty() {
         return args.merge();
     }
-    let policies = args.policies()?;
+    let candidates = args.candidates()?;
     let shard = Shard::of(args.shard.as_deref(), args.shards)?;
     let checkpoint = args.setup.checkpoint()?;
     let config = checkpoint.config();
     args.classes.check(config)?;
-    for policy in &policies {
-        policy.check(config, args.setup.steps, args.setup.guidance)?;
+    for candidate in &candidates {
+        candidate.check(config, args.setup.steps, args.setup.guidance)?;
     }
     let digits = args.digits(config)?;
     super::watch_for_interrupts()?;
     let device = args.setup.device().await?;
-    let specs: Vec<&Spec> = policies.iter().filter_map(Policy::spec).collect();
+    let specs: Vec<&Spec> = candidates.iter().filter_map(Candidate::spec).collect();
     let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup)?;
-    let header = args.header(&checkpoint, &device, &policies, &sidecar);
+    let header = args.header(&checkpoint, &device, &candidates, &sidecar);
 
     make_folder(&args.out)?;
     let path = args.out.join(shard.journal());
     // Whatever would be in the way is known before the work.
-    let names = policies.iter().enumerate().map(|(i, p)| args.out.join(map_name(i, &p.name())));
+    let names = candidates.iter().enumerate().map(|(i, p)| args.out.join(map_name(i, &p.name())));
     let files: Vec<PathBuf> = FILES.iter().map(|name| args.out.join(name)).chain(names).collect();
     output::check(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>(), &[&path])?;
     if args.fresh && path.exists() {
         fs::remove_file(&path).map_err(|e| Error::file(&path, e))?;
     }
     let (mut file, records) = Journal::open(&path, &header)?;
-    let mut rounds = rounds::parse(&path, records, &policies)?;
+    let mut rounds = rounds::parse(&path, records, &candidates)?;
 
     let missing: Vec<_> = (0..args.seeds)
         .filter(|index| shard.has(*index))
@@ -148,10 +148,10 @@ pub async fn run(args: &Args) -> Result<()> {
     if !missing.is_empty() {
         let model = args.setup.load(&device, &checkpoint)?;
         let runner =
-            Runner { model: &model, policies: &policies, sidecar: &sidecar, digits: digits.as_ref(), args };
+            Runner { model: &model, candidates: &candidates, sidecar: &sidecar, digits: digits.as_ref(), args };
         let bar = clips::bar("comparing", missing.len(), args.quiet);
         bar.enable_steady_tick(std::time::Duration::from_millis(500));
-        runner.warm(&bar).await?;
+        runner.warm_up().await?;
         for (index, seed, class) in missing {
             let (round, videos) = runner.round(index, seed, class, &bar).await?;
             if rounds.iter().all(|r| r.index > 0) && index == 0 {
@@ -204,9 +204,9 @@ fn make_folder(path: &Path) -> Result<()> {
 }
 
 impl Args {
-    /// The policies, thresholds put in, uncached first.
-    fn policies(&self) -> Result<Vec<Policy>> {
-        let mut all = vec![Policy::Uncached];
+    /// What is compared, thresholds put in, uncached first.
+    fn candidates(&self) -> Result<Vec<Candidate>> {
+        let mut all = vec![Candidate::Uncached];
         for text in &self.policies {
             let texts: Vec<String> = match text.contains("{}") {
                 false => vec![text.clone()],
@@ -216,11 +216,11 @@ impl Args {
                 true => self.thresholds.iter().map(|t| text.replace("{}", &t.to_string())).collect(),
             };
             for text in texts {
-                let policy: Policy = text.parse()?;
-                if all.contains(&policy) {
+                let candidate: Candidate = text.parse()?;
+                if all.contains(&candidate) {
                     return Err(Error::setting(format!("policy {text:?} twice"), "each of them once"));
                 }
-                all.push(policy);
+                all.push(candidate);
             }
         }
         Ok(all)
@@ -244,7 +244,7 @@ impl Args {
         &self,
         checkpoint: &Checkpoint,
         device: &Device,
-        policies: &[Policy],
+        candidates: &[Candidate],
         sidecar: &Sidecar,
     ) -> Map<String, Value> {
         let mut header = Map::from_iter([("journal".to_string(), json!(KIND))]);
@@ -253,7 +253,7 @@ impl Args {
         }
         header.extend([
             ("device".to_string(), json!(device.describe())),
-            ("policies".to_string(), json!(policies.iter().map(Policy::name).collect::<Vec<_>>())),
+            ("policies".to_string(), json!(candidates.iter().map(Candidate::name).collect::<Vec<_>>())),
             ("calibration".to_string(), sidecar.coefficients()),
             ("size".to_string(), json!([checkpoint.config().height, checkpoint.config().width])),
             ("digits".to_string(), json!(self.digits)),
@@ -274,9 +274,9 @@ impl Args {
                 return Err(Error::file(path, "wanted the rounds of `steep compare`"));
             }
             journal::agree(path, whole.get_or_insert_with(|| header.clone()), &header)?;
-            let policies =
-                rounds::policies(&header).ok_or_else(|| Error::file(path, "line 1: wanted `policies`"))?;
-            for round in rounds::parse(path, records, &policies)? {
+            let candidates =
+                rounds::candidates(&header).ok_or_else(|| Error::file(path, "line 1: wanted `policies`"))?;
+            for round in rounds::parse(path, records, &candidates)? {
                 if rounds.iter().any(|r| (r.index, r.class) == (round.index, round.class)) {
                     let why = format!(
                         "seed {}, class {} is in another part too; wanted each once",

@@ -3,24 +3,26 @@
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use steep::cache::{self, IDENTITY, Spec, Step, TeaCache, letters};
+use steep::cache::{Spec, letters};
 use steep::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
 use steep::model::{Config, Dit};
-use steep::sample::{self, GateMode, Progress, Schedule, Settings};
+use steep::sample::{GateMode, Progress, Schedule};
 use steep::video::Video;
-use steep::{Error, Result, noise};
+use steep::{Error, Generate, Result};
 
 use super::Args;
+use crate::cli::clips;
+use crate::cli::generate::Timed;
 use crate::cli::sidecar::Sidecar;
 
 /// What is compared.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Policy {
+pub enum Candidate {
     /// The row that all others are held against.
     Uncached,
     /// No cache, and so many steps: what else one could do to be faster.
@@ -30,14 +32,14 @@ pub enum Policy {
 
 const UNCACHED: &str = "uncached";
 
-impl Policy {
+impl Candidate {
     pub fn name(&self) -> String {
         self.to_string()
     }
 
     pub fn spec(&self) -> Option<&Spec> {
         match self {
-            Policy::Cached(spec) => Some(spec),
+            Candidate::Cached(spec) => Some(spec),
             _ => None,
         }
     }
@@ -46,39 +48,39 @@ impl Policy {
     pub fn check(&self, config: &Config, steps: usize, guidance: f32) -> Result<()> {
         let schedule = |steps| Schedule::new(config.prediction, steps, guidance).map(drop);
         match self {
-            Policy::Uncached => schedule(steps),
-            Policy::Steps(fewer) => schedule(*fewer),
-            Policy::Cached(spec) => spec.policy(steps).map(drop),
+            Candidate::Uncached => schedule(steps),
+            Candidate::Steps(fewer) => schedule(*fewer),
+            Candidate::Cached(spec) => spec.check(steps),
         }
     }
 
     fn steps(&self, all: usize) -> usize {
-        if let Policy::Steps(fewer) = self { *fewer } else { all }
+        if let Candidate::Steps(fewer) = self { *fewer } else { all }
     }
 }
 
-impl fmt::Display for Policy {
+impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Policy::Uncached => write!(f, "{UNCACHED}"),
-            Policy::Steps(steps) => write!(f, "steps:{steps}"),
-            Policy::Cached(spec) => write!(f, "{spec}"),
+            Candidate::Uncached => write!(f, "{UNCACHED}"),
+            Candidate::Steps(steps) => write!(f, "steps:{steps}"),
+            Candidate::Cached(spec) => write!(f, "{spec}"),
         }
     }
 }
 
-impl FromStr for Policy {
+impl FromStr for Candidate {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         match text.strip_prefix("steps:") {
-            _ if text == UNCACHED => Ok(Policy::Uncached),
+            _ if text == UNCACHED => Ok(Candidate::Uncached),
             Some(steps) => {
                 let steps =
                     steps.parse().map_err(|_| Error::setting(format!("policy {text:?}"), "steps:N"))?;
-                Ok(Policy::Steps(steps))
+                Ok(Candidate::Steps(steps))
             }
-            None => Ok(Policy::Cached(text.parse()?)),
+            None => Ok(Candidate::Cached(text.parse()?)),
         }
     }
 }
@@ -91,12 +93,12 @@ pub struct Round {
     pub seed: u64,
     pub class: usize,
     /// Uncached first, then as the policies were named.
-    pub runs: Vec<Run>,
+    pub runs: Vec<Scored>,
 }
 
-/// One clip of a round. A number that is absent or not finite is null.
+/// One clip of a round, judged. A number that is absent or not finite is null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct Scored {
     pub policy: String,
     /// F, C, S for each step.
     pub decisions: String,
@@ -121,15 +123,15 @@ pub struct Run {
     pub accumulated: Vec<Option<f64>>,
 }
 
-impl Run {
+impl Scored {
     pub fn computed(&self) -> usize {
         self.decisions.chars().filter(|c| *c != 'S').count()
     }
 }
 
 /// The rounds of a journal, whose runs must be those of `policies`.
-pub fn parse(path: &Path, records: Vec<Value>, policies: &[Policy]) -> Result<Vec<Round>> {
-    let names: Vec<String> = policies.iter().map(Policy::name).collect();
+pub fn parse(path: &Path, records: Vec<Value>, candidates: &[Candidate]) -> Result<Vec<Round>> {
+    let names: Vec<String> = candidates.iter().map(Candidate::name).collect();
     let mut all: Vec<Round> = vec![];
     for (i, record) in records.into_iter().enumerate() {
         let wrong = |why: String| Error::file(path, format!("line {}: {why}", i + 2));
@@ -149,7 +151,7 @@ pub fn parse(path: &Path, records: Vec<Value>, policies: &[Policy]) -> Result<Ve
 }
 
 /// Those that a journal's header names.
-pub fn policies(header: &Map<String, Value>) -> Option<Vec<Policy>> {
+pub fn candidates(header: &Map<String, Value>) -> Option<Vec<Candidate>> {
     header.get("policies")?.as_array()?.iter().map(|name| name.as_str()?.parse().ok()).collect()
 }
 
@@ -164,24 +166,30 @@ pub fn gif(videos: &[Video]) -> Result<Vec<u8>> {
 /// What rounds are made with.
 pub struct Runner<'a> {
     pub model: &'a Dit,
-    pub policies: &'a [Policy],
+    pub candidates: &'a [Candidate],
     pub sidecar: &'a Sidecar,
     pub digits: Option<&'a Digits>,
     pub args: &'a Args,
 }
 
-/// A timed clip.
-struct Made {
-    video: Video,
-    steps: Vec<Step>,
-    wall: Duration,
-}
-
 impl Runner<'_> {
-    /// Runs are timed warm: three steps of a cache that skips whatever it may go through every kernel.
-    pub async fn warm(&self, bar: &ProgressBar) -> Result<()> {
-        let mut rule = TeaCache::new(f64::INFINITY, IDENTITY, 3);
-        self.sample(3, &mut rule, self.args.first_seed, 0, bar).await.map(drop)
+    /// Runs are timed warm.
+    pub async fn warm_up(&self) -> Result<()> {
+        let clip = self.args.setup.clip(self.model, 0, self.args.first_seed).gate(GateMode::Device);
+        for candidate in self.candidates {
+            crate::cli::go_on()?;
+            self.cached(clip.clone(), candidate)?.warm_up().await?;
+        }
+        Ok(())
+    }
+
+    /// A clip as a candidate makes it.
+    fn cached<'g>(&self, clip: Generate<'g>, candidate: &Candidate) -> Result<Generate<'g>> {
+        let clip = clip.steps(candidate.steps(self.args.setup.steps));
+        Ok(match candidate {
+            Candidate::Cached(spec) => clip.cache(spec.clone()).given(self.sidecar.given(spec)?),
+            _ => clip,
+        })
     }
 
     /// One round, and its clips.
@@ -192,63 +200,50 @@ impl Runner<'_> {
         class: usize,
         bar: &ProgressBar,
     ) -> Result<(Round, Vec<Video>)> {
-        let n = self.policies.len();
-        let mut made: Vec<Option<Made>> = (0..n).map(|_| None).collect();
+        let n = self.candidates.len();
+        let clip = self.args.setup.clip(self.model, class, seed).gate(GateMode::Device);
+        let mut made: Vec<Option<Timed>> = (0..n).map(|_| None).collect();
         // Each round begins with another policy: whatever the first run of a round suffers from, all do in turn.
         for turn in 0..n {
             let at = (turn + index as usize) % n;
-            let policy = &self.policies[at];
-            let steps = policy.steps(self.args.setup.steps);
-            let mut cache = match policy {
-                Policy::Cached(spec) => self.sidecar.policy(spec, steps)?,
-                _ => Spec::Off.policy(steps)?,
-            };
-            bar.set_message(format!("class {class}, seed {seed}: {}/{n} {policy}", turn + 1));
-            made[at] = Some(self.sample(steps, &mut *cache, seed, class, bar).await?);
+            let candidate = &self.candidates[at];
+            bar.set_message(format!("class {class}, seed {seed}: {}/{n} {candidate}", turn + 1));
+            made[at] = Some(self.sample(&self.cached(clip.clone(), candidate)?, bar).await?);
         }
-        let made: Vec<Made> = made.into_iter().flatten().collect();
+        let made: Vec<Timed> = made.into_iter().flatten().collect();
         let original = &made[0].video;
-        let judge = |(made, policy): (&Made, &Policy)| self.judge(policy, made, original, index == 0);
-        let runs = made.iter().zip(self.policies).map(judge).collect::<Result<_>>()?;
+        let judge =
+            |(made, candidate): (&Timed, &Candidate)| self.judge(candidate, made, original, index == 0);
+        let runs = made.iter().zip(self.candidates).map(judge).collect::<Result<_>>()?;
         Ok((Round { index, seed, class, runs }, made.into_iter().map(|m| m.video).collect()))
     }
 
-    async fn sample(
-        &self,
-        steps: usize,
-        policy: &mut dyn cache::Policy,
-        seed: u64,
-        class: usize,
-        bar: &ProgressBar,
-    ) -> Result<Made> {
-        let c = self.model.config();
-        let settings = Settings { steps, ..self.args.setup.settings(class) };
-        let noise = noise::normal(seed, 0, c.clip());
+    async fn sample(&self, generate: &Generate<'_>, bar: &ProgressBar) -> Result<Timed> {
         let progress = &mut |_: Progress| {
             bar.tick();
             crate::cli::go_on()
         };
         let start = Instant::now();
-        let run = sample::sample(self.model, &settings, &noise, policy, GateMode::Device, progress).await?;
+        let run = generate.watch(progress).await?;
         let wall = start.elapsed();
-        let video = Video::new(c.frames, c.channels, c.height, c.width, run.clips)?;
-        Ok(Made { video, steps: run.steps.iter().map(|r| r.step).collect(), wall })
+        Ok(Timed { video: clips::only(&run)?, run, wall })
     }
 
-    fn judge(&self, policy: &Policy, made: &Made, original: &Video, whole: bool) -> Result<Run> {
+    fn judge(&self, candidate: &Candidate, made: &Timed, original: &Video, whole: bool) -> Result<Scored> {
         let finite = |x: f64| Some(x).filter(|x| x.is_finite());
         let against = |metric: fn(&Video, &Video) -> Result<f64>| {
             // Frames smaller than its window have no SSIM; no clip is compared with itself.
-            (*policy != Policy::Uncached)
+            (*candidate != Candidate::Uncached)
                 .then(|| metric(original, &made.video).ok().and_then(finite))
                 .flatten()
         };
         let seen = self.digits.map(|digits| digits.look(&made.video)).transpose()?;
         let motion = Motion::of(&made.video)?;
-        let trace = if whole { &made.steps[..] } else { &[] };
-        Ok(Run {
-            policy: policy.name(),
-            decisions: letters(&made.steps),
+        let steps = made.run.trace();
+        let trace = if whole { &steps[..] } else { &[] };
+        Ok(Scored {
+            policy: candidate.name(),
+            decisions: letters(&steps),
             wall_ms: 1e3 * made.wall.as_secs_f64(),
             psnr: against(psnr),
             ssim: against(ssim),

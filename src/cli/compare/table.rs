@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use steep::metrics::{Digits, Estimate, Moments, Normal, jackknife};
 use steep::plot::Point;
 
-use super::rounds::{Round, Run};
+use super::rounds::{Round, Scored};
 
 /// A policy, over all rounds.
 pub struct Row {
@@ -59,25 +59,25 @@ fn row(
 ) -> Row {
     let policy = rounds[0].runs[at].policy.clone();
     // Over the clips of some seeds: a round, its uncached run, the policy's.
-    let over = |which: &[usize], f: &dyn Fn(&Round, &Run, &Run) -> Option<f64>| {
+    let over = |which: &[usize], f: &dyn Fn(&Round, &Scored, &Scored) -> Option<f64>| {
         let rounds = which.iter().flat_map(|&i| seeds[i]);
         let values: Vec<f64> = rounds.filter_map(|r| f(r, &r.runs[0], &r.runs[at])).collect();
         (values.iter().sum::<f64>(), values.len())
     };
     let n = seeds.len();
     let shown = |e: Estimate| Some(e).filter(|e| e.value.is_finite());
-    let mean = |f: &dyn Fn(&Round, &Run, &Run) -> Option<f64>| {
+    let mean = |f: &dyn Fn(&Round, &Scored, &Scored) -> Option<f64>| {
         shown(jackknife(n, |which| {
             let (sum, count) = over(which, f);
             sum / count as f64
         }))
     };
-    type Part<'a> = &'a dyn Fn(&Run, &Run) -> f64;
+    type Part<'a> = &'a dyn Fn(&Scored, &Scored) -> f64;
     let ratio = |above: Part, below: Part| {
         let sum = |which: &[usize], part: Part| over(which, &|_, u, r| Some(part(u, r))).0;
         shown(jackknife(n, |which| sum(which, above) / sum(which, below)))
     };
-    let steps = |r: &Run| r.decisions.len() as f64;
+    let steps = |r: &Scored| r.decisions.len() as f64;
     let judged = rounds.iter().any(|r| r.runs[at].features.is_some());
     let values = vec![
         mean(&|_, _, r| Some(r.computed() as f64)),
@@ -101,7 +101,7 @@ fn row(
         mean(&|_, _, r| Some(r.turns as f64)),
     ];
     let length = rounds[0].runs[at].decisions.len();
-    let computes = |run: &Run, step: usize| run.decisions.as_bytes().get(step).is_some_and(|d| *d != b'S');
+    let computes = |run: &Scored, step: usize| run.decisions.as_bytes().get(step).is_some_and(|d| *d != b'S');
     let share =
         |step| rounds.iter().filter(|r| computes(&r.runs[at], step)).count() as f64 / rounds.len() as f64;
     Row { policy, clips: rounds.len(), by_step: (0..length).map(share).collect(), values }

@@ -1,0 +1,163 @@
+//! The one call that makes clips.
+
+use crate::cache::{Decision, Given, IDENTITY, Measure, Policy, Rule, Spec, Step, TeaCache};
+use crate::model::{Condition, Model};
+use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Watch};
+use crate::{Result, noise};
+
+/// Samples clips with `model`: 50 steps at guidance 3 from the noise of seed 0, of class 0, without a cache, unless told
+/// otherwise.
+///
+/// ```no_run
+/// # async fn make() -> steep::Result<()> {
+/// use steep::{Device, generate, model::Dit};
+///
+/// let device = Device::open("auto").await?;
+/// let model = Dit::shipped(&device)?;
+/// let run = generate(&model).class(7).seed(3).cache("tea:0.1".parse()?).run().await?;
+/// println!("{} of {} steps computed", run.computed(), run.steps.len());
+/// std::fs::write("seven.gif", run.videos()?[0].upscale(8)?.gif(8)?).expect("a file");
+/// # Ok(())
+/// # }
+/// ```
+pub fn generate(model: &dyn Model) -> Generate<'_> {
+    Generate {
+        model,
+        condition: Condition::class(0),
+        steps: 50,
+        guidance: 3.0,
+        noise: Noise::Seed(0),
+        method: Method::FirstOrder,
+        gate: GateMode::Host,
+        cache: Spec::off(),
+        given: Given::default(),
+    }
+}
+
+/// What to make, and how. [`generate()`] begins one; its methods change a setting each.
+#[derive(Clone)]
+pub struct Generate<'m> {
+    pub(crate) model: &'m dyn Model,
+    condition: Condition,
+    pub(crate) steps: usize,
+    pub(crate) guidance: f32,
+    noise: Noise,
+    pub(crate) method: Method,
+    gate: GateMode,
+    cache: Spec,
+    given: Given,
+}
+
+#[derive(Clone)]
+enum Noise {
+    Seed(u64),
+    These(Vec<f32>),
+}
+
+impl<'m> Generate<'m> {
+    /// One clip of a class.
+    pub fn class(self, class: usize) -> Self {
+        self.condition(Condition::class(class))
+    }
+
+    /// One clip for each of these, in one batch and under one decision.
+    pub fn condition(self, condition: Condition) -> Self {
+        Generate { condition, ..self }
+    }
+
+    /// Denoising steps.
+    pub fn steps(self, steps: usize) -> Self {
+        Generate { steps, ..self }
+    }
+
+    /// g in v = u + g·(c − u), classifier-free guidance; 1 samples the condition alone, with half the work.
+    pub fn guidance(self, guidance: f32) -> Self {
+        Generate { guidance, ..self }
+    }
+
+    /// Noise of this seed ([`noise::normal`], stream 0).
+    pub fn seed(self, seed: u64) -> Self {
+        Generate { noise: Noise::Seed(seed), ..self }
+    }
+
+    /// This noise instead of a seed's: f32 [Z, F, C, H, W], Z the number of conditions.
+    pub fn noise(self, noise: Vec<f32>) -> Self {
+        Generate { noise: Noise::These(noise), ..self }
+    }
+
+    /// How predictions move the clip.
+    pub fn sampler(self, method: Method) -> Self {
+        Generate { method, ..self }
+    }
+
+    /// Who acts on the decisions of a policy that measures.
+    pub fn gate(self, gate: GateMode) -> Self {
+        Generate { gate, ..self }
+    }
+
+    /// Skips steps as this policy decides.
+    pub fn cache(self, cache: Spec) -> Self {
+        Generate { cache, ..self }
+    }
+
+    /// What the policy is given: the model's fitted coefficients, its table of magnitudes.
+    pub fn given(self, given: Given) -> Self {
+        Generate { given, ..self }
+    }
+
+    /// The policy that a run follows.
+    pub fn policy(&self) -> Result<Policy> {
+        self.cache.policy(self.steps, &self.given)
+    }
+
+    /// The times and updates that a run follows.
+    pub fn schedule(&self) -> Result<Schedule> {
+        Schedule::new(self.model.config().prediction, self.steps, self.guidance)
+    }
+
+    /// Makes the clips.
+    pub async fn run(&self) -> Result<Run> {
+        self.watch(&mut |_: Progress| Ok(())).await
+    }
+
+    /// Makes the clips, seen by `watch`, for example a closure that draws progress:
+    /// `&mut |p: Progress| { println!("{}", p.done); Ok(()) }`.
+    pub async fn watch(&self, watch: &mut impl Watch) -> Result<Run> {
+        self.run_with(self.policy()?, watch).await
+    }
+
+    /// Makes the clips with a policy that no [`Spec`] names, such as a rule of one's own.
+    pub async fn run_with(&self, policy: Policy, watch: &mut impl Watch) -> Result<Run> {
+        let mut sampling = self.begin(policy)?;
+        sampling.run(0..self.steps, watch).await?;
+        sampling.finish().await
+    }
+
+    /// Runs four steps that go through every kernel of the run to come, computed and skipped, so that none is compiled
+    /// while that is timed.
+    pub async fn warm_up(&self) -> Result<()> {
+        const STEPS: usize = 4;
+        let policy = self.policy()?;
+        let rule = match policy.measure {
+            Measure::Nothing => {
+                let step = |i| match i {
+                    1 | 2 => Step::placed(Decision::Skipped, None),
+                    _ => Step::placed(Decision::Computed, None),
+                };
+                Rule::Schedule((0..STEPS).map(step).collect())
+            }
+            _ => Rule::Threshold(TeaCache::new(f64::INFINITY, IDENTITY, STEPS)),
+        };
+        let few = self.clone().steps(STEPS);
+        few.run_with(Policy { rule, ..policy }, &mut |_: Progress| Ok(())).await.map(drop)
+    }
+
+    pub(crate) fn begin(&self, policy: Policy) -> Result<Sampling<'m>> {
+        let sampler = Sampler::new(self.schedule()?, self.method);
+        let noise = match &self.noise {
+            Noise::Seed(seed) => noise::normal(*seed, 0, self.condition.clips() * self.model.config().clip()),
+            Noise::These(noise) => noise.clone(),
+        };
+        Sampling::new(self.model, &self.condition, &noise, sampler, policy, self.gate)
+    }
+}

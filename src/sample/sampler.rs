@@ -1,0 +1,178 @@
+//! What a prediction does to the clip: the times of a run, the updates, and the predictions of earlier steps.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::batch::Batch;
+use crate::device::Gate;
+use crate::model::Prediction;
+use crate::ops::{Update, axpby, denoise};
+use crate::{DType, Error, Result, Tensor};
+
+/// How many predictions an update is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Method {
+    /// The step's own: Euler's method for velocities, DDIM for noise.
+    #[default]
+    FirstOrder,
+    /// The step's own and up to this many less one before it, 2 to 4, in Adams and Bashforth's proportions: for noise,
+    /// PLMS (arXiv 2202.09778, equation 12). The first steps, which have fewer before them, take what there is.
+    AdamsBashforth(usize),
+}
+
+impl Method {
+    /// What can be written.
+    pub const NAMES: &str = "first-order (Euler, DDIM), ab2, ab3 or ab4 (Adams-Bashforth, PLMS)";
+
+    /// The most predictions that an update is made of.
+    pub fn order(self) -> usize {
+        match self {
+            Method::FirstOrder => 1,
+            Method::AdamsBashforth(order) => order.clamp(1, 4),
+        }
+    }
+
+    /// The factors of the latest predictions, latest first, where `known` of them are there.
+    pub fn factors(self, known: usize) -> &'static [f64] {
+        const FACTORS: [&[f64]; 4] = [
+            &[1.0],
+            &[3.0 / 2.0, -1.0 / 2.0],
+            &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0],
+            &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
+        ];
+        FACTORS[known.clamp(1, self.order()) - 1]
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Method::FirstOrder => write!(f, "first-order"),
+            Method::AdamsBashforth(order) => write!(f, "ab{order}"),
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Method> {
+        match text {
+            "first-order" => Ok(Method::FirstOrder),
+            "ab2" => Ok(Method::AdamsBashforth(2)),
+            "ab3" => Ok(Method::AdamsBashforth(3)),
+            "ab4" => Ok(Method::AdamsBashforth(4)),
+            _ => Err(Error::setting(format!("sampler {text:?}"), Method::NAMES)),
+        }
+    }
+}
+
+/// The model's times and the sampler's updates for a whole run: numbers only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// What the model is told, 0 to 1000.
+    pub times: Vec<f32>,
+    /// What happens to the clip: z = keep·z + add·v, with v the guided prediction.
+    pub updates: Vec<Update>,
+    /// At each step, how much of the clip is signal and how much noise: z = a·x + b·noise.
+    pub scales: Vec<[f64; 2]>,
+    /// g in v = u + g·(c − u); 1 takes the conditional prediction alone.
+    pub guidance: f32,
+}
+
+impl Schedule {
+    /// `steps` steps of the sampler that belongs to `prediction`:
+    ///
+    /// - velocity: Euler along z_t = (1 − t)·x + t·noise from t = 1 to 0 in equal steps; the model sees 1000·t
+    ///   (rectified flow, arXiv 2209.03003);
+    /// - epsilon: DDIM with η = 0 (arXiv 2010.02502, equation 12) over linear betas 1e-4 to 2e-2 in 1000 steps, times
+    ///   i·⌊1000/steps⌋ downwards.
+    pub fn new(prediction: Prediction, steps: usize, guidance: f32) -> Result<Schedule> {
+        const TRAINED: usize = 1000;
+        // Far above any use, and low enough that a wrong number is an error before it is a shortage of memory.
+        const MOST: usize = 100_000;
+        let most = if prediction == Prediction::Epsilon { TRAINED } else { MOST };
+        if !(1..=most).contains(&steps) {
+            return Err(Error::setting(format!("steps {steps}"), format!("1 to {most}")));
+        }
+        if !guidance.is_finite() {
+            return Err(Error::setting(format!("guidance {guidance}"), "a finite number"));
+        }
+        let update = |keep: f64, add: f64| Update { keep: keep as f32, add: add as f32, guidance };
+        let n = steps as f64;
+        let step = |i: usize| match prediction {
+            Prediction::Velocity => {
+                let t = 1.0 - i as f64 / n;
+                (1000.0 * t, update(1.0, -1.0 / n), [1.0 - t, t])
+            }
+            Prediction::Epsilon => {
+                let t = (steps - 1 - i) * (TRAINED / steps);
+                let now = alpha_bar(t);
+                let next = if i + 1 == steps { 1.0 } else { alpha_bar(t - TRAINED / steps) };
+                // x₀ = (z − √(1−ᾱ)·ε)/√ᾱ;  z' = √ᾱ'·x₀ + √(1−ᾱ')·ε
+                let keep = (next / now).sqrt();
+                let add = (1.0 - next).sqrt() - keep * (1.0 - now).sqrt();
+                (t as f64, update(keep, add), [now.sqrt(), (1.0 - now).sqrt()])
+            }
+        };
+        let (mut times, mut updates, mut scales) = (vec![], vec![], vec![]);
+        for (t, update, scale) in (0..steps).map(step) {
+            times.push(t as f32);
+            updates.push(update);
+            scales.push(scale);
+        }
+        Ok(Schedule { times, updates, scales, guidance })
+    }
+
+    /// Whether the prediction is made of a conditional and an unconditional one.
+    pub fn guided(&self) -> bool {
+        self.guidance != 1.0
+    }
+}
+
+/// ᾱ_t: the product of 1 − β up to t, β from 1e-4 to 2e-2 in 1000 equal steps.
+fn alpha_bar(t: usize) -> f64 {
+    let beta = |i: usize| 1e-4 + (2e-2 - 1e-4) * i as f64 / 999.0;
+    (0..=t).map(|i| 1.0 - beta(i)).product()
+}
+
+/// Moves the clip along its schedule, and remembers as many predictions as its method wants.
+pub(crate) struct Sampler {
+    pub schedule: Schedule,
+    method: Method,
+    /// Predictions f32 [Z, F, C, H, W] of the last steps; that of step i is at i modulo the method's order.
+    history: Vec<Tensor>,
+}
+
+impl Sampler {
+    pub fn new(schedule: Schedule, method: Method) -> Sampler {
+        Sampler { schedule, method, history: vec![] }
+    }
+
+    /// Step `i`: the clip moves on.
+    pub fn advance(&mut self, batch: &mut Batch<'_>, i: usize) -> Result<()> {
+        let (always, update, order) = (Gate::Open, self.schedule.updates[i], self.method.order());
+        let Batch { config, pass, z, prediction, .. } = batch;
+        let tokens = &pass.streams().tokens;
+        if order == 1 {
+            return match prediction {
+                Some(v) => axpby(always, z, (update.keep, None), (update.add, v)),
+                None => denoise(always, z, tokens, config.patch, update),
+            };
+        }
+        while self.history.len() < order {
+            self.history.push(Tensor::zeros(z.device(), DType::F32, *z.shape())?);
+        }
+        let latest = &mut self.history[i % order];
+        match prediction {
+            Some(v) => axpby(always, latest, (0.0, Some(v)), (1.0, v))?,
+            None => denoise(always, latest, tokens, config.patch, Update { keep: 0.0, add: 1.0, ..update })?,
+        }
+        for (ago, factor) in self.method.factors(i + 1).iter().enumerate() {
+            let keep = if ago == 0 { update.keep } else { 1.0 };
+            let add = (f64::from(update.add) * factor) as f32;
+            axpby(always, z, (keep, None), (add, &self.history[(i - ago) % order]))?;
+        }
+        Ok(())
+    }
+}
