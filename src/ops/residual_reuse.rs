@@ -1,6 +1,7 @@
 //! `out = in + residual`: a skipped step's stand-in for the transformer stack.
 
-use super::residual_store::{TILE, elementwise};
+use super::residual_store::elementwise;
+use super::shared::TILE;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
 use crate::device::{Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::shared::TILE;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
@@ -24,9 +25,6 @@ pub static RESIDUAL_STORE: Kernel = Kernel {
     ],
     cuda: &[Source::cuda("vec8", cu!("residual_store"), 256, [1, 1, 2048])],
 };
-
-/// Elements that a workgroup takes.
-pub(super) const TILE: usize = 4096;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -5,7 +5,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::rel_l1::SUM;
+use super::shared::SUM;
 use crate::cache::{Negative, TeaCache};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Isa, mul_add};
@@ -83,7 +83,7 @@ pub fn tea_gate(
     state.expect(OP, "state", DType::F32, [2])?;
     let [steps, _] = trace.dims(OP, "trace")?;
     trace.expect(OP, "trace", DType::F32, [steps, TRACE_COLUMNS])?;
-    let runs = super::rel_l1::check_partials(OP, partials)?;
+    let runs = super::shared::check_partials(OP, partials)?;
     if step.index >= steps {
         return Err(Error::argument(OP, "step", format!("less than {steps}"), step.index));
     }
