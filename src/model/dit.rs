@@ -243,7 +243,7 @@ impl DitPass<'_> {
         attention(gate, &mut self.h, &self.qkv, c.heads, over)?;
         // The first two blocks add onto their input and write elsewhere: it survives without a copy.
         let onto = [&*stack_in, &*first].get(i).copied();
-        let back = Epilogue::GateAdd { mods: &self.mods, chunk: CHUNKS * i + ATTENTION_ALPHA, onto };
+        let back = Epilogue::Residual { mods: &self.mods, chunk: CHUNKS * i + ATTENTION_ALPHA, onto };
         linear(gate, x, &self.h, &w.proj.w, &w.proj.b, back)?;
         modulate(gate, &mut self.h, x, &self.mods, chunks(MLP))?;
         linear(gate, &mut self.hidden, &self.h, &w.fc1.w, &w.fc1.b, Epilogue::Gelu)?;
@@ -251,7 +251,7 @@ impl DitPass<'_> {
             true => (Some(&*x), first),
             false => (None, x),
         };
-        let back = Epilogue::GateAdd { mods: &self.mods, chunk: CHUNKS * i + MLP_ALPHA, onto };
+        let back = Epilogue::Residual { mods: &self.mods, chunk: CHUNKS * i + MLP_ALPHA, onto };
         linear(gate, out, &self.hidden, &w.fc2.w, &w.fc2.b, back)
     }
 }

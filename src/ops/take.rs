@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::residual_store::TILE;
+use super::shared::TILE;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};

@@ -119,7 +119,7 @@ impl Gauge {
                 easy_distance(always, partials, sums)?;
             }
         }
-        let (rule, forced) = (self.rule.numbers(), self.rule.forced(index));
+        let (rule, forced) = (self.rule.on_device(), self.rule.forced(index));
         let step = TeaStep { rule: &rule, index, forced };
         tea_gate(always, flag, &mut self.state, trace, &self.partials, step)?;
         match &mut self.sensor {

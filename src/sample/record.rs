@@ -75,7 +75,7 @@ impl Watch for Outputs<'_> {
         }
         let Some(OnDevice { before, partials, flag, state, trace }) = &mut self.device else { return Ok(()) };
         rel_l1(Gate::Open, before, partials, tokens)?;
-        let (rule, forced) = (self.rule.numbers(), self.rule.forced(index));
+        let (rule, forced) = (self.rule.on_device(), self.rule.forced(index));
         tea_gate(Gate::Open, flag, state, trace, partials, TeaStep { rule: &rule, index, forced })
     }
 
