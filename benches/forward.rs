@@ -1,6 +1,8 @@
 //! One evaluation of a whole model.
 
-use steep::model::{Checkpoint, Dit};
+use steep::device::Gate;
+use steep::model::{Checkpoint, Condition, Dit, Model};
+use steep::ops::{Update, denoise};
 use steep::{DType, Device, Result, Tensor};
 
 use super::{Case, Run, normal, ops, tolerance, wide};
@@ -46,17 +48,21 @@ fn evaluation(
     dtype: DType,
     batch: usize,
 ) -> Result<(Vec<Tensor>, Vec<Tensor>, Run)> {
-    let model = Dit::load(device, checkpoint, dtype)?;
-    let mut acts = model.acts(batch)?;
+    // The pass borrows the model, and both live as long as the bench.
+    let model: &'static Dit = Box::leak(Box::new(Dit::load(device, checkpoint, dtype)?));
     let c = model.config();
-    let classes: Vec<usize> = (0..batch).map(|i| i % c.classes).collect();
-    let inputs = vec![
-        normal(device, DType::F32, [batch, c.frames, c.channels, c.height, c.width], 1)?,
-        Tensor::from_f32(device, DType::F32, [1, batch], &vec![500.0; batch])?,
-        model.labels(&classes)?,
-    ];
+    let times = vec![500.0; batch];
+    let classes = (0..batch).map(|i| i % c.classes).collect();
+    let mut pass = model.begin(&Condition::Classes(classes), &times)?;
+    let inputs = vec![normal(device, DType::F32, [batch, c.frames, c.channels, c.height, c.width], 1)?];
     let out = [batch, c.frames, c.out_channels(), c.height, c.width];
     let out = Tensor::zeros(device, DType::F32, out)?;
-    let run: Run = Box::new(move |w, r| model.forward(&mut acts, &mut w[0], &r[0], (&r[1], 0), &r[2]));
+    let as_is = Update { keep: 0.0, add: 1.0, guidance: 1.0 };
+    let run: Run = Box::new(move |w, r| {
+        // A run's steps share what depends on their times; one evaluation by itself does not.
+        pass.retime(&times)?;
+        pass.evaluate(Gate::Open, &r[0], 0)?;
+        denoise(Gate::Open, &mut w[0], &pass.streams().tokens, c.patch, as_is)
+    });
     Ok((vec![out], inputs, run))
 }

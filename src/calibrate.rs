@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Policy, Spec, TeaCache, replay};
+use crate::cache::{Given, Spec, TeaCache, replay};
 use crate::model::{Checkpoint, Prediction, SHIPPED_CALIBRATION};
 use crate::{DType, Error, Result};
 
@@ -297,14 +297,12 @@ impl Calibration {
     }
 }
 
-/// The policy that `spec` names, for one generation: a `tea` that names no coefficients has those of `calibration`.
-pub fn policy(spec: &Spec, calibration: Option<&Calibration>, steps: usize) -> Result<Box<dyn Policy>> {
-    let mut policy = spec.policy(steps)?;
-    if let (true, Some(calibration), Some(rule)) = (spec.takes_calibration(), calibration, policy.tea_mut()) {
-        rule.coefficients = calibration.fit.coefficients;
-        rule.range = Some(calibration.fit.range);
-    }
-    Ok(policy)
+/// What the policy that `spec` names is given: a `tea` that names no coefficients has those of `calibration`, a `mag` the
+/// table in the file that it names.
+pub fn given(spec: &Spec, calibration: Option<&Calibration>) -> Result<Given> {
+    let fit = calibration.filter(|_| spec.takes_calibration());
+    let fit = fit.map(|c| (c.fit.coefficients, Some(c.fit.range)));
+    Ok(Given { fit, magnitudes: None })
 }
 
 /// Steps over computed steps, all clips together, if the rule decided on the recorded distances.

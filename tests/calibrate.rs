@@ -9,9 +9,9 @@ use steep::cache::{Negative, Spec, TeaCache, letters, replay};
 use steep::calibrate::{
     Binding, Calibration, Clip, Fit, evaluate, pearson, policy, ratio, round_up, threshold_for,
 };
-use steep::model::{Checkpoint, Dit};
-use steep::sample::{GateMode, Settings, observe, sample};
-use steep::{DType, noise};
+use steep::model::{Checkpoint, Condition, Dit, Model};
+use steep::sample::{GateMode, observe};
+use steep::{DType, generate, noise};
 
 fn root(path: &str) -> String {
     format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
@@ -105,10 +105,6 @@ fn tiny(dtype: DType, device: &steep::Device) -> Dit {
         .unwrap()
 }
 
-fn settings(steps: usize, classes: &[usize]) -> Settings {
-    Settings { steps, guidance: 3.0, classes: classes.to_vec() }
-}
-
 /// The recorded distances of the output are those of the outputs themselves, which runs of fewer steps do not have: so
 /// the model is evaluated again, step by step, on the host's own clip.
 #[test]
@@ -120,46 +116,33 @@ fn outputs_are_measured_as_defined() {
     for device in devices() {
         let model = tiny(DType::F32, &device);
         let c = model.config().clone();
-        let settings = settings(STEPS, &[2]);
         let noise = noise::normal(4, 0, c.clip());
-        let run = block_on(observe(&model, &settings, &noise, &mut |_| Ok(()))).unwrap();
+        let clip = generate(&model).class(2).steps(STEPS).noise(noise.clone());
+        let seen = block_on(observe(&clip, &mut |_| Ok(()))).unwrap();
 
-        let mut policy = Spec::Off.policy(STEPS).unwrap();
-        let plain =
-            block_on(sample(&model, &settings, &noise, &mut *policy, GateMode::Host, &mut |_| Ok(())))
-                .unwrap();
-        assert_eq!(run.clips, plain.clips, "watching changes nothing on {}", device.name());
-        assert!(plain.steps.iter().all(|r| r.output.is_none()));
+        let plain = block_on(clip.run()).unwrap();
+        assert_eq!(seen.run.clips, plain.clips, "watching changes nothing on {}", device.name());
 
-        let tea: Spec = "tea:0".parse().unwrap();
-        let mut policy = tea.policy(STEPS).unwrap();
-        let measured =
-            block_on(sample(&model, &settings, &noise, &mut *policy, GateMode::Host, &mut |_| Ok(())))
-                .unwrap();
+        let measured = block_on(clip.clone().cache("tea:0".parse().unwrap()).run()).unwrap();
         let distances = |r: &steep::sample::Run| r.steps.iter().map(|r| r.step.distance).collect::<Vec<_>>();
-        assert_eq!(distances(&run), distances(&measured));
+        assert_eq!(distances(&seen.run), distances(&measured));
 
         let shape = [1, c.frames, c.channels, c.height, c.width];
         let mut z = Tensor::from_f32(&device, DType::F32, shape, &noise).unwrap();
         let times: Vec<f32> =
             (0..STEPS).flat_map(|i| [1000.0 * (1.0 - i as f32 / STEPS as f32); 2]).collect();
-        let times = Tensor::from_f32(&device, DType::F32, [STEPS, 2], &times).unwrap();
-        let labels = model.labels(&[2, c.unconditional()]).unwrap();
-        let mut acts = model.acts(2).unwrap();
+        let mut pass = model.begin(&Condition::class(2).then(model.unconditional(1)), &times).unwrap();
         let mut before: Option<Vec<f32>> = None;
         for i in 0..STEPS {
-            model.embed(&mut acts, &z, (&times, i), &labels).unwrap();
-            model.probe(&mut acts, None).unwrap();
-            model.blocks(&mut acts, Gate::Open).unwrap();
-            model.head(&mut acts).unwrap();
-            let now = block_on(acts.tokens.read_f32()).unwrap();
+            pass.evaluate(Gate::Open, &z, i).unwrap();
+            let now = block_on(pass.streams().tokens.read_f32()).unwrap();
             let wanted = before.map(|before| {
                 let sums = now.iter().zip(&before).fold((0.0, 0.0), |(change, size), (n, b)| {
                     (change + f64::from(n - b).abs(), size + f64::from(*b).abs())
                 });
                 sums.0 / sums.1
             });
-            match (run.steps[i].output, wanted) {
+            match (seen.outputs[i], wanted) {
                 (None, None) => {}
                 (Some(got), Some(wanted)) => {
                     assert!((got - wanted).abs() < 1e-5 * wanted, "{i}: {got} {wanted}")
@@ -168,7 +151,7 @@ fn outputs_are_measured_as_defined() {
             }
             before = Some(now);
             let update = Update { keep: 1.0, add: -1.0 / STEPS as f32, guidance: 3.0 };
-            denoise(Gate::Open, &mut z, &acts.tokens, c.patch, update).unwrap();
+            denoise(Gate::Open, &mut z, &pass.streams().tokens, c.patch, update).unwrap();
         }
     }
 }
@@ -178,7 +161,6 @@ fn outputs_are_measured_as_defined() {
 fn recording_reads_nothing_until_the_end() {
     for device in devices() {
         let model = tiny(DType::F32, &device);
-        let noise = noise::normal(1, 0, model.config().clip());
         let before = block_on(device.counters()).unwrap().reads;
         let mut early = None;
         let mut progress = |p: steep::sample::Progress| {
@@ -187,7 +169,7 @@ fn recording_reads_nothing_until_the_end() {
             }
             Ok(())
         };
-        block_on(observe(&model, &settings(6, &[0]), &noise, &mut progress)).unwrap();
+        block_on(observe(&generate(&model).seed(1).steps(6), &mut progress)).unwrap();
         // Asking for the counters may itself count.
         assert!(early.unwrap() - before <= 2, "{}", device.name());
     }
@@ -257,7 +239,10 @@ fn tea_without_coefficients_has_the_models() {
     let (_, calibration) = shipped();
     let rule = |spec: &str, calibration: Option<&Calibration>| {
         let spec: Spec = spec.parse().unwrap();
-        policy(&spec, calibration, 10).unwrap().tea().cloned()
+        match spec.policy(10, &given(&spec, calibration).unwrap()).unwrap().rule {
+            Rule::Threshold(rule) => Some(rule),
+            _ => None,
+        }
     };
     let ours = rule("tea:0.2", Some(&calibration)).unwrap();
     assert_eq!((ours.coefficients, ours.range), (calibration.fit.coefficients, Some(calibration.fit.range)));
@@ -268,12 +253,11 @@ fn tea_without_coefficients_has_the_models() {
     for (spec, calibration) in
         [("tea:0.2:identity", Some(&calibration)), ("tea:0.2:latte-1", Some(&calibration)), ("tea:0.2", None)]
     {
-        let named: Spec = spec.parse().unwrap();
-        let plain = named.policy(10).unwrap().tea().cloned();
-        assert_eq!(rule(spec, calibration), plain, "{spec}");
+        assert_eq!(rule(spec, calibration), rule(spec, None), "{spec}");
     }
     assert!(rule("uniform:2", Some(&calibration)).is_none());
-    assert!(policy(&"mask:10".parse().unwrap(), Some(&calibration), 10).is_err());
+    let short: Spec = "mask:10".parse().unwrap();
+    assert!(short.policy(10, &given(&short, Some(&calibration)).unwrap()).is_err());
     let named: Spec = "tea:0.2:identity".parse().unwrap();
     assert_eq!(named.to_string(), "tea:0.2:identity");
 }
@@ -322,12 +306,4 @@ fn thresholds_are_found_by_replay() {
     assert_eq!(round_up(0.123_41), 0.1235);
     assert_eq!((round_up(0.0), round_up(f64::INFINITY)), (0.0, f64::INFINITY));
     assert_eq!(round_up(1.0), 1.0);
-}
-
-#[test]
-fn the_policy_trait_gives_the_rule_to_change() {
-    let mut tea = "tea:0.3".parse::<Spec>().unwrap().policy(5).unwrap();
-    tea.tea_mut().unwrap().threshold = 0.0;
-    assert!(!tea.reuses());
-    assert!("uniform:2".parse::<Spec>().unwrap().policy(5).unwrap().tea_mut().is_none());
 }

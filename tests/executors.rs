@@ -4,10 +4,10 @@ mod common;
 
 use common::devices;
 use pollster::block_on;
-use steep::cache::{Decision, Spec, letters};
-use steep::model::{Checkpoint, Dit};
-use steep::sample::{GateMode, Run, Settings, sample};
-use steep::{DType, Device, noise};
+use steep::cache::{Decision, letters};
+use steep::model::Dit;
+use steep::sample::{GateMode, Run};
+use steep::{Device, generate};
 
 struct Case {
     class: usize,
@@ -19,19 +19,17 @@ struct Case {
 const STEPS: usize = 20;
 
 fn run(model: &Dit, case: &Case, mode: GateMode) -> Run {
-    let settings = Settings { steps: STEPS, guidance: case.guidance, classes: vec![case.class] };
-    let noise = noise::normal(case.seed, 0, model.config().clip());
-    let spec: Spec = format!("tea:{}", case.threshold).parse().unwrap();
-    let mut policy = spec.policy(STEPS).unwrap();
-    block_on(sample(model, &settings, &noise, &mut *policy, mode, &mut |_| Ok(()))).unwrap()
+    let clip = generate(model).class(case.class).seed(case.seed).steps(STEPS).guidance(case.guidance);
+    let cache = format!("tea:{}", case.threshold).parse().unwrap();
+    block_on(clip.cache(cache).gate(mode).run()).unwrap()
 }
 
 fn trace(run: &Run) -> String {
-    letters(&run.steps.iter().map(|r| r.step).collect::<Vec<_>>())
+    letters(&run.trace())
 }
 
 fn load(device: &Device) -> Dit {
-    Dit::load(device, &Checkpoint::shipped().unwrap(), DType::F32).unwrap()
+    Dit::shipped(device).unwrap()
 }
 
 /// How near the accumulated value came to the threshold at a step that was decided by it.

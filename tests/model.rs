@@ -1,6 +1,7 @@
 //! The model against PyTorch: inputs, intermediate tensors and outputs written by `reference/model.py`.
 
-use steep::model::{Acts, Checkpoint, Dit};
+use steep::device::Gate;
+use steep::model::{Checkpoint, Condition, Dit, Model};
 use steep::{DType, Device, Tensor};
 
 /// A fixture file, read whole.
@@ -30,31 +31,24 @@ fn largest_error(ours: &[f32], theirs: &[f32]) -> f32 {
     ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-async fn forward(checkpoint: &Checkpoint, fixture: &Fixture, dtype: DType) -> (Acts, Tensor) {
-    let device = Device::open("auto").await.unwrap();
-    let model = Dit::load(&device, checkpoint, dtype).unwrap();
-    let c = model.config();
-    let t = fixture.f32("t");
-    let b = t.len();
-    let clip = |channels| [b, c.frames, channels, c.height, c.width];
-    let x = Tensor::from_f32(&device, DType::F32, clip(c.channels), &fixture.f32("x")).unwrap();
-    let times = Tensor::from_f32(&device, DType::F32, [1, b], &t).unwrap();
-    let labels = model.labels(&fixture.labels()).unwrap();
-    let mut out = Tensor::zeros(&device, DType::F32, clip(c.out_channels())).unwrap();
-    let mut acts = model.acts(b).unwrap();
-    model.forward(&mut acts, &mut out, &x, (&times, 0), &labels).unwrap();
-    (acts, out)
-}
-
 fn parity(name: &str, checkpoint: Checkpoint) {
     pollster::block_on(async {
         let fixture = Fixture::open(&format!("{name}.fixture"));
-        let (acts, out) = forward(&checkpoint, &fixture, DType::F32).await;
+        let device = Device::open("auto").await.unwrap();
+        let model = Dit::load(&device, &checkpoint, DType::F32).unwrap();
+        let (c, times, classes) = (model.config(), fixture.f32("t"), fixture.labels());
+        let labels: Vec<u32> = classes.iter().map(|&class| class as u32).collect();
+        let shape = [times.len(), c.frames, c.channels, c.height, c.width];
+        let x = Tensor::from_f32(&device, DType::F32, shape, &fixture.f32("x")).unwrap();
+        let (condition, _) = model.condition(&times, &labels).unwrap();
+        let mut pass = model.begin(&Condition::Classes(classes), &times).unwrap();
+        pass.evaluate(Gate::Open, &x, 0).unwrap();
+        let (streams, out) = (pass.streams(), pass.prediction(c, times.len()).unwrap());
         for (what, ours, bound) in [
-            ("embedded", &acts.stack_in, 2e-5),
-            ("condition", &acts.condition, 2e-5),
-            ("gate_signal", &acts.signal, 2e-5),
-            ("stack_out", &acts.x, 1e-4),
+            ("embedded", &streams.stack_in, 2e-5),
+            ("condition", &condition, 2e-5),
+            ("gate_signal", &streams.signal, 2e-5),
+            ("stack_out", &streams.x, 1e-4),
             ("out", &out, 2e-5),
         ] {
             let error = largest_error(&ours.read_f32().await.unwrap(), &fixture.f32(what));
@@ -81,4 +75,36 @@ fn latte_with_odd_sizes_agrees_with_pytorch() {
 #[test]
 fn dit_with_head_72_and_learned_sigma_agrees_with_pytorch() {
     parity("tiny-dit", fixture_checkpoint("tiny-dit"));
+}
+
+/// A run's times are handed over at once. Steps whose modulation does not fit into memory together are computed in parts,
+/// and a part does not show in the results.
+#[test]
+fn steps_of_a_pass_are_the_evaluations_at_their_times() {
+    let device = Device::cpu();
+    let model = Dit::load(&device, &fixture_checkpoint("tiny-latte"), DType::F32).unwrap();
+    let c = model.config();
+    // Two steps at a time, whatever the model's size.
+    let clips = (64 << 20) / (2 * 4 * c.modulation()) - 1;
+    assert_eq!(model.steps_at_once(clips), 2);
+    let few = 3;
+    assert!(model.steps_at_once(few) > 5);
+    let shape = [few, c.frames, c.channels, c.height, c.width];
+    let n = shape.iter().product();
+    let z = Tensor::from_f32(&device, DType::F32, shape, &steep::noise::normal(1, 0, n)).unwrap();
+    let condition = Condition::Classes(vec![0, 1, c.classes]);
+    let times: Vec<f32> = (0..5).flat_map(|i| [900.0 - 100.0 * i as f32; 3]).collect();
+    let mut pass = model.begin(&condition, &times).unwrap();
+    let read = |t: &Tensor| pollster::block_on(t.read_f32()).unwrap();
+    // In no order.
+    for step in [4, 0, 3, 3, 1] {
+        pass.evaluate(Gate::Open, &z, step).unwrap();
+        let alone = model.forward(&z, &condition, &times[3 * step..3 * step + 3]).unwrap();
+        let ours = read(&pass.prediction(c, few).unwrap());
+        let error = largest_error(&ours, &read(&alone));
+        assert!(error <= 1e-5, "step {step}: {error}");
+    }
+    assert_eq!(pass.embed(Gate::Open, &z, 5).unwrap_err().to_string(), "step 5: wanted one of 5 steps");
+    let wrong = pass.retime(&times[..7]).unwrap_err().to_string();
+    assert_eq!(wrong, "7 times: wanted whole rows of 3, one for each clip");
 }

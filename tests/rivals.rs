@@ -7,12 +7,12 @@ use std::f64::consts::TAU;
 
 use common::devices;
 use pollster::block_on;
-use steep::cache::{Spec, letters, replay};
+use steep::cache::{Given, Spec, letters};
 use steep::device::Gate;
-use steep::model::{Checkpoint, Dit};
+use steep::model::{Checkpoint, Condition, Dit, Model};
 use steep::ops::{Update, denoise};
-use steep::sample::{GateMode, Progress, Recording, Run, Schedule, Settings, magnitudes, sample};
-use steep::{DType, Device, Tensor, noise};
+use steep::sample::{GateMode, Progress, Recording, Run, Schedule, magnitudes};
+use steep::{DType, Device, Generate, Tensor, generate, noise};
 
 const MODES: [GateMode; 2] = [GateMode::Host, GateMode::Device];
 
@@ -30,22 +30,24 @@ fn slow(device: &Device) -> bool {
     device.name().ends_with("core")
 }
 
-fn settings(steps: usize) -> Settings {
-    Settings { steps, guidance: 3.0, classes: vec![2] }
-}
-
 fn noise_for(model: &Dit) -> Vec<f32> {
     noise::normal(1, 0, model.config().clip())
 }
 
+fn clip(model: &Dit, steps: usize) -> Generate<'_> {
+    generate(model).class(2).seed(1).steps(steps)
+}
+
+fn cached<'m>(model: &'m Dit, steps: usize, cache: &str, mode: GateMode) -> Generate<'m> {
+    clip(model, steps).cache(cache.parse().unwrap()).gate(mode)
+}
+
 fn run(model: &Dit, steps: usize, cache: &str, mode: GateMode) -> Run {
-    let mut policy = cache.parse::<Spec>().unwrap().policy(steps).unwrap();
-    let noise = noise_for(model);
-    block_on(sample(model, &settings(steps), &noise, &mut *policy, mode, &mut |_| Ok(()))).unwrap()
+    block_on(cached(model, steps, cache, mode).run()).unwrap()
 }
 
 fn trace(run: &Run) -> String {
-    letters(&run.steps.iter().map(|r| r.step).collect::<Vec<_>>())
+    letters(&run.trace())
 }
 
 fn bits(run: &Run) -> Vec<u32> {
@@ -123,16 +125,13 @@ fn reference(
     taylor: bool,
 ) -> (String, Vec<f64>, Vec<f32>) {
     let (c, device) = (model.config(), model.device());
-    let settings = settings(steps);
-    let schedule = Schedule::new(c.prediction, steps, settings.guidance).unwrap();
+    let schedule = Schedule::new(c.prediction, steps, 3.0).unwrap();
     let shape = [1, c.frames, c.channels, c.height, c.width];
     let mut z = Tensor::from_f32(device, DType::F32, shape, &noise_for(model)).unwrap();
     let mut v = Tensor::zeros(device, DType::F32, shape).unwrap();
     let times: Vec<f32> = schedule.times.iter().flat_map(|t| [*t; 2]).collect();
-    let times = Tensor::from_f32(device, DType::F32, [steps, 2], &times).unwrap();
-    let labels = model.labels(&[2, c.unconditional()]).unwrap();
-    let mut a = model.acts(2).unwrap();
-    let as_is = Update { keep: 0.0, add: 1.0, guidance: settings.guidance };
+    let mut pass = model.begin(&Condition::class(2).then(model.unconditional(1)), &times).unwrap();
+    let as_is = Update { keep: 0.0, add: 1.0, guidance: 3.0 };
 
     let (mut letters, mut distances, mut sum) = (String::new(), vec![], 0.0);
     let mut indicator: Vec<f64> = vec![];
@@ -144,19 +143,19 @@ fn reference(
     for i in 0..steps {
         let clip = read(&z);
         if kind != Kind::Easy {
-            model.embed(&mut a, &z, (&times, i), &labels).unwrap();
-            model.probe(&mut a, None).unwrap();
+            pass.embed(Gate::Open, &z, i).unwrap();
+            pass.probe(Gate::Open, None).unwrap();
         }
         if kind == Kind::FirstBlock {
-            model.first_block(&mut a, Gate::Open).unwrap();
+            pass.first(Gate::Open).unwrap();
         }
         let now = match kind {
-            Kind::Tea => read(&a.signal).iter().map(|x| f64::from(*x)).collect(),
+            Kind::Tea => read(&pass.streams().signal).iter().map(|x| f64::from(*x)).collect(),
             Kind::Sea => {
                 let grid = [c.frames, c.height / c.patch, c.width / c.patch, c.dim];
-                sea(&read(&a.signal), grid, schedule.scales[i])
+                sea(&read(&pass.streams().signal), grid, schedule.scales[i])
             }
-            Kind::FirstBlock => difference(&read(&a.first), &read(&a.stack_in)),
+            Kind::FirstBlock => difference(&read(&pass.streams().first), &read(&pass.streams().stack_in)),
             Kind::Easy => vec![],
         };
         let distance = match kind {
@@ -194,23 +193,23 @@ fn reference(
         seen = clip.clone();
 
         if kind == Kind::FirstBlock {
-            model.tell_frames(&mut a, Gate::Open).unwrap();
+            pass.place_frames(Gate::Open).unwrap();
         }
         let from = match kind {
-            Kind::FirstBlock => read(&a.first),
+            Kind::FirstBlock => read(&pass.streams().first),
             Kind::Easy => clip.clone(),
-            _ => read(&a.stack_in),
+            _ => read(&pass.streams().stack_in),
         };
         if computes {
             match kind {
-                Kind::FirstBlock => model.other_blocks(&mut a, Gate::Open).unwrap(),
+                Kind::FirstBlock => pass.rest(Gate::Open).unwrap(),
                 Kind::Easy => {
-                    model.evaluate(Gate::Open, &mut a, &z, (&times, i), &labels).unwrap();
-                    denoise(Gate::Open, &mut v, &a.tokens, c.patch, as_is).unwrap();
+                    pass.evaluate(Gate::Open, &z, i).unwrap();
+                    denoise(Gate::Open, &mut v, &pass.streams().tokens, c.patch, as_is).unwrap();
                 }
-                _ => model.blocks(&mut a, Gate::Open).unwrap(),
+                _ => pass.blocks(Gate::Open).unwrap(),
             }
-            let to = if kind == Kind::Easy { read(&v) } else { read(&a.x) };
+            let to = if kind == Kind::Easy { read(&v) } else { read(&pass.streams().x) };
             residuals.push((i, difference(&to, &from)));
             if kind == Kind::Easy {
                 if !last_output.is_empty() {
@@ -226,11 +225,11 @@ fn reference(
             let out = (from.iter().zip(residual).zip(before))
                 .map(|((x, r), b)| (f64::from(*x) + r + (r - b) * ahead) as f32);
             let out: Vec<f32> = out.collect();
-            if kind == Kind::Easy { v.write_f32(&out) } else { a.x.write_f32(&out) }.unwrap();
+            if kind == Kind::Easy { v.write_f32(&out) } else { pass.streams_mut().x.write_f32(&out) }.unwrap();
         }
         if kind != Kind::Easy {
-            model.head(&mut a).unwrap();
-            denoise(Gate::Open, &mut v, &a.tokens, c.patch, as_is).unwrap();
+            pass.head(Gate::Open).unwrap();
+            denoise(Gate::Open, &mut v, &pass.streams().tokens, c.patch, as_is).unwrap();
         }
         let update = schedule.updates[i];
         let next: Vec<f32> =
@@ -273,8 +272,8 @@ fn check(model: &Dit, steps: usize, kind: Kind, threshold: f64, first: usize, ta
         }
         let error = run.clips.iter().zip(&clip).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(error <= 2e-3, "{case}: {error}");
-        let mut policy = cache.parse::<Spec>().unwrap().policy(steps).unwrap();
-        assert_eq!(letters(&replay(&mut *policy, &ours)), wanted, "{case}");
+        let mut policy = cache.parse::<Spec>().unwrap().policy(steps, &Given::default()).unwrap();
+        assert_eq!(letters(&policy.replay(&ours)), wanted, "{case}");
     }
 }
 
@@ -346,18 +345,14 @@ fn both_gates_give_the_same_bits_and_the_device_reads_nothing() {
         for cache in MEASURED.into_iter().chain(["uniform:3+taylor", "mask:11011001+taylor"]) {
             let host = run(&model, 8, cache, GateMode::Host);
             assert!(trace(&host).contains('S'), "{cache}: {}", trace(&host));
-            let mut policy = cache.parse::<Spec>().unwrap().policy(8).unwrap();
             let start = block_on(device.counters()).unwrap();
             let mut seen = vec![];
             let mut progress = |_: Progress| {
                 seen.push(block_on(device.counters()).unwrap());
                 Ok(())
             };
-            let noise = noise_for(&model);
-            let mode = GateMode::Device;
-            let eight = settings(8);
-            let again = sample(&model, &eight, &noise, &mut *policy, mode, &mut progress);
-            let again = block_on(again).unwrap();
+            let again = cached(&model, 8, cache, GateMode::Device);
+            let again = block_on(again.watch(&mut progress)).unwrap();
             assert_eq!(trace(&host), trace(&again), "{cache}");
             assert_eq!(bits(&host), bits(&again), "{cache} on {}", device.name());
             assert_eq!(seen[7].reads, start.reads, "{cache} on {}", device.name());
@@ -372,16 +367,13 @@ fn a_skipped_step_runs_what_it_must() {
     let device = Device::cpu();
     let model = tiny(&device);
     let launches = |cache: &str| {
-        let mut policy = cache.parse::<Spec>().unwrap().policy(8).unwrap();
         let mut seen = vec![block_on(device.counters()).unwrap().launched];
         let mut progress = |_: Progress| {
             seen.push(block_on(device.counters()).unwrap().launched);
             Ok(())
         };
-        let noise = noise_for(&model);
-        let eight = settings(8);
-        let run = sample(&model, &eight, &noise, &mut *policy, GateMode::Host, &mut progress);
-        let trace = trace(&block_on(run).unwrap());
+        let run = block_on(cached(&model, 8, cache, GateMode::Host).watch(&mut progress)).unwrap();
+        let trace = trace(&run);
         let step = trace.find('S').unwrap();
         seen[step + 1] - seen[step]
     };
@@ -401,19 +393,20 @@ fn magnitudes_are_mean_ratios_of_norms() {
                 continue;
             }
             let c = model.config();
-            let ours = block_on(magnitudes(&model, &settings(steps), &noise_for(&model))).unwrap();
-            let (mut a, labels) = (model.acts(2).unwrap(), model.labels(&[2, c.unconditional()]).unwrap());
+            let ours = block_on(magnitudes(&clip(&model, steps))).unwrap();
             let schedule = Schedule::new(c.prediction, steps, 3.0).unwrap();
             let times: Vec<f32> = schedule.times.iter().flat_map(|t| [*t; 2]).collect();
-            let times = Tensor::from_f32(&device, DType::F32, [steps, 2], &times).unwrap();
+            let condition = Condition::class(2).then(model.unconditional(1));
+            let mut pass = model.begin(&condition, &times).unwrap();
             let shape = [1, c.frames, c.channels, c.height, c.width];
             let mut z = Tensor::from_f32(&device, DType::F32, shape, &noise_for(&model)).unwrap();
             let mut before: Vec<f64> = vec![];
             assert_eq!(ours.len(), steps);
             for (i, ours) in ours.into_iter().enumerate() {
-                model.evaluate(Gate::Open, &mut a, &z, (&times, i), &labels).unwrap();
-                denoise(Gate::Open, &mut z, &a.tokens, c.patch, schedule.updates[i]).unwrap();
-                let now = difference(&read(&a.x), &read(&a.stack_in));
+                pass.evaluate(Gate::Open, &z, i).unwrap();
+                let streams = pass.streams();
+                denoise(Gate::Open, &mut z, &streams.tokens, c.patch, schedule.updates[i]).unwrap();
+                let now = difference(&read(&streams.x), &read(&streams.stack_in));
                 let norm = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
                 let rows = now.chunks(c.dim).zip(before.chunks(c.dim));
                 let ratios: Vec<f64> = rows.map(|(now, before)| norm(now) / norm(before)).collect();
@@ -436,7 +429,7 @@ fn a_recording_tells_what_segments_cost() {
     let device = Device::cpu();
     let model = shipped(&device);
     let mut recording = Recording::default();
-    block_on(recording.add(&model, &settings(10), &noise_for(&model), &mut |_| Ok(()))).unwrap();
+    block_on(recording.add(&clip(&model, 10), &mut |_| Ok(()))).unwrap();
     let plain = run(&model, 10, "off", GateMode::Host);
     for (mask, taylor, (before, from, to), slack) in [
         ("1111101111", "", (4, 4, 6), 0.02),
@@ -458,6 +451,9 @@ fn a_recording_tells_what_segments_cost() {
     }
     let neighbours = recording.error(None, 3, 4);
     assert_eq!(neighbours, 0.0);
-    let refused = block_on(recording.add(&model, &settings(9), &noise_for(&model), &mut |_| Ok(())));
+    let refused = block_on(recording.add(&clip(&model, 9), &mut |_| Ok(())));
     assert_eq!(refused.unwrap_err().to_string(), "9 steps: wanted 10 as before");
+    let multistep = clip(&model, 10).sampler("ab2".parse().unwrap());
+    let refused = block_on(recording.add(&multistep, &mut |_| Ok(())));
+    assert_eq!(refused.unwrap_err().to_string(), "sampler ab2: wanted first-order");
 }

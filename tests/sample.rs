@@ -4,10 +4,10 @@ mod common;
 
 use common::devices;
 use pollster::block_on;
-use steep::cache::{Spec, letters, replay};
-use steep::model::{Checkpoint, Dit};
-use steep::sample::{GateMode, Progress, Run, Settings, sample};
-use steep::{DType, Device, Error, noise};
+use steep::cache::{Given, Spec, letters};
+use steep::model::{Checkpoint, Condition, Dit, Model};
+use steep::sample::{GateMode, Moment, Progress, Run, Watch};
+use steep::{DType, Device, Error, Generate, generate, noise};
 
 const MODES: [GateMode; 2] = [GateMode::Host, GateMode::Device];
 
@@ -19,18 +19,21 @@ fn tiny(device: &Device) -> Dit {
     Dit::load(device, &Checkpoint::open(fixture("tiny-latte")).unwrap(), DType::F32).unwrap()
 }
 
-fn settings(steps: usize) -> Settings {
-    Settings { steps, guidance: 3.0, classes: vec![2] }
+/// A guided clip of class 2.
+fn clip(model: &Dit, steps: usize) -> Generate<'_> {
+    generate(model).class(2).seed(1).steps(steps)
 }
 
-fn run(model: &Dit, settings: &Settings, cache: &str, mode: GateMode) -> Run {
-    let noise = noise::normal(1, 0, settings.classes.len() * model.config().clip());
-    let mut policy = cache.parse::<Spec>().unwrap().policy(settings.steps).unwrap();
-    block_on(sample(model, settings, &noise, &mut *policy, mode, &mut |_| Ok(()))).unwrap()
+fn cached<'m>(clip: Generate<'m>, cache: &str, mode: GateMode) -> Generate<'m> {
+    clip.cache(cache.parse().unwrap()).gate(mode)
+}
+
+fn run(model: &Dit, steps: usize, cache: &str, mode: GateMode) -> Run {
+    block_on(cached(clip(model, steps), cache, mode).run()).unwrap()
 }
 
 fn trace(run: &Run) -> String {
-    letters(&run.steps.iter().map(|r| r.step).collect::<Vec<_>>())
+    letters(&run.trace())
 }
 
 fn bits(run: &Run) -> Vec<u32> {
@@ -58,19 +61,16 @@ fn trajectory(checkpoint: &Checkpoint, name: &str) {
         let data = file.tensor(name).unwrap().data().to_vec();
         data.chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect()
     };
-    let settings = Settings {
-        steps: meta["steps"].parse().unwrap(),
-        guidance: meta["guidance"].parse().unwrap(),
-        classes: vec![meta["class"].parse().unwrap()],
-    };
     for device in devices() {
         let model = Dit::load(&device, checkpoint, DType::F32).unwrap();
-        let spec: Spec = format!("tea:{}", meta["threshold"]).parse().unwrap();
+        let clip = generate(&model)
+            .class(meta["class"].parse().unwrap())
+            .steps(meta["steps"].parse().unwrap())
+            .guidance(meta["guidance"].parse().unwrap())
+            .noise(read("noise"));
         for mode in MODES {
-            let mut policy = spec.policy(settings.steps).unwrap();
-            let noise = read("noise");
-            let run =
-                block_on(sample(&model, &settings, &noise, &mut *policy, mode, &mut |_| Ok(()))).unwrap();
+            let cache = format!("tea:{}", meta["threshold"]);
+            let run = block_on(cached(clip.clone(), &cache, mode).run()).unwrap();
             assert_eq!(trace(&run), meta["decisions"], "{name} {} {mode:?}", device.name());
             for (i, (ours, theirs)) in run.steps.iter().zip(read("distances")).enumerate().skip(1) {
                 let ours = ours.step.distance.unwrap();
@@ -89,12 +89,12 @@ fn trajectory(checkpoint: &Checkpoint, name: &str) {
 fn invariant_01_off_is_off_and_02_zero_skips_change_nothing() {
     for device in devices() {
         let model = tiny(&device);
-        let plain = run(&model, &settings(8), "off", GateMode::Host);
+        let plain = run(&model, 8, "off", GateMode::Host);
         assert_eq!(trace(&plain), "CCCCCCCC");
         // The last polynomial is negative everywhere: without a hard switch it would skip at any threshold.
         for cache in ["tea:0", "tea:1e-30", "uniform:1", "mask:11111111", "tea:0:0,0,0,0,-1:raw"] {
             for mode in MODES {
-                let cached = run(&model, &settings(8), cache, mode);
+                let cached = run(&model, 8, cache, mode);
                 assert!(!trace(&cached).contains('S'), "{cache}");
                 assert_eq!(bits(&plain), bits(&cached), "{cache} {mode:?} on {}", device.name());
             }
@@ -114,32 +114,28 @@ fn invariant_03_a_skipped_step_reuses_the_residual_and_runs_no_block() {
         let clip = [1, c.frames, c.channels, c.height, c.width];
         let tensor =
             |seed| Tensor::from_f32(&device, DType::F32, clip, &noise::normal(seed, 0, c.clip())).unwrap();
-        let times = Tensor::from_f32(&device, DType::F32, [2, 1], &[900.0, 850.0]).unwrap();
-        let labels = model.labels(&[1]).unwrap();
-        let mut a = model.acts(1).unwrap();
-        let mut residual = Tensor::zeros(&device, DType::F32, *a.x.shape()).unwrap();
+        let mut pass = model.begin(&Condition::class(1), &[900.0, 850.0]).unwrap();
+        let mut residual = Tensor::zeros(&device, DType::F32, *pass.streams().x.shape()).unwrap();
         let flag = Tensor::from_u32(&device, [1], &[0]).unwrap();
 
-        model.embed(&mut a, &tensor(1), (&times, 0), &labels).unwrap();
-        model.probe(&mut a, None).unwrap();
-        model.blocks(&mut a, Gate::Open).unwrap();
-        axpby(Gate::Open, &mut residual, (1.0, Some(&a.x)), (-1.0, &a.stack_in)).unwrap();
+        pass.embed(Gate::Open, &tensor(1), 0).unwrap();
+        pass.probe(Gate::Open, None).unwrap();
+        pass.blocks(Gate::Open).unwrap();
+        let streams = pass.streams();
+        axpby(Gate::Open, &mut residual, (1.0, Some(&streams.x)), (-1.0, &streams.stack_in)).unwrap();
 
-        model.embed(&mut a, &tensor(2), (&times, 1), &labels).unwrap();
-        model.probe(&mut a, None).unwrap();
+        pass.embed(Gate::Open, &tensor(2), 1).unwrap();
+        pass.probe(Gate::Open, None).unwrap();
         let before = block_on(device.counters()).unwrap();
-        model.blocks(&mut a, Gate::If(&flag)).unwrap();
+        pass.blocks(Gate::If(&flag)).unwrap();
         let after = block_on(device.counters()).unwrap();
         assert_eq!(after.launched, before.launched, "a block ran on {}", device.name());
         assert!(after.gated_off > before.gated_off + 20);
-        axpby(Gate::Unless(&flag), &mut a.x, (1.0, Some(&a.stack_in)), (1.0, &residual)).unwrap();
-        let (x, h, r) = block_on(async {
-            (
-                a.x.read_f32().await.unwrap(),
-                a.stack_in.read_f32().await.unwrap(),
-                residual.read_f32().await.unwrap(),
-            )
-        });
+        let streams = pass.streams_mut();
+        let stack_in = &streams.stack_in;
+        axpby(Gate::Unless(&flag), &mut streams.x, (1.0, Some(stack_in)), (1.0, &residual)).unwrap();
+        let read = |t: &Tensor| block_on(t.read_f32()).unwrap();
+        let (x, h, r) = (read(&streams.x), read(&streams.stack_in), read(&residual));
         assert!(x.iter().zip(h.iter().zip(&r)).all(|(x, (h, r))| x.to_bits() == (h + r).to_bits()));
     }
 }
@@ -150,7 +146,7 @@ fn invariant_06_first_and_last_step_compute_at_any_threshold() {
         let model = tiny(&device);
         for (steps, wanted) in [(1, "F"), (2, "FF"), (3, "FSF"), (6, "FSSSSF")] {
             for mode in MODES {
-                assert_eq!(trace(&run(&model, &settings(steps), "tea:inf", mode)), wanted);
+                assert_eq!(trace(&run(&model, steps, "tea:inf", mode)), wanted);
             }
         }
     }
@@ -164,9 +160,9 @@ fn invariant_08_and_20_the_device_decides_as_the_policy_does() {
         let model = tiny(&device);
         for cache in ["tea:0.5", "tea:0.7", "tea:1.5:latte-1", "tea:0.6:flux-1-dev:raw"] {
             let spec: Spec = cache.parse().unwrap();
-            let cached = run(&model, &settings(20), cache, GateMode::Device);
+            let cached = run(&model, 20, cache, GateMode::Device);
             let distances: Vec<_> = cached.steps.iter().map(|r| r.step.distance).collect();
-            let replayed = replay(&mut *spec.policy(20).unwrap(), &distances);
+            let replayed = spec.policy(20, &Given::default()).unwrap().replay(&distances);
             for (i, (ours, policy)) in cached.steps.iter().zip(&replayed).enumerate() {
                 assert_eq!(ours.step.decision, policy.decision, "{cache} step {i}: {ours:?} {policy:?}");
                 assert!(
@@ -185,9 +181,9 @@ fn invariant_15_runs_repeat_and_both_gates_give_the_same_bits() {
     for device in devices() {
         let model = tiny(&device);
         for cache in ["tea:0.5", "uniform:3", "mask:10011001", "off"] {
-            let first = run(&model, &settings(8), cache, GateMode::Host);
+            let first = run(&model, 8, cache, GateMode::Host);
             for mode in MODES {
-                let again = run(&model, &settings(8), cache, mode);
+                let again = run(&model, 8, cache, mode);
                 assert_eq!(trace(&first), trace(&again), "{cache} {mode:?}");
                 assert_eq!(bits(&first), bits(&again), "{cache} {mode:?}");
             }
@@ -199,14 +195,14 @@ fn invariant_15_runs_repeat_and_both_gates_give_the_same_bits() {
 fn invariant_17_a_batch_is_decided_as_a_whole() {
     for device in devices() {
         let model = tiny(&device);
-        let pair = Settings { classes: vec![1, 3], ..settings(10) };
-        let together = run(&model, &pair, "tea:0.5", GateMode::Host);
-        assert_eq!(together.clips.len(), 2 * model.config().clip());
-        // Uncached, a clip does not depend on its company.
-        let together = run(&model, &pair, "off", GateMode::Host);
-        let alone = Settings { classes: vec![1], ..settings(10) };
-        let alone = run(&model, &alone, "off", GateMode::Host);
+        let pair = clip(&model, 10).condition(Condition::Classes(vec![1, 3]));
+        let together = block_on(cached(pair.clone(), "tea:0.5", GateMode::Host).run()).unwrap();
         let n = model.config().clip();
+        assert_eq!(together.clips.len(), 2 * n);
+        assert_eq!(together.videos().unwrap()[1].data, together.clips[n..]);
+        // Uncached, a clip does not depend on its company.
+        let together = block_on(pair.run()).unwrap();
+        let alone = block_on(clip(&model, 10).class(1).run()).unwrap();
         let error =
             alone.clips.iter().zip(&together.clips[..n]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(error <= 1e-4, "{error}");
@@ -217,14 +213,11 @@ fn invariant_17_a_batch_is_decided_as_a_whole() {
 fn invariant_19_an_aborted_run_leaves_nothing_behind() {
     for device in devices() {
         let model = tiny(&device);
-        let first = run(&model, &settings(8), "tea:0.5", GateMode::Device);
-        let noise = noise::normal(9, 0, model.config().clip());
-        let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8).unwrap();
+        let first = run(&model, 8, "tea:0.5", GateMode::Device);
         let mut stop = |p: Progress| if p.done == 4 { Err(Error::Interrupted) } else { Ok(()) };
-        let eight = settings(8);
-        let aborted = sample(&model, &eight, &noise, &mut *policy, GateMode::Device, &mut stop);
-        assert!(matches!(block_on(aborted), Err(Error::Interrupted)));
-        let second = run(&model, &settings(8), "tea:0.5", GateMode::Device);
+        let other = cached(clip(&model, 8).seed(9), "tea:0.5", GateMode::Device);
+        assert!(matches!(block_on(other.watch(&mut stop)), Err(Error::Interrupted)));
+        let second = run(&model, 8, "tea:0.5", GateMode::Device);
         assert_eq!(bits(&first), bits(&second));
     }
 }
@@ -233,9 +226,7 @@ fn invariant_19_an_aborted_run_leaves_nothing_behind() {
 fn device_gate_reads_nothing_before_the_end_and_no_step_allocates() {
     for device in devices() {
         let model = tiny(&device);
-        let noise = noise::normal(1, 0, model.config().clip());
         for (mode, reads) in [(GateMode::Device, 0), (GateMode::Host, 8)] {
-            let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8).unwrap();
             let start = block_on(device.counters()).unwrap().reads;
             let mut seen = Vec::new();
             let mut progress = |p: Progress| {
@@ -243,10 +234,32 @@ fn device_gate_reads_nothing_before_the_end_and_no_step_allocates() {
                 assert_eq!(p.decision.is_some(), mode == GateMode::Host);
                 Ok(())
             };
-            block_on(sample(&model, &settings(8), &noise, &mut *policy, mode, &mut progress)).unwrap();
+            block_on(cached(clip(&model, 8), "tea:0.5", mode).watch(&mut progress)).unwrap();
             assert_eq!(seen[7].reads - start, reads, "{mode:?} on {}", device.name());
             assert!(seen[0].allocations > 0);
             assert_eq!(seen[7].allocations, seen[0].allocations, "{mode:?} on {}", device.name());
+        }
+    }
+}
+
+/// What depends on schedule and condition alone is computed once per run, so a skipped step is few launches: one that
+/// takes the step's modulation, the patches, the probe, the decision, the residual, two of the head, and the update.
+#[test]
+fn a_skipped_step_launches_little() {
+    for device in devices() {
+        let model = tiny(&device);
+        let mut seen = vec![block_on(device.counters()).unwrap().launched];
+        let mut progress = |_: Progress| {
+            seen.push(block_on(device.counters()).unwrap().launched);
+            Ok(())
+        };
+        let run = block_on(cached(clip(&model, 8), "tea:0.5", GateMode::Host).watch(&mut progress)).unwrap();
+        let depth = model.config().depth as u64;
+        for (i, letter) in trace(&run).chars().enumerate().skip(1) {
+            // A block is seven launches, of which the first block's modulation is the probe; frames are placed once.
+            let blocks = 7 * depth - 1 + 1;
+            let wanted = if letter == 'S' { 8 } else { 8 + blocks };
+            assert_eq!(seen[i + 1] - seen[i], wanted, "step {i} {letter} on {}", device.name());
         }
     }
 }
@@ -256,11 +269,116 @@ fn epsilon_models_sample_with_ddim() {
     for device in devices() {
         let checkpoint = Checkpoint::open(fixture("tiny-dit")).unwrap();
         let model = Dit::load(&device, &checkpoint, DType::F32).unwrap();
-        let plain = run(&model, &settings(10), "off", GateMode::Host);
+        let plain = run(&model, 10, "off", GateMode::Host);
         assert!(plain.clips.iter().all(|x| x.is_finite()));
-        let unguided = Settings { guidance: 1.0, ..settings(10) };
-        assert_ne!(bits(&plain), bits(&run(&model, &unguided, "off", GateMode::Host)));
+        let unguided = block_on(clip(&model, 10).guidance(1.0).run()).unwrap();
+        assert_ne!(bits(&plain), bits(&unguided));
     }
+}
+
+/// Adams-Bashforth's updates, written out on the host from the predictions that the run made, for both kinds of model;
+/// and a cached run, whose skipped steps make predictions too, under both gates.
+#[test]
+fn multistep_samplers_combine_predictions() {
+    struct Predictions(Vec<(Vec<f32>, Vec<f32>)>, usize, usize);
+    impl Watch for Predictions {
+        async fn step(&mut self, moment: &Moment<'_>) -> steep::Result<()> {
+            use steep::ops::{Update, denoise};
+            let mut v = steep::Tensor::zeros(moment.z.device(), DType::F32, *moment.z.shape())?;
+            let as_is = Update { keep: 0.0, add: 1.0, guidance: 3.0 };
+            denoise(steep::device::Gate::Open, &mut v, &moment.streams.tokens, self.1, as_is)?;
+            self.0.push((moment.z.read_f32().await?, v.read_f32().await?));
+            Ok(())
+        }
+        fn done(&mut self, p: Progress) -> steep::Result<()> {
+            self.2 = p.done;
+            Ok(())
+        }
+    }
+    for device in devices() {
+        for name in ["tiny-latte", "tiny-dit"] {
+            let checkpoint = Checkpoint::open(fixture(name)).unwrap();
+            let model = Dit::load(&device, &checkpoint, DType::F32).unwrap();
+            for (method, factors) in [
+                ("ab2", vec![vec![1.0], vec![1.5, -0.5]]),
+                ("ab3", vec![vec![1.0], vec![1.5, -0.5], vec![23.0 / 12.0, -4.0 / 3.0, 5.0 / 12.0]]),
+            ] {
+                let clip = clip(&model, 6).sampler(method.parse().unwrap());
+                let updates = clip.schedule().unwrap().updates;
+                let mut seen = Predictions(vec![], model.config().patch, 0);
+                let run = block_on(clip.watch(&mut seen)).unwrap();
+                assert_eq!(seen.2, 6);
+                let ends = seen.0.iter().skip(1).map(|(z, _)| z).chain([&run.clips]);
+                for (i, (after, update)) in ends.zip(&updates).enumerate() {
+                    let factors = &factors[i.min(factors.len() - 1)];
+                    for (at, after) in after.iter().enumerate() {
+                        let sum: f32 =
+                            factors.iter().enumerate().map(|(ago, f)| *f as f32 * seen.0[i - ago].1[at]).sum();
+                        let wanted = update.keep * seen.0[i].0[at] + update.add * sum;
+                        assert!((after - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{name} {method} {i}");
+                    }
+                }
+                let cached = |mode| block_on(cached(clip.clone(), "uniform:2", mode).run()).unwrap();
+                assert_eq!(bits(&cached(GateMode::Host)), bits(&cached(GateMode::Device)));
+                assert_ne!(bits(&run), bits(&block_on(clip_of_six(&model)).unwrap()));
+            }
+        }
+    }
+}
+
+async fn clip_of_six(model: &Dit) -> steep::Result<Run> {
+    clip(model, 6).run().await
+}
+
+/// A rule that no table holds: the host decides from what the device measured.
+#[test]
+fn a_rule_of_ones_own_decides_from_what_is_measured() {
+    use steep::cache::{Decision, Measure, Policy, Rule, Span, StandIn, Step};
+    for device in devices() {
+        let model = tiny(&device);
+        for stand_in in [StandIn::Residual, StandIn::Extrapolated] {
+            let policy = || {
+                let rule = move |step: usize, distance: Option<f64>| {
+                    // Every other step, as long as something was measured.
+                    let decision = match distance {
+                        Some(d) if step % 2 == 1 && d > 0.0 => Decision::Skipped,
+                        _ => Decision::Computed,
+                    };
+                    Step { decision, distance, rescaled: None, accumulated: 0.0 }
+                };
+                let rule = Rule::Host(Box::new(rule));
+                Policy { measure: Measure::Signal, rule, span: Span::Blocks, stand_in }
+            };
+            let own = block_on(clip(&model, 8).run_with(policy(), &mut |_: Progress| Ok(()))).unwrap();
+            let taylor = if stand_in == StandIn::Extrapolated { "+taylor" } else { "" };
+            let mask = run(&model, 8, &format!("mask:10101010{taylor}"), GateMode::Host);
+            assert_eq!(trace(&own), "CSCSCSCS");
+            assert!(own.steps[1..].iter().all(|r| r.step.distance.is_some_and(|d| d > 0.0)));
+            assert_eq!(bits(&own), bits(&mask), "{stand_in:?} on {}", device.name());
+            let device_gate = clip(&model, 8).gate(GateMode::Device);
+            let refused = block_on(device_gate.run_with(policy(), &mut |_: Progress| Ok(())));
+            assert!(refused.unwrap_err().to_string().contains("wanted the host's gate"));
+        }
+    }
+}
+
+/// What a policy measures must be there where what it skips begins.
+#[test]
+fn policies_that_do_not_fit_are_refused() {
+    use steep::cache::{Measure, Policy, Span};
+    let device = Device::cpu();
+    let model = tiny(&device);
+    let refused = |policy: Policy| {
+        let run = block_on(clip(&model, 4).run_with(policy, &mut |_: Progress| Ok(())));
+        run.err().expect("an error").to_string()
+    };
+    let tea = || "tea:0.5".parse::<Spec>().unwrap().policy(4, &Given::default()).unwrap();
+    assert!(refused(Policy { span: Span::Model, ..tea() }).contains("measures Signal and skips Model"));
+    let wrong = Policy { measure: Measure::Output, ..tea() };
+    assert!(refused(wrong).contains("measures Output and skips Blocks"));
+    assert!(refused(Policy { measure: Measure::Nothing, ..tea() }).contains("a threshold on nothing"));
+    let short = "uniform:2".parse::<Spec>().unwrap().policy(3, &Given::default()).unwrap();
+    assert_eq!(refused(short), "a schedule of 3 steps: wanted 4");
 }
 
 /// DDIM's update against its formula, written out.
@@ -293,18 +411,15 @@ fn bad_settings_are_errors_in_one_line() {
     let device = Device::cpu();
     let model = tiny(&device);
     let noise = noise::normal(1, 0, model.config().clip());
-    let fails = |settings: Settings, noise: &[f32]| {
-        let mut policy = Spec::Off.policy(settings.steps.max(1)).unwrap();
-        let go_on = &mut |_: Progress| Ok(());
-        let run = block_on(sample(&model, &settings, noise, &mut *policy, GateMode::Host, go_on));
-        let message = run.err().expect("an error").to_string();
+    let fails = |clip: Generate<'_>| {
+        let message = block_on(clip.run()).err().expect("an error").to_string();
         assert!(!message.contains('\n'));
         message
     };
-    assert_eq!(fails(settings(0), &noise), "steps 0: wanted 1 to 100000");
-    let unknown = Settings { classes: vec![9], ..settings(2) };
-    assert_eq!(fails(unknown, &noise), "class 9: wanted 0 to 3, or 4 for none");
-    assert!(fails(Settings { classes: vec![], ..settings(2) }, &noise).contains("wanted at least one"));
-    assert!(fails(Settings { guidance: f32::NAN, ..settings(2) }, &noise).contains("finite"));
-    assert!(fails(settings(2), &noise[1..]).contains("bytes"));
+    assert_eq!(fails(clip(&model, 0)), "steps 0: wanted at least 1");
+    assert_eq!(fails(clip(&model, 2).class(9)), "class 9: wanted 0 to 3, or 4 for none");
+    let nothing = clip(&model, 2).condition(Condition::Classes(vec![]));
+    assert!(fails(nothing).contains("wanted at least one"));
+    assert!(fails(clip(&model, 2).guidance(f32::NAN)).contains("finite"));
+    assert!(fails(clip(&model, 2).noise(noise[1..].to_vec())).contains("bytes"));
 }

@@ -3,12 +3,11 @@
 mod common;
 
 use pollster::block_on;
-use steep::cache::Spec;
 use steep::device::Gate;
 use steep::model::{Checkpoint, Dit};
 use steep::ops::axpby;
-use steep::sample::{GateMode, Progress, Settings, sample};
-use steep::{DType, Device, Tensor, noise};
+use steep::sample::{GateMode, Progress};
+use steep::{DType, Device, Tensor, generate};
 
 /// Every adapter under test, if there is one.
 fn adapters() -> Vec<Device> {
@@ -136,16 +135,14 @@ fn a_lost_device_is_an_error() {
         for device in adapters() {
             let Device::Wgpu(adapter) = &device else { unreachable!("filtered") };
             let model = Dit::load(&device, &checkpoint, DType::F32).unwrap();
-            let settings = Settings { steps: 8, guidance: 3.0, classes: vec![2] };
-            let noise = noise::normal(1, 0, model.config().clip());
-            let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8).unwrap();
+            let clip = generate(&model).class(2).steps(8).cache("tea:0.5".parse().unwrap()).gate(mode);
             let mut lose = |p: Progress| {
                 if p.done == 3 {
                     adapter.lose();
                 }
                 Ok(())
             };
-            let run = block_on(sample(&model, &settings, &noise, &mut *policy, mode, &mut lose));
+            let run = block_on(clip.watch(&mut lose));
             let why = run.err().expect("an error").to_string();
             assert!(why.starts_with(&format!("device {}: ", device.name())), "{why}");
             assert!(why.contains("lost"), "{why}");

@@ -8,7 +8,7 @@
 //! skip if error < δ and at most K in a row;   otherwise compute, and let ratio = 1, error = 0
 //! ```
 
-use super::{Decision, Policy, Step};
+use super::{Decision, OldPolicy, Step};
 
 /// `mag:δ`: a schedule from a table of residual norms. Nothing is measured while it runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +54,7 @@ impl MagCache {
     }
 }
 
-impl Policy for MagCache {
+impl OldPolicy for MagCache {
     fn decide(&mut self, step: usize, distance: Option<f64>) -> Step {
         if step == 0 {
             self.restart();

@@ -1,4 +1,4 @@
-use super::{Decision, Policy, Step};
+use super::{Decision, OldPolicy, Step};
 
 /// `mask:1011…`: a schedule written out, 1 for a step that computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub struct Mask {
     pub computes: Vec<bool>,
 }
 
-impl Policy for Mask {
+impl OldPolicy for Mask {
     fn decide(&mut self, step: usize, distance: Option<f64>) -> Step {
         let decision = match self.computes.get(step) {
             Some(false) => Decision::Skipped,

@@ -19,6 +19,7 @@ mod mask;
 mod off;
 mod path;
 mod sea;
+mod shim;
 mod spec;
 mod taylor;
 mod teacache;
@@ -30,6 +31,7 @@ pub use mask::Mask;
 pub use off::Off;
 pub use path::shortest;
 pub use sea::{POWER, wiener};
+pub use shim::{Given, Measure, Policy, Rule, Span, StandIn};
 pub use spec::{Spec, Window};
 pub use taylor::Taylor;
 pub use teacache::{Indicator, TeaCache};
@@ -79,13 +81,13 @@ pub struct Step {
 
 impl Step {
     /// A step decided by its place alone: nothing is rescaled, nothing compared.
-    fn placed(decision: Decision, distance: Option<f64>) -> Self {
+    pub(crate) fn placed(decision: Decision, distance: Option<f64>) -> Self {
         Step { decision, distance, rescaled: None, accumulated: 0.0 }
     }
 }
 
 /// Decides, step by step, for one generation.
-pub trait Policy {
+pub trait OldPolicy {
     /// Decides step `step` (from 0), given the distance of its indicator from the step before, if one was measured.
     ///
     /// Steps are asked for in order, once each; step 0 begins a new generation.
@@ -115,7 +117,7 @@ pub trait Policy {
 }
 
 /// The trace that a policy makes of recorded distances, one per step.
-pub fn replay(policy: &mut dyn Policy, distances: &[Option<f64>]) -> Vec<Step> {
+pub fn replay(policy: &mut dyn OldPolicy, distances: &[Option<f64>]) -> Vec<Step> {
     let decide = |(step, &distance)| policy.decide(step, distance);
     distances.iter().enumerate().map(decide).collect()
 }

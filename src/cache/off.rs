@@ -1,10 +1,10 @@
-use super::{Decision, Policy, Step};
+use super::{Decision, OldPolicy, Step};
 
 /// `off`: every step computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Off;
 
-impl Policy for Off {
+impl OldPolicy for Off {
     fn decide(&mut self, _step: usize, distance: Option<f64>) -> Step {
         Step::placed(Decision::Computed, distance)
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{IDENTITY, MagCache, Mask, Negative, Off, Policy, SETS, Taylor, TeaCache, Uniform, find};
+use super::{IDENTITY, MagCache, Mask, Negative, Off, OldPolicy, SETS, Taylor, TeaCache, Uniform, find};
 use crate::{Error, Result};
 
 /// Names [`IDENTITY`].
@@ -73,13 +73,13 @@ impl Spec {
         easy:THRESHOLD or mag:THRESHOLD[:K]@FILE; then [+start=STEP][+end=STEP][+max-skips=N][+taylor]";
 
     /// The policy for one generation of `steps` steps.
-    pub fn policy(&self, steps: usize) -> Result<Box<dyn Policy>> {
+    pub fn old_policy(&self, steps: usize) -> Result<Box<dyn OldPolicy>> {
         self.check()?;
         if steps == 0 {
             return Err(Error::setting("steps 0", "at least 1"));
         }
         let (base, window) = match self {
-            Spec::Taylor(inner) => return Ok(Box::new(Taylor(inner.policy(steps)?))),
+            Spec::Taylor(inner) => return Ok(Box::new(Taylor(inner.old_policy(steps)?))),
             Spec::Within(base, window) => (&**base, *window),
             base => (base, Window::default()),
         };

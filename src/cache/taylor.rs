@@ -1,4 +1,4 @@
-use super::{Policy, Step, TeaCache};
+use super::{OldPolicy, Step, TeaCache};
 
 /// `…+taylor`: any schedule, whose skipped steps do not take the last residual as it is but carry on its change.
 ///
@@ -10,9 +10,9 @@ use super::{Policy, Step, TeaCache};
 ///
 /// the first order of TaylorSeer (arXiv 2503.06923), on what the whole stretch of skipped blocks adds rather than
 /// layer by layer. Until two steps were computed, R is taken as it is.
-pub struct Taylor(pub Box<dyn Policy>);
+pub struct Taylor(pub Box<dyn OldPolicy>);
 
-impl Policy for Taylor {
+impl OldPolicy for Taylor {
     fn decide(&mut self, step: usize, distance: Option<f64>) -> Step {
         self.0.decide(step, distance)
     }

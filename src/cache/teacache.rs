@@ -7,7 +7,7 @@
 //! acc  = acc + f(d);   skip if acc < δ;   otherwise compute and let acc = 0
 //! ```
 
-use super::{Decision, IDENTITY, Policy, Step};
+use super::{Decision, IDENTITY, OldPolicy, Step};
 use crate::ops::{Negative, Threshold};
 
 /// What a rule wants to have measured at each step; see [`sample`](mod@crate::sample) for how it is.
@@ -164,7 +164,7 @@ impl TeaCache {
     }
 }
 
-impl Policy for TeaCache {
+impl OldPolicy for TeaCache {
     /// A distance that is missing, NaN, infinite or above the range, or whose f(d) is not finite, computes.
     ///
     /// Nothing else has to be dropped then: the sum restarts at 0, the step leaves a new residual, and

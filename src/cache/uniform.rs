@@ -1,4 +1,4 @@
-use super::{Decision, Policy, Step};
+use super::{Decision, OldPolicy, Step};
 
 /// `uniform:n`: steps 0, n, 2n, … and the last one compute, whatever the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Uniform {
     pub steps: usize,
 }
 
-impl Policy for Uniform {
+impl OldPolicy for Uniform {
     fn decide(&mut self, step: usize, distance: Option<f64>) -> Step {
         let computes = step.is_multiple_of(self.every) || step + 1 >= self.steps;
         let decision = if computes { Decision::Computed } else { Decision::Skipped };

@@ -9,7 +9,7 @@ use steep::cache::{Measure, Policy, TeaCache};
 use steep::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
 use steep::journal::Journal;
 use steep::metrics::psnr;
-use steep::model::Dit;
+use steep::model::{Dit, Model};
 use steep::sample::{GateMode, Progress, Schedule, magnitudes, observe};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result, plot};

@@ -143,7 +143,6 @@ impl Args {
         if let Some(out) = &self.out {
             Format::of(out)?;
         }
-        self.cache.check(self.setup.steps)?;
         let outputs: Vec<&Path> = self.files().into_iter().flatten().collect();
         let inputs: Vec<&Path> = self.setup.model.iter().map(PathBuf::as_path).collect();
         output::check(&outputs, &inputs)

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 use steep::cache::{IDENTITY, Negative, SETS, Spec, Step, TeaCache, letters, replay, shortest};
-use steep::model::{Checkpoint, Dit};
-use steep::sample::{Recording, Settings};
-use steep::{DType, Device, Error, Result, noise};
+use steep::model::{Checkpoint, Dit, Model};
+use steep::sample::Recording;
+use steep::{DType, Device, Error, Result, generate};
 
 use super::{report, say};
 
@@ -146,12 +146,12 @@ impl Args {
     /// Any rule on the distances of a file.
     fn replay(&self, spec: &Spec, file: &Path) -> Result<()> {
         let distances = distances(file, self.steps)?;
-        let mut policy = spec.policy(distances.len())?;
-        if policy.tea().is_some_and(|rule| !rule.indicator.replays()) {
+        let mut policy = spec.policy(distances.len(), &steep::cache::Given::default())?;
+        if matches!(policy.measure, steep::cache::Measure::FirstBlock | steep::cache::Measure::Output) {
             let what = format!("cache \"{spec}\"");
             return Err(Error::setting(what, "a rule whose distances do not depend on what it decides"));
         }
-        let steps = replay(&mut *policy, &distances);
+        let steps = policy.replay(&distances);
         let computed = steps.iter().filter(|s| s.decision.computes()).count();
         let ratio = steps.len() as f64 / computed as f64;
         if self.json {
@@ -188,9 +188,9 @@ impl Args {
         let c = model.config();
         let mut recording = Recording::default();
         for run in 0..self.runs {
-            let settings = Settings { steps, guidance: self.guidance, classes: vec![run % c.classes] };
-            let noise = noise::normal(self.seed + (run / c.classes) as u64, 0, c.clip());
-            recording.add(&model, &settings, &noise, &mut |_| super::go_on()).await?;
+            let seed = self.seed + (run / c.classes) as u64;
+            let clip = generate(&model).class(run % c.classes).seed(seed).steps(steps).guidance(self.guidance);
+            recording.add(&clip, &mut |_| super::go_on()).await?;
         }
         let error = |before, from, to| match to - from > self.longest + 1 {
             true => f64::INFINITY,

@@ -25,8 +25,7 @@ const ATTENTION: Chunks = Chunks { shift: 0, scale: 1 };
 const ATTENTION_ALPHA: usize = 2;
 const MLP: Chunks = Chunks { shift: 3, scale: 4 };
 const MLP_ALPHA: usize = 5;
-/// Those of the head, behind the blocks'.
-const HEAD_CHUNKS: usize = 2;
+/// Of the head's two, behind the blocks'.
 const HEAD: Chunks = Chunks { shift: 0, scale: 1 };
 
 /// The memory that modulation may take at a time, in bytes: 40 steps of a guided clip of DiT-XL/2.

@@ -115,14 +115,14 @@ pub async fn run(args: &Args) -> Result<()> {
     let checkpoint = args.setup.checkpoint()?;
     let config = checkpoint.config();
     args.classes.check(config)?;
-    for candidate in &candidates {
-        candidate.check(config, args.setup.steps, args.setup.guidance)?;
-    }
     let digits = args.digits(config)?;
     super::watch_for_interrupts()?;
     let device = args.setup.device().await?;
     let specs: Vec<&Spec> = candidates.iter().filter_map(Candidate::spec).collect();
     let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup)?;
+    for candidate in &candidates {
+        candidate.check(config, &args.setup, &sidecar)?;
+    }
     let header = args.header(&checkpoint, &device, &candidates, &sidecar);
 
     make_folder(&args.out)?;

@@ -18,6 +18,7 @@ use steep::{Error, Generate, Result};
 use super::Args;
 use crate::cli::clips;
 use crate::cli::generate::Timed;
+use crate::cli::setup::Setup;
 use crate::cli::sidecar::Sidecar;
 
 /// What is compared.
@@ -45,12 +46,13 @@ impl Candidate {
     }
 
     /// What can be known to be wrong before any work.
-    pub fn check(&self, config: &Config, steps: usize, guidance: f32) -> Result<()> {
-        let schedule = |steps| Schedule::new(config.prediction, steps, guidance).map(drop);
+    pub fn check(&self, config: &Config, setup: &Setup, sidecar: &Sidecar) -> Result<()> {
+        let steps = setup.steps;
+        let schedule = |steps| Schedule::new(config.prediction, steps, setup.guidance).map(drop);
         match self {
             Candidate::Uncached => schedule(steps),
             Candidate::Steps(fewer) => schedule(*fewer),
-            Candidate::Cached(spec) => spec.check(steps),
+            Candidate::Cached(spec) => spec.policy(steps, &sidecar.given(spec)?).map(drop),
         }
     }
 
