@@ -24,7 +24,8 @@ fn text<'a>(v: &'a Value, key: &str) -> &'a str {
 }
 
 /// What has tables and links.
-const PAGES: [&str; 3] = ["README.md", "docs/teacache.md", "docs/policies.md"];
+const PAGES: [&str; 5] =
+    ["README.md", "docs/teacache.md", "docs/policies.md", "docs/performance.md", "docs/kernels.md"];
 
 /// The devices of some rows, as they come.
 fn devices<'a>(rows: &[&'a Value]) -> Vec<&'a str> {
@@ -231,6 +232,16 @@ fn tables_come_from_committed_results() {
     assert!(tables > 10);
 }
 
+/// The block of code whose first line begins with `from`, to the brace that closes it.
+fn excerpt(code: &str, from: &str) -> String {
+    let all: Vec<&str> = code.lines().skip_while(|line| !line.trim_start().starts_with(from)).collect();
+    let indent = all.first().map_or(0, |line| line.len() - line.trim_start().len());
+    let close = format!("{}}}", " ".repeat(indent));
+    let end = all.iter().position(|line| *line == close).unwrap_or_else(|| panic!("no end of {from}"));
+    let lines = all[..=end].iter().map(|line| line.get(indent..).unwrap_or(""));
+    format!("```rust\n{}\n```\n", lines.collect::<Vec<_>>().join("\n"))
+}
+
 /// Makes the tables of a page anew; how many it has.
 fn check_tables(page: &str) -> usize {
     let path = root().join(page);
@@ -242,8 +253,12 @@ fn check_tables(page: &str) -> usize {
         writeln!(fresh, "{line}").unwrap();
         let Some(marker) = line.strip_prefix("<!-- ").and_then(|l| l.strip_suffix(" -->")) else { continue };
         let (kind, file) = marker.split_once(' ').expect("<!-- KIND FILE -->");
-        let results = std::fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-        fresh += &table(kind, &serde_json::from_str(&results).unwrap());
+        let (file, from) = file.split_once(' ').unwrap_or((file, ""));
+        let contents = std::fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        fresh += &match kind {
+            "code" => excerpt(&contents, from),
+            kind => table(kind, &serde_json::from_str(&contents).unwrap()),
+        };
         lines.find(|l| *l == "<!-- end -->").expect("<!-- end -->");
         fresh += "<!-- end -->\n";
         tables += 1;
