@@ -3,7 +3,7 @@
 mod gauge;
 mod record;
 
-use crate::cache::{Decision, Indicator, Policy, Step, TeaCache};
+use crate::cache::{Decision, Policy, Rule, Span, StandIn, Step};
 use crate::device::Gate;
 use crate::model::{Acts, Dit, Prediction};
 use crate::ops::{PARTIALS, Update, axpby, denoise, rel_l1, residual_extrapolate};
@@ -202,11 +202,11 @@ enum Stretch {
 }
 
 impl Stretch {
-    fn new(rule: Option<&TeaCache>, z: &Tensor) -> Result<Stretch> {
-        Ok(match rule.map(|rule| rule.indicator) {
-            Some(Indicator::FirstBlock) => Stretch::OtherBlocks,
-            Some(Indicator::Output) => Stretch::Model(Tensor::zeros(z.device(), DType::F32, *z.shape())?),
-            _ => Stretch::Blocks,
+    fn new(span: Span, z: &Tensor) -> Result<Stretch> {
+        Ok(match span {
+            Span::Blocks => Stretch::Blocks,
+            Span::OtherBlocks => Stretch::OtherBlocks,
+            Span::Model => Stretch::Model(Tensor::zeros(z.device(), DType::F32, *z.shape())?),
         })
     }
 
@@ -273,21 +273,28 @@ pub async fn sample(
     model: &Dit,
     settings: &Settings,
     noise: &[f32],
-    policy: &mut dyn Policy,
+    policy: &mut Policy,
     mode: GateMode,
     progress: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Run> {
     let (device, steps) = (model.device(), settings.steps);
     let mut batch = Batch::new(model, settings, noise)?;
-    let mut stretch = Stretch::new(policy.tea(), &batch.z)?;
+    let mut stretch = Stretch::new(policy.span, &batch.z)?;
     let mut cache = match policy.reuses() {
-        true => Some(Cache::new(stretch.ends(&mut batch).1, policy.extrapolates())?),
+        true => Some(Cache::new(stretch.ends(&mut batch).1, policy.stand_in == StandIn::Extrapolated)?),
         false => None,
     };
-    let mut gauge = policy.tea().map(|rule| Gauge::new(model, rule, &batch)).transpose()?;
-    let mut decided: Vec<Step> = match gauge {
-        None => (0..steps).map(|i| policy.decide(i, None)).collect(),
-        Some(_) => vec![],
+    let mut gauge = None;
+    let mut decided = match &policy.rule {
+        Rule::Schedule(known) if known.len() == steps => known.clone(),
+        Rule::Schedule(known) => {
+            return Err(Error::setting(format!("a schedule of {} steps", known.len()), steps));
+        }
+        Rule::Threshold(rule) => {
+            gauge = Some(Gauge::new(model, policy.measure, rule, &batch)?);
+            vec![]
+        }
+        Rule::Host(_) => return Err(Error::setting("a rule of the host's", "a schedule or a threshold")),
     };
     let mut trace = gauge::trace(device, steps, &decided)?;
     let mut flag = Tensor::from_u32(device, [1], &[1])?;

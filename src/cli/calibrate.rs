@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
-use steep::cache::{Policy, Spec, TeaCache};
+use steep::cache::{Measure, Policy, TeaCache};
 use steep::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
 use steep::journal::Journal;
 use steep::metrics::psnr;
@@ -262,7 +262,7 @@ impl Runner<'_> {
     async fn sample(
         &self,
         (class, seed): (usize, u64),
-        policy: &mut dyn Policy,
+        policy: &mut Policy,
         bar: &ProgressBar,
     ) -> Result<(Video, usize)> {
         let (settings, noise) = self.clip(class, seed);
@@ -284,8 +284,8 @@ impl Runner<'_> {
         let rule = made.rule(0.0, args.setup.steps);
         let mut originals = vec![];
         for clip in self.clips(args.target_clips).take(args.target_clips as usize) {
-            let mut off = Spec::Off.policy(args.setup.steps)?;
-            originals.push((clip, self.sample(clip, &mut *off, &bar).await?.0));
+            let mut off = Policy::off(args.setup.steps);
+            originals.push((clip, self.sample(clip, &mut off, &bar).await?.0));
         }
         if let Some(target) = args.target_speedup {
             let Some(threshold) = calibrate::threshold_for(clips, &rule, target) else {
@@ -349,7 +349,8 @@ impl Runner<'_> {
     ) -> Result<Measured> {
         let (mut computed, mut all) = (0, vec![]);
         for (clip, original) in originals {
-            let (video, steps) = self.sample(*clip, &mut rule.clone(), bar).await?;
+            let (video, steps) =
+                self.sample(*clip, &mut Policy::threshold(Measure::Signal, rule.clone()), bar).await?;
             computed += steps;
             all.push(psnr(original, &video)?);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use steep::cache::{IDENTITY, Policy, Spec, Step, Taylor, TeaCache};
+use steep::cache::{IDENTITY, Measure, Policy, Rule, Spec, Step, TeaCache};
 use steep::metrics::{psnr, ssim};
 use steep::model::{Checkpoint, Dit};
 use steep::sample::{self, GateMode, Progress, Settings};
@@ -34,10 +34,9 @@ pub struct Args {
     /// Seed of the noise
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::GRAMMAR)]
+    #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::grammar())]
     pub cache: Spec,
-    /// Who acts on the decision of a cache that measures (tea, fb, sea, easy): the host reads it at each step, or the kernels look themselves
-    #[arg(long, value_name = "MODE", default_value = "host")]
+    #[arg(long, value_name = "MODE", default_value = "host", help = gate_help())]
     pub gate: Mode,
     /// Run without the cache first, and say what it gained and lost
     #[arg(long)]
@@ -61,6 +60,14 @@ pub struct Args {
     /// Print errors and warnings alone
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+fn gate_help() -> String {
+    let measuring = Spec::names(|policy| policy.measure != Measure::Nothing);
+    format!(
+        "Who acts on the decision of a cache that measures ({measuring}): the host reads it at each step, or the \
+         kernels look themselves"
+    )
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -106,27 +113,28 @@ pub async fn run(args: &Args) -> Result<()> {
     let model = args.setup.load(&device, &checkpoint)?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
     let mut policy = sidecar.policy(&args.cache, args.setup.steps)?;
-    let rule = policy.tea().cloned();
+    let rule = match &policy.rule {
+        Rule::Threshold(rule) => Some(rule.clone()),
+        _ => None,
+    };
 
     // Runs are timed warm: four steps of a cache that measures what this one does and skips whatever it may go through
     // every kernel.
-    let mut warm = policy.tea().cloned().unwrap_or_else(|| TeaCache::new(f64::INFINITY, IDENTITY, 4));
-    (warm.threshold, warm.steps) = (f64::INFINITY, 4);
-    (warm.warmup, warm.end, warm.max_skips) = (1, usize::MAX, usize::MAX);
-    let mut warm: Box<dyn Policy> = Box::new(warm);
-    if policy.extrapolates() {
-        warm = Box::new(Taylor(warm));
-    }
-    args.sample(&model, 4, &mut *warm, &ProgressBar::hidden()).await?;
+    let measure = if rule.is_some() { policy.measure } else { Measure::Signal };
+    let mut warm = TeaCache::new(f64::INFINITY, IDENTITY, 4);
+    warm.warmup = measure.steps_before();
+    let warm = Policy::threshold(measure, warm);
+    let mut warm = Policy { stand_in: policy.stand_in, ..warm };
+    args.sample(&model, 4, &mut warm, &ProgressBar::hidden()).await?;
     let uncached = match args.compare {
         true => {
-            let mut off = Spec::Off.policy(args.setup.steps)?;
-            Some(args.sample(&model, args.setup.steps, &mut *off, &args.bar("uncached")).await?)
+            let mut off = Policy::off(args.setup.steps);
+            Some(args.sample(&model, args.setup.steps, &mut off, &args.bar("uncached")).await?)
         }
         false => None,
     };
     let bar = args.bar(&args.cache.to_string());
-    let cached = args.sample(&model, args.setup.steps, &mut *policy, &bar).await?;
+    let cached = args.sample(&model, args.setup.steps, &mut policy, &bar).await?;
 
     let (psnr, ssim) = match &uncached {
         // Frames smaller than its window have no SSIM.
@@ -153,7 +161,7 @@ impl Args {
         if let Some(out) = &self.out {
             Format::of(out)?;
         }
-        self.cache.policy(self.setup.steps)?;
+        self.cache.check(self.setup.steps)?;
         let outputs: Vec<&Path> = self.files().into_iter().flatten().collect();
         let inputs: Vec<&Path> = self.setup.model.iter().map(PathBuf::as_path).collect();
         output::check(&outputs, &inputs)
@@ -173,7 +181,7 @@ impl Args {
         &self,
         model: &Dit,
         steps: usize,
-        policy: &mut dyn Policy,
+        policy: &mut Policy,
         bar: &ProgressBar,
     ) -> Result<Outcome> {
         let c = model.config();

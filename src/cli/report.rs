@@ -173,8 +173,7 @@ pub fn skip_map(made: &Made) -> String {
         accumulated: r.step.accumulated,
     };
     let bars: Vec<StepBar> = cached.steps.iter().map(bar).collect();
-    let policy = args.cache.policy(args.setup.steps).ok();
-    let threshold = policy.and_then(|policy| policy.tea().map(|rule| rule.threshold));
+    let threshold = made.rule.as_ref().map(|rule| rule.threshold);
     let (model, cache) = (made.checkpoint.name(), shortened(&args.cache.to_string()));
     let title = format!("{model}, {cache}: {} of {} steps computed", cached.computed(), bars.len());
     plot::skip_map(&title, &bars, threshold)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use steep::cache::{Policy, Spec};
-use steep::calibrate::{Calibration, policy};
+use steep::calibrate::{Calibration, given};
 use steep::model::Checkpoint;
 use steep::{Error, Result};
 
@@ -39,8 +39,8 @@ impl Sidecar {
     }
 
     /// The policy for one generation.
-    pub fn policy(&self, spec: &Spec, steps: usize) -> Result<Box<dyn Policy>> {
-        policy(spec, self.0.as_ref(), steps)
+    pub fn policy(&self, spec: &Spec, steps: usize) -> Result<Policy> {
+        spec.policy(steps, &given(spec, self.0.as_ref())?)
     }
 
     /// Coefficients and range, or null.

@@ -1,7 +1,7 @@
 //! What the measuring rules look at, measured on the device, and decided there.
 
 use super::Batch;
-use crate::cache::{Decision, Indicator, Step, TeaCache, wiener};
+use crate::cache::{Decision, Measure, Step, TeaCache, wiener};
 use crate::device::Gate;
 use crate::model::Dit;
 use crate::ops::{
@@ -13,6 +13,7 @@ use crate::{DType, Device, Error, Result, Tensor};
 /// A rule, and what it keeps on the device to decide with. It belongs to one run, never to the model.
 pub struct Gauge {
     pub rule: TeaCache,
+    measure: Measure,
     sensor: Sensor,
     /// What was measured at this step, as sums whose quotient is the distance. f32 [P, 2]
     partials: Tensor,
@@ -20,7 +21,7 @@ pub struct Gauge {
     state: Tensor,
 }
 
-/// What is kept of earlier steps to compare with, for each [`Indicator`].
+/// What is kept of earlier steps to compare with, for each [`Measure`].
 #[allow(clippy::large_enum_variant)] // There is one in a run.
 enum Sensor {
     /// `Acts::signal` holds the step before until it is overwritten.
@@ -44,14 +45,14 @@ enum Sensor {
 
 impl Gauge {
     /// For one run.
-    pub fn new(model: &Dit, rule: &TeaCache, batch: &Batch) -> Result<Gauge> {
+    pub fn new(model: &Dit, measure: Measure, rule: &TeaCache, batch: &Batch) -> Result<Gauge> {
         let (c, device) = (model.config(), model.device());
         let Batch { schedule, z, acts: a, .. } = batch;
         let zeros = |like: &Tensor| Tensor::zeros(device, DType::F32, *like.shape());
         let sums = |n: usize| Tensor::zeros(device, DType::F32, [n, 2]);
-        let sensor = match rule.indicator {
-            Indicator::Signal => Sensor::Signal,
-            Indicator::FilteredSignal => {
+        let sensor = match measure {
+            Measure::Nothing | Measure::Signal => Sensor::Signal,
+            Measure::FilteredSignal => {
                 let (down, across) = (c.height / c.patch, c.width / c.patch);
                 let lengths = [(across, c.dim), (down, across * c.dim), (c.frames, down * across * c.dim)];
                 let axis = |(n, stride): (usize, usize)| {
@@ -65,11 +66,11 @@ impl Gauge {
                     before: zeros(&a.signal)?,
                 }
             }
-            Indicator::FirstBlock if c.depth < 2 => {
+            Measure::FirstBlock if c.depth < 2 => {
                 return Err(Error::setting("a first-block cache", "a model of at least two blocks"));
             }
-            Indicator::FirstBlock => Sensor::FirstBlock { kept: zeros(&a.first)? },
-            Indicator::Output => Sensor::Output {
+            Measure::FirstBlock => Sensor::FirstBlock { kept: zeros(&a.first)? },
+            Measure::Output => Sensor::Output {
                 seen: zeros(z)?,
                 last: [zeros(z)?, zeros(z)?],
                 sums: EasySums {
@@ -80,9 +81,9 @@ impl Gauge {
                 },
             },
         };
-        let pairs = if rule.indicator == Indicator::Output { 1 } else { PARTIALS };
+        let pairs = if measure == Measure::Output { 1 } else { PARTIALS };
         let state = Tensor::zeros(device, DType::F32, [2])?;
-        Ok(Gauge { rule: rule.clone(), sensor, partials: sums(pairs)?, state })
+        Ok(Gauge { rule: rule.clone(), measure, sensor, partials: sums(pairs)?, state })
     }
 
     /// Where the model's probe puts how far its signal moved, if that is what the rule asks.
@@ -161,7 +162,7 @@ impl Gauge {
         let number = |x: f32| Some(f64::from(x)).filter(|x| !x.is_nan());
         Step {
             decision: self.decision(index, row[DECISION] != 0.0),
-            distance: (index >= self.rule.indicator.steps_before()).then(|| f64::from(row[0])),
+            distance: (index >= self.measure.steps_before()).then(|| f64::from(row[0])),
             rescaled: number(row[1]),
             accumulated: f64::from(row[2]),
         }

@@ -2,7 +2,7 @@
 
 use super::gauge::{Gauge, trace};
 use super::{Batch, Progress, Record, Run, Settings};
-use crate::cache::{IDENTITY, Step, TeaCache};
+use crate::cache::{IDENTITY, Measure, Step, TeaCache};
 use crate::device::Gate;
 use crate::model::Dit;
 use crate::ops::{PARTIALS, axpby, denoise, norm_ratio, rel_l1};
@@ -20,7 +20,7 @@ pub async fn observe(
     let mut batch = Batch::new(model, settings, noise)?;
     // Gates that never skip, for their division and their trace.
     let rule = TeaCache::new(0.0, IDENTITY, settings.steps);
-    let gauge = |batch: &Batch| Gauge::new(model, &rule, batch);
+    let gauge = |batch: &Batch| Gauge::new(model, Measure::Signal, &rule, batch);
     let (mut signals, mut outputs) = (gauge(&batch)?, gauge(&batch)?);
     let room = || trace(device, settings.steps, &[]);
     let (mut signal_trace, mut output_trace) = (room()?, room()?);

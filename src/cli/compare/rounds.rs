@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use steep::cache::{self, IDENTITY, Spec, Step, TeaCache, letters};
+use steep::cache::{self, IDENTITY, Measure, Spec, Step, TeaCache, letters};
 use steep::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
 use steep::model::{Config, Dit};
 use steep::sample::{self, GateMode, Progress, Schedule, Settings};
@@ -48,7 +48,7 @@ impl Policy {
         match self {
             Policy::Uncached => schedule(steps),
             Policy::Steps(fewer) => schedule(*fewer),
-            Policy::Cached(spec) => spec.policy(steps).map(drop),
+            Policy::Cached(spec) => spec.check(steps),
         }
     }
 
@@ -180,8 +180,10 @@ struct Made {
 impl Runner<'_> {
     /// Runs are timed warm: three steps of a cache that skips whatever it may go through every kernel.
     pub async fn warm(&self, bar: &ProgressBar) -> Result<()> {
-        let mut rule = TeaCache::new(f64::INFINITY, IDENTITY, 3);
-        self.sample(3, &mut rule, self.args.first_seed, 0, bar).await.map(drop)
+        let rule = TeaCache::new(f64::INFINITY, IDENTITY, 3);
+        self.sample(3, &mut cache::Policy::threshold(Measure::Signal, rule), self.args.first_seed, 0, bar)
+            .await
+            .map(drop)
     }
 
     /// One round, and its clips.
@@ -201,10 +203,10 @@ impl Runner<'_> {
             let steps = policy.steps(self.args.setup.steps);
             let mut cache = match policy {
                 Policy::Cached(spec) => self.sidecar.policy(spec, steps)?,
-                _ => Spec::Off.policy(steps)?,
+                _ => cache::Policy::off(steps),
             };
             bar.set_message(format!("class {class}, seed {seed}: {}/{n} {policy}", turn + 1));
-            made[at] = Some(self.sample(steps, &mut *cache, seed, class, bar).await?);
+            made[at] = Some(self.sample(steps, &mut cache, seed, class, bar).await?);
         }
         let made: Vec<Made> = made.into_iter().flatten().collect();
         let original = &made[0].video;
@@ -216,7 +218,7 @@ impl Runner<'_> {
     async fn sample(
         &self,
         steps: usize,
-        policy: &mut dyn cache::Policy,
+        policy: &mut cache::Policy,
         seed: u64,
         class: usize,
         bar: &ProgressBar,
