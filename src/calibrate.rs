@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Given, Spec, TeaCache, replay};
+use crate::cache::{Given, Polynomial, Spec, TeaCache};
 use crate::model::{Checkpoint, Prediction, SHIPPED_CALIBRATION};
 use crate::{DType, Error, Result};
 
@@ -297,12 +297,28 @@ impl Calibration {
     }
 }
 
-/// What the policy that `spec` names is given: a `tea` that names no coefficients has those of `calibration`, a `mag` the
-/// table in the file that it names.
+/// What the policy of `spec` is given: the fit of `calibration` if it takes one, and the table of its file if it names one.
 pub fn given(spec: &Spec, calibration: Option<&Calibration>) -> Result<Given> {
-    let fit = calibration.filter(|_| spec.takes_calibration());
-    let fit = fit.map(|c| (c.fit.coefficients, Some(c.fit.range)));
-    Ok(Given { fit, magnitudes: None })
+    let fit = calibration.filter(|_| spec.takes_calibration()).map(|c| &c.fit);
+    Ok(Given {
+        fit: fit.map(|fit| Polynomial { coefficients: fit.coefficients, range: fit.range }),
+        magnitudes: spec.file().map(magnitudes).transpose()?,
+    })
+}
+
+/// MagCache's γ of each step, from a file: JSON, a list of positive numbers or an object that has one as `magnitudes`.
+pub fn magnitudes(file: &Path) -> Result<Vec<f64>> {
+    let text = std::fs::read_to_string(file).map_err(|e| Error::file(file, e))?;
+    let json: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|e| Error::file(file, format!("wanted magnitudes, got no JSON: {e}")))?;
+    let list = json.get("magnitudes").unwrap_or(&json).as_array();
+    let list = list.map(|list| list.iter().map(|x| x.as_f64().filter(|x| *x > 0.0)).collect::<Option<_>>());
+    match list {
+        Some(Some(numbers)) if !Vec::is_empty(&numbers) => Ok(numbers),
+        _ => {
+            Err(Error::file(file, "wanted magnitudes: a list of positive numbers, or an object that has it"))
+        }
+    }
 }
 
 /// Steps over computed steps, all clips together, if the rule decided on the recorded distances.
@@ -312,7 +328,7 @@ pub fn ratio(clips: &[Clip], rule: &TeaCache) -> f64 {
     let (mut steps, mut computed) = (0, 0);
     for clip in clips {
         let distances: Vec<_> = [None].into_iter().chain(clip.x.iter().copied().map(Some)).collect();
-        let trace = replay(&mut rule.clone(), &distances);
+        let trace = rule.clone().replay(&distances);
         steps += trace.len();
         computed += trace.iter().filter(|s| s.decision.computes()).count();
     }

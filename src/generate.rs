@@ -1,6 +1,6 @@
 //! The one call that makes clips.
 
-use crate::cache::{Decision, Given, IDENTITY, Measure, Policy, Rule, Spec, Step, TeaCache};
+use crate::cache::{Given, IDENTITY, Measure, Policy, Rule, Spec, TeaCache};
 use crate::model::{Condition, Model};
 use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Watch};
 use crate::{Result, noise};
@@ -139,14 +139,12 @@ impl<'m> Generate<'m> {
         const STEPS: usize = 4;
         let policy = self.policy()?;
         let rule = match policy.measure {
-            Measure::Nothing => {
-                let step = |i| match i {
-                    1 | 2 => Step::placed(Decision::Skipped, None),
-                    _ => Step::placed(Decision::Computed, None),
-                };
-                Rule::Schedule((0..STEPS).map(step).collect())
+            Measure::Nothing => Rule::schedule([true, true, false, false]),
+            measure => {
+                let mut rule = TeaCache::new(f64::INFINITY, IDENTITY, STEPS);
+                rule.warmup = measure.steps_before();
+                Rule::Threshold(rule)
             }
-            _ => Rule::Threshold(TeaCache::new(f64::INFINITY, IDENTITY, STEPS)),
         };
         let few = self.clone().steps(STEPS);
         few.run_with(Policy { rule, ..policy }, &mut |_: Progress| Ok(())).await.map(drop)

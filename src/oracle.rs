@@ -5,7 +5,7 @@
 
 use half::{bf16, f16};
 
-use crate::cache::{OldPolicy, Step, TeaCache};
+use crate::cache::{Step, TeaCache};
 use crate::ops::{FREQUENCIES, Over, Update};
 use crate::{DType, noise};
 

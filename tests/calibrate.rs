@@ -5,12 +5,12 @@ mod common;
 use common::devices;
 use pollster::block_on;
 use serde_json::Value;
-use steep::cache::{Negative, Spec, TeaCache, letters, replay};
+use steep::cache::{Negative, Rule, Spec, TeaCache, letters};
 use steep::calibrate::{
-    Binding, Calibration, Clip, Fit, evaluate, pearson, policy, ratio, round_up, threshold_for,
+    Binding, Calibration, Clip, Fit, evaluate, given, pearson, ratio, round_up, threshold_for,
 };
 use steep::model::{Checkpoint, Condition, Dit, Model};
-use steep::sample::{GateMode, observe};
+use steep::sample::observe;
 use steep::{DType, generate, noise};
 
 fn root(path: &str) -> String {
@@ -269,12 +269,12 @@ fn ranges_are_heeded() {
     rule.range = Some([0.1, 0.3]);
     let distances = [None, Some(0.01), Some(0.01), Some(0.01), Some(0.2), Some(0.31), Some(0.2)];
     // 0.01 counts as 0.1; 0.31 computes although the sum was 0.2 + 0 below.
-    let trace = replay(&mut rule.clone(), &distances);
+    let trace = rule.clone().replay(&distances);
     assert_eq!(letters(&trace), "FSSCSCF");
     assert_eq!(trace[1].distance, Some(0.01), "the trace keeps what was measured");
     assert_eq!((trace[1].rescaled, trace[5].rescaled), (Some(0.1), None));
     rule.negative = Negative::Raw;
-    assert_eq!(letters(&replay(&mut rule, &distances)), "FSSSSCF");
+    assert_eq!(letters(&rule.replay(&distances)), "FSSSSCF");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use steep::cache::{Rule, Spec, TeaCache};
+use steep::cache::{Measure, Rule, Spec, TeaCache};
 use steep::metrics::{psnr, ssim};
 use steep::model::Checkpoint;
 use steep::sample::{GateMode, Progress, Run};
@@ -34,10 +34,9 @@ pub struct Args {
     /// Seed of the noise
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::GRAMMAR)]
+    #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::grammar())]
     pub cache: Spec,
-    /// Who acts on the decision of a cache that measures (tea, fb, sea, easy): the host reads it at each step, or the kernels look themselves
-    #[arg(long, value_name = "MODE", default_value = "host")]
+    #[arg(long, value_name = "MODE", default_value = "host", help = gate_help())]
     pub gate: Mode,
     /// Run without the cache first, and say what it gained and lost
     #[arg(long)]
@@ -61,6 +60,14 @@ pub struct Args {
     /// Print errors and warnings alone
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+fn gate_help() -> String {
+    let measuring = Spec::names(|policy| policy.measure != Measure::Nothing);
+    format!(
+        "Who acts on the decision of a cache that measures ({measuring}): the host reads it at each step, or the \
+         kernels look themselves"
+    )
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -143,6 +150,7 @@ impl Args {
         if let Some(out) = &self.out {
             Format::of(out)?;
         }
+        self.cache.check(self.setup.steps)?;
         let outputs: Vec<&Path> = self.files().into_iter().flatten().collect();
         let inputs: Vec<&Path> = self.setup.model.iter().map(PathBuf::as_path).collect();
         output::check(&outputs, &inputs)

@@ -1,7 +1,7 @@
 //! What an uncached run tells about the cached ones.
 
 use super::{Method, Moment, Progress, Run, Watch};
-use crate::cache::{Decision, IDENTITY, Measure, Policy, Rule, Span, StandIn, Step, TeaCache};
+use crate::cache::{IDENTITY, Measure, Policy, Rule, TeaCache};
 use crate::device::Gate;
 use crate::generate::Generate;
 use crate::ops::{PARTIALS, TRACE_COLUMNS, TeaStep, axpby, norm_ratio, rel_l1, tea_gate};
@@ -25,12 +25,7 @@ pub async fn observe(
     let steps = generate.steps;
     // A gate that never skips, for its division and its trace.
     let rule = TeaCache::new(0.0, IDENTITY, steps);
-    let policy = Policy {
-        measure: Measure::Signal,
-        rule: Rule::Threshold(rule.clone()),
-        span: Span::Blocks,
-        stand_in: StandIn::Residual,
-    };
+    let policy = Policy::threshold(Measure::Signal, rule.clone());
     let mut watch = Outputs { steps, rule, device: None, progress };
     let run = generate.run_with(policy, &mut watch).await?;
     let trace = match &watch.device {
@@ -185,9 +180,8 @@ impl Recording {
         let mut gains = vec![0.0; steps];
         for t in 1..steps {
             // The rest of the run, from the clip and the residual that step t − 1 left, if step t alone is skipped.
-            let decision = |i| if i == t { Decision::Skipped } else { Decision::Computed };
-            let known = (0..steps).map(|i| Step::placed(decision(i), None)).collect();
-            let mut rest = generate.begin(Policy { rule: Rule::Schedule(known), ..Policy::off(steps) })?;
+            let rule = Rule::schedule((0..steps).map(|i| i != t));
+            let mut rest = generate.begin(Policy { rule, ..Policy::off(steps) })?;
             rest.batch.z.write_f32(&clips[t])?;
             if let Some(kept) = &mut rest.kept {
                 kept.residual.write_f32(&residuals[t - 1])?;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use steep::cache::Spec;
+use steep::cache::{self, Given, Rule, Spec};
 use steep::journal::{self, Journal};
 use steep::metrics::Digits;
 use steep::model::{Checkpoint, Config};
@@ -335,8 +335,9 @@ impl Args {
                     accumulated: number(&run.accumulated, i).unwrap_or(0.0),
                 })
                 .collect();
-            let threshold = match run.policy.parse() {
-                Ok(Spec::Tea { threshold, .. }) => Some(threshold),
+            let spec = run.policy.parse::<Spec>();
+            let threshold = match spec.and_then(|spec| spec.policy(bars.len(), &Given::default())) {
+                Ok(cache::Policy { rule: Rule::Threshold(rule), .. }) => Some(rule.threshold),
                 _ => None,
             };
             let name = &run.policy;

@@ -1,5 +1,5 @@
-//! The filter of SeaCache (arXiv 2602.18993, section 4; code in github.com/jiwoogit/SeaCache, and in diffusers'
-//! `hooks/sea_cache.py`).
+//! `sea:δ`, SeaCache (arXiv 2602.18993, section 4; code in github.com/jiwoogit/SeaCache, and in diffusers'
+//! `hooks/sea_cache.py`): TeaCache's rule without a polynomial, on filtered signals. This is the filter.
 //!
 //! A clip z = a·x + b·noise with a signal whose power falls as S(f) = 1/|f|^p is best undone, frequency by frequency,
 //! by the Wiener filter
@@ -12,6 +12,20 @@
 //! such gain for each axis, divided by its mean, so that distances compare between steps.
 
 use std::f64::consts::TAU;
+
+use super::{Arguments, Entry};
+use crate::cache::{IDENTITY, Limits, Measure, Span, TeaCache};
+
+pub static SEA: Entry = Entry {
+    name: "sea",
+    arguments: ":THRESHOLD",
+    about: "as `tea` without a polynomial, after a Wiener filter that keeps what is signal at the step's time",
+    source: Some(("SeaCache", "https://arxiv.org/abs/2602.18993")),
+    measure: Measure::FilteredSignal,
+    span: Span::Blocks,
+    limits: Limits::ALL,
+    parse: |text| Arguments::threshold(text, |threshold, steps| TeaCache::new(threshold, IDENTITY, steps)),
+};
 
 /// p of a video's S(f) = 1/|f|^p, as the authors set it; 2 is for pictures.
 pub const POWER: f64 = 3.0;

@@ -1,16 +1,18 @@
 //! `steep plan`
 
+mod search;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
-use steep::cache::{IDENTITY, Negative, SETS, Spec, Step, TeaCache, letters, replay, shortest};
-use steep::model::{Checkpoint, Dit, Model};
-use steep::sample::Recording;
-use steep::{DType, Device, Error, Result, generate};
+use steep::cache::{Negative, Rule, SETS, Spec, Step, letters};
+use steep::calibrate::given;
+use steep::{Error, Result};
 
 use super::{report, say};
+use search::Search;
 
 /// Replay recorded distances: which steps would a rule have skipped? Or search: which are best skipped?
 ///
@@ -33,9 +35,7 @@ pub struct Args {
     /// δ: skip while the sum of the rescaled distances is below it
     #[arg(long, value_name = "δ", required_unless_present_any = ["list", "search", "cache"], allow_negative_numbers = true)]
     threshold: Option<f64>,
-    /// The rule as `generate --cache` takes it, instead of a TeaCache threshold. Not those whose distances
-    /// depend on what they decide (fb, easy)
-    #[arg(long, value_name = "SPEC", conflicts_with_all = ["threshold", "coefficients", "negative", "warmup", "no_force_last"])]
+    #[arg(long, value_name = "SPEC", help = cache_help(), conflicts_with_all = ["threshold", "coefficients", "negative", "warmup", "no_force_last"])]
     cache: Option<Spec>,
     /// Rescaling polynomial: a name from --list, or c4,c3,c2,c1,c0; without it, distances count as they are
     #[arg(long, value_name = "SET", allow_hyphen_values = true)]
@@ -61,169 +61,78 @@ pub struct Args {
     /// List the published coefficients instead
     #[arg(long)]
     list: bool,
-    /// Search for the best schedule of N computed steps, the first and the last among them
-    #[arg(long, value_name = "N", help_heading = "Search")]
-    search: Option<usize>,
-    /// Checkpoint to search for (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE", requires = "search", help_heading = "Search")]
-    model: Option<PathBuf>,
-    /// Where to run, as `devices` names it
-    #[arg(long, value_name = "NAME", default_value = "auto", requires = "search", help_heading = "Search")]
-    device: String,
-    /// g in u + g·(c − u); schedules differ with it
-    #[arg(long, value_name = "G", default_value_t = 3.0, requires = "search", help_heading = "Search")]
-    guidance: f32,
-    /// How many clips to learn from: one of each class, then of the next seed
-    #[arg(long, value_name = "K", default_value_t = 1, requires = "search", help_heading = "Search")]
-    runs: usize,
-    /// The first seed; far from those that people try, so that a schedule is not judged on what it was made for
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "search", help_heading = "Search")]
-    seed: u64,
-    /// The most steps that are skipped in a row
-    #[arg(long, value_name = "N", default_value_t = 16, requires = "search", help_heading = "Search")]
-    longest: usize,
-    /// Reuse residuals as they are, rather than extrapolate them
-    #[arg(long, requires = "search", help_heading = "Search")]
-    reuse: bool,
+    #[command(flatten)]
+    search: Search,
 }
 
 fn modes() -> PossibleValuesParser {
     Negative::ALL.map(Negative::name).into()
 }
 
+fn cache_help() -> String {
+    let others = Spec::names(|policy| !policy.measure.replays());
+    format!(
+        "The rule as `generate --cache` takes it, instead of a TeaCache threshold. Not those whose distances depend \
+         on what they decide ({others})"
+    )
+}
+
 pub async fn run(args: &Args) -> Result<()> {
     if args.list {
         return list(args.json);
     }
-    if let Some(computed) = args.search {
-        return args.search(computed).await;
+    if let Some(computed) = args.search.computed {
+        return args.search.run(computed, args.steps.unwrap_or(50), args.json).await;
     }
-    let Some(file) = &args.file else { return Ok(()) };
-    if let Some(spec) = &args.cache {
-        return args.replay(spec, file);
+    match (&args.file, args.spec()?) {
+        (Some(file), Some(spec)) => args.replay(file, &spec),
+        _ => Ok(()),
     }
-    let Some(threshold) = args.threshold else { return Ok(()) };
-    let mut rule = args.rule(threshold)?;
-    let distances = distances(file, args.steps)?;
-    rule.steps = distances.len();
-    let steps = replay(&mut rule, &distances);
-
-    let computed = steps.iter().filter(|s| s.decision.computes()).count();
-    let ratio = steps.len() as f64 / computed as f64;
-    if args.json {
-        let rows: Vec<Value> = steps.iter().enumerate().map(|(i, s)| report::step(i, s)).collect();
-        let plan = json!({
-            "threshold": threshold,
-            "coefficients": rule.coefficients,
-            "negative": rule.negative.name(),
-            "warmup": rule.warmup,
-            "force_last": rule.force_last,
-            "decisions": letters(&steps),
-            "computed": computed,
-            "skipped": steps.len() - computed,
-            "ratio": ratio,
-            "steps": rows,
-        });
-        return say(&format!("{plan:#}\n"));
-    }
-    say(&args.text(&steps))
 }
 
 impl Args {
-    /// The decisions, their count, and a table where one is wanted.
-    fn text(&self, steps: &[Step]) -> String {
-        let mut text = report::Paint::of_stdout().decisions(&letters(steps)) + "\n";
-        let (total, computed) = (steps.len(), steps.iter().filter(|s| s.decision.computes()).count());
-        let (skipped, ratio) = (total - computed, total as f64 / computed as f64);
-        text +=
-            &format!("{total} steps, {computed} computed, {skipped} skipped: at most {ratio:.2}× faster\n");
-        if self.table {
-            text += &table(steps);
-        }
-        text
+    /// The rule: as it is written, or from the options of a TeaCache threshold.
+    fn spec(&self) -> Result<Option<Spec>> {
+        let Some(threshold) = self.threshold else { return Ok(self.cache.clone()) };
+        let coefficients = self.coefficients.as_ref().map_or(String::new(), |c| format!(":{c}"));
+        format!("tea:{threshold}{coefficients}:{}", self.negative).parse().map(Some)
     }
 
-    /// Any rule on the distances of a file.
-    fn replay(&self, spec: &Spec, file: &Path) -> Result<()> {
+    /// What the rule decides on the distances of a file.
+    fn replay(&self, file: &Path, spec: &Spec) -> Result<()> {
         let distances = distances(file, self.steps)?;
-        let mut policy = spec.policy(distances.len(), &steep::cache::Given::default())?;
-        if matches!(policy.measure, steep::cache::Measure::FirstBlock | steep::cache::Measure::Output) {
+        let mut policy = spec.policy(distances.len(), &given(spec, None)?)?;
+        if !policy.measure.replays() {
             let what = format!("cache \"{spec}\"");
             return Err(Error::setting(what, "a rule whose distances do not depend on what it decides"));
         }
+        let mut plan = json!({ "cache": spec.to_string() });
+        if let (None, Rule::Threshold(rule)) = (&self.cache, &mut policy.rule) {
+            (rule.warmup, rule.force_last) = (self.warmup, !self.no_force_last);
+            plan = json!({
+                "threshold": rule.threshold,
+                "coefficients": rule.coefficients,
+                "negative": rule.negative.name(),
+                "warmup": rule.warmup,
+                "force_last": rule.force_last,
+            });
+        }
         let steps = policy.replay(&distances);
         let computed = steps.iter().filter(|s| s.decision.computes()).count();
+        let skipped = steps.len() - computed;
         let ratio = steps.len() as f64 / computed as f64;
         if self.json {
-            let rows: Vec<Value> = steps.iter().enumerate().map(|(i, s)| report::step(i, s)).collect();
-            let plan = json!({
-                "cache": spec.to_string(),
-                "decisions": letters(&steps),
-                "computed": computed,
-                "skipped": steps.len() - computed,
-                "ratio": ratio,
-                "steps": rows,
-            });
+            plan["decisions"] = json!(letters(&steps));
+            plan["computed"] = json!(computed);
+            plan["skipped"] = json!(skipped);
+            plan["ratio"] = json!(ratio);
+            plan["steps"] = steps.iter().enumerate().map(|(i, s)| report::step(i, s)).collect();
             return say(&format!("{plan:#}\n"));
         }
-        say(&self.text(&steps))
-    }
-
-    /// The best schedule of `computed` steps.
-    async fn search(&self, computed: usize) -> Result<()> {
-        super::watch_for_interrupts()?;
-        let steps = self.steps.unwrap_or(50);
-        if !(2..=steps).contains(&computed) {
-            return Err(Error::setting(
-                format!("search {computed}"),
-                format!("2 to {steps}, the number of steps"),
-            ));
-        }
-        if self.runs == 0 {
-            return Err(Error::setting("runs 0", "at least 1"));
-        }
-        let checkpoint = Checkpoint::open_or_shipped(self.model.as_deref())?;
-        let device = Device::open(&self.device).await?;
-        let model = Dit::load(&device, &checkpoint, DType::F32)?;
-        let c = model.config();
-        let mut recording = Recording::default();
-        for run in 0..self.runs {
-            let seed = self.seed + (run / c.classes) as u64;
-            let clip = generate(&model).class(run % c.classes).seed(seed).steps(steps).guidance(self.guidance);
-            recording.add(&clip, &mut |_| super::go_on()).await?;
-        }
-        let error = |before, from, to| match to - from > self.longest + 1 {
-            true => f64::INFINITY,
-            false => recording.error((!self.reuse).then_some(before), from, to),
-        };
-        let Some(mask) = shortest(steps, computed, error) else {
-            let wanted = format!("more of {steps} steps, or a larger --longest than {}", self.longest);
-            return Err(Error::setting(format!("search {computed}"), wanted));
-        };
-        let mut spec = Spec::Mask(mask);
-        if !self.reuse {
-            spec = Spec::Taylor(Box::new(spec));
-        }
-        if self.json {
-            let plan =
-                json!({ "cache": spec.to_string(), "computed": computed, "steps": steps, "runs": self.runs });
-            return say(&format!("{plan:#}\n"));
-        }
-        say(&format!("{spec}\n"))
-    }
-
-    /// The rule, but for the number of steps.
-    fn rule(&self, threshold: f64) -> Result<TeaCache> {
-        let coefficients = self.coefficients.as_ref().map_or(String::new(), |c| format!(":{c}"));
-        let spec = format!("tea:{threshold}{coefficients}:{}", self.negative);
-        let Spec::Tea { threshold, coefficients, negative } = spec.parse()? else {
-            return Err(Error::setting(spec, "a tea cache"));
-        };
-        let mut rule = TeaCache::new(threshold, coefficients.unwrap_or(IDENTITY), 0);
-        rule.negative = negative;
-        rule.warmup = self.warmup;
-        rule.force_last = !self.no_force_last;
-        Ok(rule)
+        let letters = report::Paint::of_stdout().decisions(&letters(&steps));
+        let counts = format!("{} steps, {computed} computed, {skipped} skipped", steps.len());
+        let table = if self.table { table(&steps) } else { String::new() };
+        say(&format!("{letters}\n{counts}: at most {ratio:.2}× faster\n{table}"))
     }
 }
 

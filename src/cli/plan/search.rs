@@ -1,0 +1,87 @@
+//! `steep plan --search`: the best schedule of N computed steps for a model.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use steep::cache::shortest;
+use steep::model::{Checkpoint, Dit, Model};
+use steep::sample::Recording;
+use steep::{DType, Device, Error, Result, generate};
+
+use crate::cli::{go_on, say, watch_for_interrupts};
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Search")]
+pub struct Search {
+    /// Search for the best schedule of N computed steps, the first and the last among them
+    #[arg(long = "search", id = "search", value_name = "N")]
+    pub computed: Option<usize>,
+    /// Checkpoint to search for (safetensors); without it, the shipped model
+    #[arg(long, value_name = "FILE", requires = "search")]
+    model: Option<PathBuf>,
+    /// Where to run, as `devices` names it
+    #[arg(long, value_name = "NAME", default_value = "auto", requires = "search")]
+    device: String,
+    /// g in u + g·(c − u); schedules differ with it
+    #[arg(long, value_name = "G", default_value_t = 3.0, requires = "search")]
+    guidance: f32,
+    /// How many clips to learn from: one of each class, then of the next seed
+    #[arg(long, value_name = "K", default_value_t = 1, requires = "search")]
+    runs: usize,
+    /// The first seed; far from those that people try, so that a schedule is not judged on what it was made for
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "search")]
+    seed: u64,
+    /// The most steps that are skipped in a row
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "search")]
+    longest: usize,
+    /// Reuse residuals as they are, rather than extrapolate them
+    #[arg(long, requires = "search")]
+    reuse: bool,
+}
+
+impl Search {
+    /// Prints the best schedule of `steps` steps of which `computed` compute, as `--cache` takes it.
+    pub async fn run(&self, computed: usize, steps: usize, as_json: bool) -> Result<()> {
+        watch_for_interrupts()?;
+        if !(2..=steps).contains(&computed) {
+            return Err(Error::setting(
+                format!("search {computed}"),
+                format!("2 to {steps}, the number of steps"),
+            ));
+        }
+        if self.runs == 0 {
+            return Err(Error::setting("runs 0", "at least 1"));
+        }
+        let recording = self.record(steps).await?;
+        let error = |before, from, to| match to - from > self.longest + 1 {
+            true => f64::INFINITY,
+            false => recording.error((!self.reuse).then_some(before), from, to),
+        };
+        let Some(mask) = shortest(steps, computed, error) else {
+            let wanted = format!("more of {steps} steps, or a larger --longest than {}", self.longest);
+            return Err(Error::setting(format!("search {computed}"), wanted));
+        };
+        let digits: String = mask.iter().map(|computes| if *computes { '1' } else { '0' }).collect();
+        let cache = format!("mask:{digits}{}", if self.reuse { "" } else { "+taylor" });
+        if as_json {
+            let plan = json!({ "cache": cache, "computed": computed, "steps": steps, "runs": self.runs });
+            return say(&format!("{plan:#}\n"));
+        }
+        say(&format!("{cache}\n"))
+    }
+
+    /// Uncached runs, and what skipping would do to their clips.
+    async fn record(&self, steps: usize) -> Result<Recording> {
+        let checkpoint = Checkpoint::open_or_shipped(self.model.as_deref())?;
+        let device = Device::open(&self.device).await?;
+        let model = Dit::load(&device, &checkpoint, DType::F32)?;
+        let c = model.config();
+        let mut recording = Recording::default();
+        for run in 0..self.runs {
+            let seed = self.seed + (run / c.classes) as u64;
+            let clip = generate(&model).class(run % c.classes).seed(seed).steps(steps).guidance(self.guidance);
+            recording.add(&clip, &mut |_| go_on()).await?;
+        }
+        Ok(recording)
+    }
+}
