@@ -1,6 +1,6 @@
 //! What an uncached run tells about the cached ones.
 
-use super::{Method, Moment, Progress, Run, Watch};
+use super::{GateMode, Method, Moment, Progress, Run, Watch};
 use crate::cache::{IDENTITY, Measure, Policy, Rule, TeaCache};
 use crate::device::Gate;
 use crate::generate::Generate;
@@ -27,7 +27,8 @@ pub async fn observe(
     let rule = TeaCache::new(0.0, IDENTITY, steps);
     let policy = Policy::threshold(Measure::Signal, rule.clone());
     let mut watch = Outputs { steps, rule, device: None, progress };
-    let run = generate.run_with(policy, &mut watch).await?;
+    // Nothing waits before the end.
+    let run = generate.clone().gate(GateMode::Device).run_with(policy, &mut watch).await?;
     let trace = match &watch.device {
         Some(device) => device.trace.read_f32().await?,
         None => vec![],
