@@ -5,9 +5,9 @@ mod common;
 use common::devices;
 use pollster::block_on;
 use serde_json::Value;
-use steep::cache::{Negative, Spec, TeaCache, letters, replay};
+use steep::cache::{Given, Negative, Policy, Rule, Spec, TeaCache, letters};
 use steep::calibrate::{
-    Binding, Calibration, Clip, Fit, evaluate, pearson, policy, ratio, round_up, threshold_for,
+    Binding, Calibration, Clip, Fit, evaluate, given, pearson, ratio, round_up, threshold_for,
 };
 use steep::model::{Checkpoint, Dit};
 use steep::sample::{GateMode, Settings, observe, sample};
@@ -124,17 +124,16 @@ fn outputs_are_measured_as_defined() {
         let noise = noise::normal(4, 0, c.clip());
         let run = block_on(observe(&model, &settings, &noise, &mut |_| Ok(()))).unwrap();
 
-        let mut policy = Spec::Off.policy(STEPS).unwrap();
-        let plain =
-            block_on(sample(&model, &settings, &noise, &mut *policy, GateMode::Host, &mut |_| Ok(())))
-                .unwrap();
+        let mut policy = Policy::off(STEPS);
+        let plain = block_on(sample(&model, &settings, &noise, &mut policy, GateMode::Host, &mut |_| Ok(())))
+            .unwrap();
         assert_eq!(run.clips, plain.clips, "watching changes nothing on {}", device.name());
         assert!(plain.steps.iter().all(|r| r.output.is_none()));
 
         let tea: Spec = "tea:0".parse().unwrap();
-        let mut policy = tea.policy(STEPS).unwrap();
+        let mut policy = tea.policy(STEPS, &Given::default()).unwrap();
         let measured =
-            block_on(sample(&model, &settings, &noise, &mut *policy, GateMode::Host, &mut |_| Ok(())))
+            block_on(sample(&model, &settings, &noise, &mut policy, GateMode::Host, &mut |_| Ok(())))
                 .unwrap();
         let distances = |r: &steep::sample::Run| r.steps.iter().map(|r| r.step.distance).collect::<Vec<_>>();
         assert_eq!(distances(&run), distances(&measured));
@@ -252,12 +251,20 @@ fn weights_have_a_hash() {
     }
 }
 
+fn threshold_of(policy: Policy) -> Option<TeaCache> {
+    match policy.rule {
+        Rule::Threshold(rule) => Some(rule),
+        _ => None,
+    }
+}
+
 #[test]
 fn tea_without_coefficients_has_the_models() {
     let (_, calibration) = shipped();
     let rule = |spec: &str, calibration: Option<&Calibration>| {
         let spec: Spec = spec.parse().unwrap();
-        policy(&spec, calibration, 10).unwrap().tea().cloned()
+        let policy = spec.policy(10, &given(&spec, calibration).unwrap()).unwrap();
+        threshold_of(policy)
     };
     let ours = rule("tea:0.2", Some(&calibration)).unwrap();
     assert_eq!((ours.coefficients, ours.range), (calibration.fit.coefficients, Some(calibration.fit.range)));
@@ -269,11 +276,12 @@ fn tea_without_coefficients_has_the_models() {
         [("tea:0.2:identity", Some(&calibration)), ("tea:0.2:latte-1", Some(&calibration)), ("tea:0.2", None)]
     {
         let named: Spec = spec.parse().unwrap();
-        let plain = named.policy(10).unwrap().tea().cloned();
+        let plain = threshold_of(named.policy(10, &Given::default()).unwrap());
         assert_eq!(rule(spec, calibration), plain, "{spec}");
     }
     assert!(rule("uniform:2", Some(&calibration)).is_none());
-    assert!(policy(&"mask:10".parse().unwrap(), Some(&calibration), 10).is_err());
+    let mask: Spec = "mask:10".parse().unwrap();
+    assert_eq!(given(&mask, Some(&calibration)).unwrap(), Given::default());
     let named: Spec = "tea:0.2:identity".parse().unwrap();
     assert_eq!(named.to_string(), "tea:0.2:identity");
 }
@@ -285,12 +293,12 @@ fn ranges_are_heeded() {
     rule.range = Some([0.1, 0.3]);
     let distances = [None, Some(0.01), Some(0.01), Some(0.01), Some(0.2), Some(0.31), Some(0.2)];
     // 0.01 counts as 0.1; 0.31 computes although the sum was 0.2 + 0 below.
-    let trace = replay(&mut rule.clone(), &distances);
+    let trace = rule.clone().replay(&distances);
     assert_eq!(letters(&trace), "FSSCSCF");
     assert_eq!(trace[1].distance, Some(0.01), "the trace keeps what was measured");
     assert_eq!((trace[1].rescaled, trace[5].rescaled), (Some(0.1), None));
     rule.negative = Negative::Raw;
-    assert_eq!(letters(&replay(&mut rule, &distances)), "FSSSSCF");
+    assert_eq!(letters(&rule.replay(&distances)), "FSSSSCF");
 }
 
 #[test]
@@ -322,12 +330,4 @@ fn thresholds_are_found_by_replay() {
     assert_eq!(round_up(0.123_41), 0.1235);
     assert_eq!((round_up(0.0), round_up(f64::INFINITY)), (0.0, f64::INFINITY));
     assert_eq!(round_up(1.0), 1.0);
-}
-
-#[test]
-fn the_policy_trait_gives_the_rule_to_change() {
-    let mut tea = "tea:0.3".parse::<Spec>().unwrap().policy(5).unwrap();
-    tea.tea_mut().unwrap().threshold = 0.0;
-    assert!(!tea.reuses());
-    assert!("uniform:2".parse::<Spec>().unwrap().policy(5).unwrap().tea_mut().is_none());
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::devices;
 use pollster::block_on;
-use steep::cache::{Decision, Spec, letters};
+use steep::cache::{Decision, Given, Spec, letters};
 use steep::model::{Checkpoint, Dit};
 use steep::sample::{GateMode, Run, Settings, sample};
 use steep::{DType, Device, noise};
@@ -22,8 +22,8 @@ fn run(model: &Dit, case: &Case, mode: GateMode) -> Run {
     let settings = Settings { steps: STEPS, guidance: case.guidance, classes: vec![case.class] };
     let noise = noise::normal(case.seed, 0, model.config().clip());
     let spec: Spec = format!("tea:{}", case.threshold).parse().unwrap();
-    let mut policy = spec.policy(STEPS).unwrap();
-    block_on(sample(model, &settings, &noise, &mut *policy, mode, &mut |_| Ok(()))).unwrap()
+    let mut policy = spec.policy(STEPS, &Given::default()).unwrap();
+    block_on(sample(model, &settings, &noise, &mut policy, mode, &mut |_| Ok(()))).unwrap()
 }
 
 fn trace(run: &Run) -> String {

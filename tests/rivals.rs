@@ -7,7 +7,7 @@ use std::f64::consts::TAU;
 
 use common::devices;
 use pollster::block_on;
-use steep::cache::{Spec, letters, replay};
+use steep::cache::{Given, Spec, letters};
 use steep::device::Gate;
 use steep::model::{Checkpoint, Dit};
 use steep::ops::{Update, denoise};
@@ -39,9 +39,9 @@ fn noise_for(model: &Dit) -> Vec<f32> {
 }
 
 fn run(model: &Dit, steps: usize, cache: &str, mode: GateMode) -> Run {
-    let mut policy = cache.parse::<Spec>().unwrap().policy(steps).unwrap();
+    let mut policy = cache.parse::<Spec>().unwrap().policy(steps, &Given::default()).unwrap();
     let noise = noise_for(model);
-    block_on(sample(model, &settings(steps), &noise, &mut *policy, mode, &mut |_| Ok(()))).unwrap()
+    block_on(sample(model, &settings(steps), &noise, &mut policy, mode, &mut |_| Ok(()))).unwrap()
 }
 
 fn trace(run: &Run) -> String {
@@ -273,8 +273,8 @@ fn check(model: &Dit, steps: usize, kind: Kind, threshold: f64, first: usize, ta
         }
         let error = run.clips.iter().zip(&clip).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(error <= 2e-3, "{case}: {error}");
-        let mut policy = cache.parse::<Spec>().unwrap().policy(steps).unwrap();
-        assert_eq!(letters(&replay(&mut *policy, &ours)), wanted, "{case}");
+        let mut policy = cache.parse::<Spec>().unwrap().policy(steps, &Given::default()).unwrap();
+        assert_eq!(letters(&policy.replay(&ours)), wanted, "{case}");
     }
 }
 
@@ -346,7 +346,7 @@ fn both_gates_give_the_same_bits_and_the_device_reads_nothing() {
         for cache in MEASURED.into_iter().chain(["uniform:3+taylor", "mask:11011001+taylor"]) {
             let host = run(&model, 8, cache, GateMode::Host);
             assert!(trace(&host).contains('S'), "{cache}: {}", trace(&host));
-            let mut policy = cache.parse::<Spec>().unwrap().policy(8).unwrap();
+            let mut policy = cache.parse::<Spec>().unwrap().policy(8, &Given::default()).unwrap();
             let start = block_on(device.counters()).unwrap();
             let mut seen = vec![];
             let mut progress = |_: Progress| {
@@ -356,7 +356,7 @@ fn both_gates_give_the_same_bits_and_the_device_reads_nothing() {
             let noise = noise_for(&model);
             let mode = GateMode::Device;
             let eight = settings(8);
-            let again = sample(&model, &eight, &noise, &mut *policy, mode, &mut progress);
+            let again = sample(&model, &eight, &noise, &mut policy, mode, &mut progress);
             let again = block_on(again).unwrap();
             assert_eq!(trace(&host), trace(&again), "{cache}");
             assert_eq!(bits(&host), bits(&again), "{cache} on {}", device.name());
@@ -372,7 +372,7 @@ fn a_skipped_step_runs_what_it_must() {
     let device = Device::cpu();
     let model = tiny(&device);
     let launches = |cache: &str| {
-        let mut policy = cache.parse::<Spec>().unwrap().policy(8).unwrap();
+        let mut policy = cache.parse::<Spec>().unwrap().policy(8, &Given::default()).unwrap();
         let mut seen = vec![block_on(device.counters()).unwrap().launched];
         let mut progress = |_: Progress| {
             seen.push(block_on(device.counters()).unwrap().launched);
@@ -380,7 +380,7 @@ fn a_skipped_step_runs_what_it_must() {
         };
         let noise = noise_for(&model);
         let eight = settings(8);
-        let run = sample(&model, &eight, &noise, &mut *policy, GateMode::Host, &mut progress);
+        let run = sample(&model, &eight, &noise, &mut policy, GateMode::Host, &mut progress);
         let trace = trace(&block_on(run).unwrap());
         let step = trace.find('S').unwrap();
         seen[step + 1] - seen[step]

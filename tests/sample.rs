@@ -4,7 +4,7 @@ mod common;
 
 use common::devices;
 use pollster::block_on;
-use steep::cache::{Spec, letters, replay};
+use steep::cache::{Given, Policy, Spec, letters};
 use steep::model::{Checkpoint, Dit};
 use steep::sample::{GateMode, Progress, Run, Settings, sample};
 use steep::{DType, Device, Error, noise};
@@ -25,8 +25,8 @@ fn settings(steps: usize) -> Settings {
 
 fn run(model: &Dit, settings: &Settings, cache: &str, mode: GateMode) -> Run {
     let noise = noise::normal(1, 0, settings.classes.len() * model.config().clip());
-    let mut policy = cache.parse::<Spec>().unwrap().policy(settings.steps).unwrap();
-    block_on(sample(model, settings, &noise, &mut *policy, mode, &mut |_| Ok(()))).unwrap()
+    let mut policy = cache.parse::<Spec>().unwrap().policy(settings.steps, &Given::default()).unwrap();
+    block_on(sample(model, settings, &noise, &mut policy, mode, &mut |_| Ok(()))).unwrap()
 }
 
 fn trace(run: &Run) -> String {
@@ -67,10 +67,10 @@ fn trajectory(checkpoint: &Checkpoint, name: &str) {
         let model = Dit::load(&device, checkpoint, DType::F32).unwrap();
         let spec: Spec = format!("tea:{}", meta["threshold"]).parse().unwrap();
         for mode in MODES {
-            let mut policy = spec.policy(settings.steps).unwrap();
+            let mut policy = spec.policy(settings.steps, &Given::default()).unwrap();
             let noise = read("noise");
             let run =
-                block_on(sample(&model, &settings, &noise, &mut *policy, mode, &mut |_| Ok(()))).unwrap();
+                block_on(sample(&model, &settings, &noise, &mut policy, mode, &mut |_| Ok(()))).unwrap();
             assert_eq!(trace(&run), meta["decisions"], "{name} {} {mode:?}", device.name());
             for (i, (ours, theirs)) in run.steps.iter().zip(read("distances")).enumerate().skip(1) {
                 let ours = ours.step.distance.unwrap();
@@ -166,7 +166,7 @@ fn invariant_08_and_20_the_device_decides_as_the_policy_does() {
             let spec: Spec = cache.parse().unwrap();
             let cached = run(&model, &settings(20), cache, GateMode::Device);
             let distances: Vec<_> = cached.steps.iter().map(|r| r.step.distance).collect();
-            let replayed = replay(&mut *spec.policy(20).unwrap(), &distances);
+            let replayed = spec.policy(20, &Given::default()).unwrap().replay(&distances);
             for (i, (ours, policy)) in cached.steps.iter().zip(&replayed).enumerate() {
                 assert_eq!(ours.step.decision, policy.decision, "{cache} step {i}: {ours:?} {policy:?}");
                 assert!(
@@ -219,10 +219,10 @@ fn invariant_19_an_aborted_run_leaves_nothing_behind() {
         let model = tiny(&device);
         let first = run(&model, &settings(8), "tea:0.5", GateMode::Device);
         let noise = noise::normal(9, 0, model.config().clip());
-        let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8).unwrap();
+        let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8, &Given::default()).unwrap();
         let mut stop = |p: Progress| if p.done == 4 { Err(Error::Interrupted) } else { Ok(()) };
         let eight = settings(8);
-        let aborted = sample(&model, &eight, &noise, &mut *policy, GateMode::Device, &mut stop);
+        let aborted = sample(&model, &eight, &noise, &mut policy, GateMode::Device, &mut stop);
         assert!(matches!(block_on(aborted), Err(Error::Interrupted)));
         let second = run(&model, &settings(8), "tea:0.5", GateMode::Device);
         assert_eq!(bits(&first), bits(&second));
@@ -235,7 +235,7 @@ fn device_gate_reads_nothing_before_the_end_and_no_step_allocates() {
         let model = tiny(&device);
         let noise = noise::normal(1, 0, model.config().clip());
         for (mode, reads) in [(GateMode::Device, 0), (GateMode::Host, 8)] {
-            let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8).unwrap();
+            let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8, &Given::default()).unwrap();
             let start = block_on(device.counters()).unwrap().reads;
             let mut seen = Vec::new();
             let mut progress = |p: Progress| {
@@ -243,7 +243,7 @@ fn device_gate_reads_nothing_before_the_end_and_no_step_allocates() {
                 assert_eq!(p.decision.is_some(), mode == GateMode::Host);
                 Ok(())
             };
-            block_on(sample(&model, &settings(8), &noise, &mut *policy, mode, &mut progress)).unwrap();
+            block_on(sample(&model, &settings(8), &noise, &mut policy, mode, &mut progress)).unwrap();
             assert_eq!(seen[7].reads - start, reads, "{mode:?} on {}", device.name());
             assert!(seen[0].allocations > 0);
             assert_eq!(seen[7].allocations, seen[0].allocations, "{mode:?} on {}", device.name());
@@ -294,9 +294,9 @@ fn bad_settings_are_errors_in_one_line() {
     let model = tiny(&device);
     let noise = noise::normal(1, 0, model.config().clip());
     let fails = |settings: Settings, noise: &[f32]| {
-        let mut policy = Spec::Off.policy(settings.steps.max(1)).unwrap();
+        let mut policy = Policy::off(settings.steps.max(1));
         let go_on = &mut |_: Progress| Ok(());
-        let run = block_on(sample(&model, &settings, noise, &mut *policy, GateMode::Host, go_on));
+        let run = block_on(sample(&model, &settings, noise, &mut policy, GateMode::Host, go_on));
         let message = run.err().expect("an error").to_string();
         assert!(!message.contains('\n'));
         message

@@ -3,7 +3,7 @@
 mod common;
 
 use pollster::block_on;
-use steep::cache::Spec;
+use steep::cache::{Given, Spec};
 use steep::device::Gate;
 use steep::model::{Checkpoint, Dit};
 use steep::ops::axpby;
@@ -138,14 +138,14 @@ fn a_lost_device_is_an_error() {
             let model = Dit::load(&device, &checkpoint, DType::F32).unwrap();
             let settings = Settings { steps: 8, guidance: 3.0, classes: vec![2] };
             let noise = noise::normal(1, 0, model.config().clip());
-            let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8).unwrap();
+            let mut policy = "tea:0.5".parse::<Spec>().unwrap().policy(8, &Given::default()).unwrap();
             let mut lose = |p: Progress| {
                 if p.done == 3 {
                     adapter.lose();
                 }
                 Ok(())
             };
-            let run = block_on(sample(&model, &settings, &noise, &mut *policy, mode, &mut lose));
+            let run = block_on(sample(&model, &settings, &noise, &mut policy, mode, &mut lose));
             let why = run.err().expect("an error").to_string();
             assert!(why.starts_with(&format!("device {}: ", device.name())), "{why}");
             assert!(why.contains("lost"), "{why}");
