@@ -112,11 +112,18 @@ fn limits_and_rules_that_do_not_accumulate() {
         let distances: Vec<_> =
             noise.iter().enumerate().map(|(i, d)| (i > 0).then(|| f64::from(d.abs()))).collect();
         let partials = all_partials(&distances, PARTIALS);
-        let mut rules = vec![TeaCache::first_block(0.1, 24), TeaCache::sea(0.3, 24), TeaCache::easy(0.3, 24)];
+        let alone = |threshold: f64| {
+            let mut rule = TeaCache::new(threshold, IDENTITY, 24);
+            (rule.accumulates, rule.force_last) = (false, false);
+            rule
+        };
+        let mut late = TeaCache::new(0.3, IDENTITY, 24);
+        late.warmup = 3;
+        let mut rules = vec![alone(0.1), TeaCache::new(0.3, IDENTITY, 24), late];
         for most in [1, 2, 3, 23, 1 << 40] {
             let mut rule = TeaCache::new(0.5, IDENTITY, 24);
             rule.max_skips = most;
-            let mut always = TeaCache::first_block(f64::INFINITY, 24);
+            let mut always = alone(f64::INFINITY);
             (always.max_skips, always.warmup, always.end) = (most, 5, 20);
             rules.extend([rule, always]);
         }

@@ -1,6 +1,6 @@
 //! Every number of the golden traces.
 
-use steep::cache::{Negative, Policy, letters, replay};
+use steep::cache::{Negative, letters};
 
 use crate::tables::{FLUX, Golden, HUNYUAN, LATTE, OPEN_SORA, WAN_RET};
 use crate::teacache;
@@ -12,7 +12,7 @@ fn check(golden: &Golden) {
         for negative in Negative::ALL {
             let mut tea = golden.policy(run.threshold);
             tea.negative = negative;
-            let steps = replay(&mut tea, &golden.distances());
+            let steps = tea.replay(&golden.distances());
             assert_eq!(letters(&steps), run.letters, "δ = {}", run.threshold);
             let mut margin = f64::INFINITY;
             for (i, (row, step)) in rows.iter().zip(&steps).enumerate() {
@@ -119,7 +119,7 @@ fn golden_t5_negative_polynomial() {
     ] {
         let mut tea = teacache(0.2, "wan2.1-t2v-14b", distances.len());
         tea.negative = negative;
-        let steps = replay(&mut tea, &distances);
+        let steps = tea.replay(&distances);
         assert_eq!(letters(&steps), wanted, "{negative:?}");
         for (step, f) in steps[1..19].iter().zip(rescaled) {
             close(step.rescaled.unwrap(), f, "f(d)");
@@ -140,7 +140,7 @@ fn golden_t5_zero_threshold_is_off() {
         let distances = t5_distances();
         let mut tea = teacache(0.0, "wan2.1-t2v-14b", distances.len());
         tea.negative = negative;
-        let steps = replay(&mut tea, &distances);
+        let steps = tea.replay(&distances);
         assert_eq!(letters(&steps), "FCCCCCCCCCCCCCCCCCCF", "{negative:?}");
     }
 }

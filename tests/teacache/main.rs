@@ -8,7 +8,7 @@ mod spec;
 mod structure;
 mod tables;
 
-use steep::cache::{IDENTITY, TeaCache, find, letters, replay};
+use steep::cache::{Given, IDENTITY, Policy, Rule, Spec, TeaCache, find, letters};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 struct Random(u64);
@@ -40,10 +40,24 @@ fn some(distances: &[f64]) -> Vec<Option<f64>> {
 }
 
 fn trace(mut tea: TeaCache, distances: &[Option<f64>]) -> String {
-    letters(&replay(&mut tea, distances))
+    letters(&tea.replay(distances))
 }
 
 /// A rule with published coefficients and default settings.
 fn teacache(threshold: f64, set: &str, steps: usize) -> TeaCache {
     TeaCache::new(threshold, find(set).unwrap().coefficients, steps)
+}
+
+/// The policy of a setting; of MagCache with a table of 0.9 throughout.
+fn made(spec: &str, steps: usize) -> Policy {
+    let given = Given { fit: None, magnitudes: Some(vec![0.9]) };
+    spec.parse::<Spec>().unwrap().policy(steps, &given).unwrap()
+}
+
+/// The threshold rule of a setting.
+fn rule(spec: &str, steps: usize) -> TeaCache {
+    match made(spec, steps).rule {
+        Rule::Threshold(rule) => rule,
+        other => panic!("{spec}: {other:?}"),
+    }
 }

@@ -1,9 +1,10 @@
 //! The rules beside TeaCache, each against an independent reading of its authors' code, on made-up numbers.
 
 use steep::cache::{
-    Decision, IDENTITY, Indicator, MagCache, Mask, Policy, Spec, Taylor, TeaCache, letters, replay, shortest,
-    wiener,
+    Decision, Given, IDENTITY, Measure, Spec, StandIn, Step, TeaCache, letters, shortest, wiener,
 };
+
+use crate::{made, rule};
 
 /// Numbers between 0 and 1 that are the same everywhere (an LCG's high bits).
 fn random(seed: u64) -> impl FnMut() -> f64 {
@@ -19,15 +20,21 @@ fn distances(seed: u64, steps: usize, scale: f64) -> Vec<Option<f64>> {
     (0..steps).map(|i| (i > 0).then(|| scale * next())).collect()
 }
 
-fn trace(policy: &mut dyn Policy, distances: &[Option<f64>]) -> String {
-    letters(&replay(policy, distances))
+fn trace(spec: &str, distances: &[Option<f64>]) -> String {
+    letters(&made(spec, distances.len()).replay(distances))
+}
+
+/// MagCache with a table.
+fn mag(spec: &str, table: &[f64], steps: usize) -> Vec<Step> {
+    let given = Given { fit: None, magnitudes: Some(table.to_vec()) };
+    spec.parse::<Spec>().unwrap().policy(steps, &given).unwrap().replay(&vec![None; steps])
 }
 
 /// Steps 2 and 3 skipped in a row, then the cap; from step 7 on, and before step 2, all compute.
 #[test]
 fn windows_by_hand() {
     let list = vec![Some(0.01); 10];
-    let with = |spec: &str| trace(&mut *spec.parse::<Spec>().unwrap().policy(10).unwrap(), &list);
+    let with = |spec: &str| trace(spec, &list);
     assert_eq!(with("tea:1"), "FSSSSSSSSF");
     assert_eq!(with("tea:1+max-skips=2"), "FSSCSSCSSF");
     assert_eq!(with("tea:1+start=3"), "FFFSSSSSSF");
@@ -39,8 +46,7 @@ fn windows_by_hand() {
     assert_eq!(with("tea:1+start=0"), with("tea:1"));
     // The sum restarts after a step that the cap made compute: 0.03 would have reached the threshold at step 3.
     let list: Vec<_> = [0.0, 0.02, 0.02, 0.03, 0.02, 0.02, 0.0].map(Some).into();
-    let mut capped = "tea:0.06+max-skips=1".parse::<Spec>().unwrap().policy(7).unwrap();
-    assert_eq!(trace(&mut *capped, &list), "FSCSCSF");
+    assert_eq!(trace("tea:0.06+max-skips=1", &list), "FSCSCSF");
 }
 
 /// ParaAttention's `get_can_use_cache`: the last step is like any other, nothing adds up, equality computes.
@@ -55,11 +61,11 @@ fn first_block_is_the_authors_rule() {
                 _ => 'C',
             })
             .collect();
-        assert_eq!(trace(&mut TeaCache::first_block(0.1, 24), &list), reference, "{seed}");
+        assert_eq!(trace("fb:0.1", &list), reference, "{seed}");
     }
     let list = [None, Some(0.0999), Some(0.1), Some(0.09), Some(0.09), Some(f64::NAN), Some(0.2)];
-    assert_eq!(trace(&mut TeaCache::first_block(0.1, 7), &list), "FSCSSCC");
-    assert_eq!(trace(&mut TeaCache::first_block(0.0, 7), &list), "FCCCCCC");
+    assert_eq!(trace("fb:0.1", &list), "FSCSSCC");
+    assert_eq!(trace("fb:0", &list), "FCCCCCC");
 }
 
 /// SeaCache's loop: TeaCache's with the distance as it is.
@@ -79,10 +85,9 @@ fn sea_is_the_authors_rule() {
                 sum = if computes { 0.0 } else { sum };
             }
         }
-        let mut sea = TeaCache::sea(0.3, 24);
-        assert_eq!(trace(&mut sea, &list), reference, "{seed}");
-        assert_eq!(sea.indicator, Indicator::FilteredSignal);
+        assert_eq!(trace("sea:0.3", &list), reference, "{seed}");
     }
+    assert_eq!(made("sea:0.3", 24).measure, Measure::FilteredSignal);
 }
 
 /// EasyCache's loop over made-up inputs and outputs of one number each: what `easycache_forward` does with them.
@@ -138,15 +143,15 @@ fn easy_is_the_authors_rule() {
                 previous_output = Some(v[step]);
             }
         }
-        let mut easy = TeaCache::easy(THRESHOLD, STEPS);
-        assert_eq!(easy.warmup, 3);
-        assert_eq!(trace(&mut easy, &list), reference, "{seed}");
+        assert_eq!(trace(&format!("easy:{THRESHOLD}"), &list), reference, "{seed}");
         both += usize::from(reference.contains('S') && reference.contains('C'));
     }
     assert!(both > 150, "{both}");
     // Two computed steps at least, or there is no rate.
-    let mut eager = "easy:9+start=1".parse::<Spec>().unwrap().policy(5).unwrap();
-    assert_eq!(trace(&mut *eager, &[Some(0.1); 5]), "FFSSF");
+    for eager in ["easy:9", "easy:9+start=1", "easy:9+start=0"] {
+        assert_eq!(trace(eager, &[Some(0.1); 5]), "FFSSF", "{eager}");
+    }
+    assert_eq!(rule("easy:9", 30).warmup, 3);
 }
 
 /// `magcache_forward`, for one branch, with the authors' names.
@@ -179,9 +184,8 @@ fn mag_is_the_authors_rule() {
                 'C'
             });
         }
-        let mut mag = MagCache::new(threshold, &ratios, steps);
-        mag.max_skips = most;
-        assert_eq!(trace(&mut mag, &vec![None; steps]), reference, "{seed}");
+        let steps = mag(&format!("mag:{threshold}:{most}@x"), &ratios, steps);
+        assert_eq!(letters(&steps), reference, "{seed}");
     }
 }
 
@@ -189,9 +193,7 @@ fn mag_is_the_authors_rule() {
 #[test]
 fn mag_by_hand() {
     let run = |threshold: f64, most: usize| {
-        let mut mag = MagCache::new(threshold, &[0.9; 10], 10);
-        mag.max_skips = most;
-        let steps = replay(&mut mag, &[None; 10]);
+        let steps = mag(&format!("mag:{threshold}:{most}@x"), &[0.9; 10], 10);
         (letters(&steps), steps[3].accumulated)
     };
     let (letters, sum) = run(0.3, 9);
@@ -201,16 +203,17 @@ fn mag_by_hand() {
     assert_eq!(run(9.0, 3).0, "FFSSSCSSSC");
     assert_eq!(run(0.0, 9).0, "FFCCCCCCCC");
     // Too few steps for a fifth of them: the first still computes, there is nothing to reuse.
-    assert_eq!(trace(&mut MagCache::new(9.0, &[0.9; 3], 3), &[None; 3]), "FSS");
+    assert_eq!(trace("mag:9@x", &[None; 3]), "FSS");
+    // The authors' K is 2.
+    assert_eq!(trace("mag:9@x", &[None; 10]), "FFSSCSSCSS");
 }
 
 /// Another number of steps takes the nearest ratio, as numpy's `round` has it.
 #[test]
 fn mag_stretches_its_table() {
     // 7 places over a table of 4: 0, 0.5, 1, 1.5, 2, 2.5, 3 → 0, 0, 1, 2, 2, 2, 3.
-    let mut mag = MagCache::new(f64::INFINITY, &[0.5, 0.6, 0.7, 0.8], 7);
-    mag.max_skips = 99;
-    let ratios: Vec<_> = replay(&mut mag, &[None; 7]).iter().map(|s| s.rescaled).collect();
+    let steps = mag("mag:inf:99@x", &[0.5, 0.6, 0.7, 0.8], 7);
+    let ratios: Vec<_> = steps.iter().map(|s| s.rescaled).collect();
     assert_eq!(ratios, [None, Some(0.5), Some(0.6), Some(0.7), Some(0.7), Some(0.7), Some(0.8)]);
 }
 
@@ -250,17 +253,14 @@ fn the_filter_is_the_authors() {
 fn taylor_leaves_the_schedule_alone() {
     let list = distances(3, 20, 0.2);
     for spec in ["tea:0.3", "uniform:3", "fb:0.1", "mask:10010100101001010011", "tea:0.3+max-skips=2"] {
-        let plain: Spec = spec.parse().unwrap();
-        let taylor: Spec = format!("{spec}+taylor").parse().unwrap();
-        let (mut plain, mut taylor) = (plain.policy(20).unwrap(), taylor.policy(20).unwrap());
-        assert_eq!(replay(&mut *plain, &list), replay(&mut *taylor, &list), "{spec}");
-        assert!(taylor.extrapolates() && !plain.extrapolates());
-        assert_eq!(taylor.tea(), plain.tea());
-        assert_eq!(taylor.reuses(), plain.reuses());
+        let (mut plain, mut taylor) = (made(spec, 20), made(&format!("{spec}+taylor"), 20));
+        assert_eq!(plain.stand_in, StandIn::Residual);
+        assert_eq!(taylor.stand_in, StandIn::Extrapolated);
+        assert_eq!(format!("{:?}", plain.rule), format!("{:?}", taylor.rule), "{spec}");
+        assert_eq!((plain.measure, plain.span), (taylor.measure, taylor.span), "{spec}");
+        assert_eq!(plain.replay(&list), taylor.replay(&list), "{spec}");
+        assert_eq!(plain.reuses(), taylor.reuses());
     }
-    let mask = Mask { computes: vec![true, false] };
-    assert!(Taylor(Box::new(mask)).reuses());
-    assert!(!Taylor(Box::new(TeaCache::new(0.0, IDENTITY, 3))).reuses());
 }
 
 /// Errors of a path, largest first.
@@ -332,6 +332,6 @@ fn decisions_are_forced_by_place_alone() {
     rule.warmup = 2;
     let forced: Vec<bool> = (0..6).map(|i| rule.forced(i)).collect();
     assert_eq!(forced, [true, true, false, false, true, true]);
-    let steps = replay(&mut rule, &[Some(0.1); 6]);
+    let steps = rule.replay(&[Some(0.1); 6]);
     assert!(steps.iter().zip(forced).all(|(s, forced)| (s.decision == Decision::Forced) == forced));
 }

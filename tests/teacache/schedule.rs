@@ -3,7 +3,7 @@
 //! Numbers of invariants run across the whole test suite: the ones missing here speak of tensors and are
 //! tested with the sampler and the kernels.
 
-use steep::cache::{Decision, Negative, Policy, Step, letters, replay};
+use steep::cache::{Decision, Negative, Step, letters};
 
 use crate::{Random, plain, some, teacache, trace};
 
@@ -46,7 +46,7 @@ fn invariant_06_forced_depends_on_the_index_alone() {
     let mut tea = plain(0.1, 6);
     let before: Vec<bool> = (0..6).map(|step| tea.forced(step)).collect();
     assert_eq!(before, [true, false, false, false, false, true]);
-    replay(&mut tea, &some(&[0.1; 4]));
+    tea.replay(&some(&[0.1; 4]));
     assert_eq!((0..6).map(|step| tea.forced(step)).collect::<Vec<_>>(), before);
     tea.force_last = false;
     assert!(!tea.forced(5));
@@ -57,7 +57,7 @@ fn invariant_07_the_sum_starts_from_zero_after_the_warmup() {
     for warmup in 1..8 {
         let mut tea = plain(0.5, 20);
         tea.warmup = warmup;
-        let steps = replay(&mut tea, &some(&[0.2; 20]));
+        let steps = tea.replay(&some(&[0.2; 20]));
         assert!(steps[..warmup].iter().all(|s| s.decision == Decision::Forced));
         assert_eq!(steps[warmup].accumulated, 0.2);
         assert_eq!(steps[warmup].decision, Decision::Skipped);
@@ -69,7 +69,7 @@ fn invariant_08_the_sum_is_zero_after_every_computed_step() {
     let mut random = Random(8);
     for _ in 0..1000 {
         let threshold = random.below(0.6);
-        let steps = replay(&mut plain(threshold, 30), &random.distances(30, 0.3));
+        let steps = plain(threshold, 30).replay(&random.distances(30, 0.3));
         let mut sum = 0.0;
         for step in &steps {
             if step.decision == Decision::Forced {
@@ -100,7 +100,7 @@ fn invariant_10_never_skips_without_a_residual() {
     let list = some(&[0.125, 0.125, 0.125, 0.0]);
     assert_eq!(trace(tea.clone(), &list), "CSSF");
     // The same value in a second generation has no residual of its own either.
-    replay(&mut tea, &list);
+    tea.replay(&list);
     assert_eq!(trace(tea, &list), "CSSF");
     // A run that is taken up in the middle.
     assert_eq!(plain(0.5, 9).decide(4, Some(0.125)).decision, Decision::Computed);
@@ -115,7 +115,7 @@ fn invariant_11_a_distance_that_is_no_number_computes_and_resets() {
                 let mut tea = teacache(10.0, set, 9);
                 tea.negative = negative;
                 let list = [None, Some(small), bad, Some(small), None].map(|d| d.or(bad));
-                let steps = replay(&mut tea, &list);
+                let steps = tea.replay(&list);
                 assert_eq!(letters(&steps), "FSCSC", "{bad:?} {negative:?} {set}");
                 assert_eq!((steps[2].rescaled, steps[2].accumulated), (None, 0.0));
                 assert_eq!(steps[3].accumulated, steps[1].accumulated);
@@ -166,8 +166,8 @@ fn invariant_13_a_larger_threshold_never_computes_more() {
         let steps = 2 + (random.bits() % 40) as usize;
         let distances = random.distances(steps, 0.2);
         let (a, b) = (random.below(0.5), random.below(0.5));
-        let less = computed(&replay(&mut plain(a.min(b), steps), &distances));
-        let more = computed(&replay(&mut plain(a.max(b), steps), &distances));
+        let less = computed(&plain(a.min(b), steps).replay(&distances));
+        let more = computed(&plain(a.max(b), steps).replay(&distances));
         assert!(more.len() <= less.len());
         assert!(less.iter().zip(&more).all(|(less, more)| less <= more));
     }

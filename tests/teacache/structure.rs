@@ -3,7 +3,7 @@
 //! Numbers of invariants run across the whole test suite: the ones missing here speak of tensors and are
 //! tested with the sampler and the kernels.
 
-use steep::cache::{Decision, Policy, TeaCache, letters, replay};
+use steep::cache::{Decision, TeaCache, letters};
 
 use crate::{Random, plain, some, tables, teacache, trace};
 
@@ -23,7 +23,7 @@ fn invariant_14_a_trace_does_not_depend_on_later_steps() {
 #[test]
 fn invariant_15_the_same_distances_give_the_same_trace() {
     let distances = Random(15).distances(50, 0.2);
-    let steps = || replay(&mut teacache(0.2, "latte-1", 50), &distances);
+    let steps = || teacache(0.2, "latte-1", 50).replay(&distances);
     for (one, two) in steps().iter().zip(steps()) {
         assert_eq!(*one, two);
         assert_eq!(one.accumulated.to_bits(), two.accumulated.to_bits());
@@ -34,7 +34,7 @@ fn invariant_15_the_same_distances_give_the_same_trace() {
 fn invariant_16_branches_do_not_touch_each_other() {
     let mut random = Random(16);
     let lists = [random.distances(30, 0.2), random.distances(30, 0.2)];
-    let alone = [0, 1].map(|branch: usize| replay(&mut plain(0.3, 30), &lists[branch]));
+    let alone = [0, 1].map(|branch: usize| plain(0.3, 30).replay(&lists[branch]));
     assert_ne!(letters(&alone[0]), letters(&alone[1]));
     for order in [[0, 1], [1, 0]] {
         let mut states = [plain(0.3, 30), plain(0.3, 30)];
@@ -54,10 +54,10 @@ fn invariant_19_a_second_generation_is_like_the_first() {
         let mut fresh = plain(0.3, 30);
         fresh.warmup = warmup;
         let mut tea = fresh.clone();
-        let wanted = replay(&mut fresh, &distances);
+        let wanted = fresh.replay(&distances);
         for abort in 0..=30 {
-            replay(&mut tea, &distances[..abort]);
-            let got = replay(&mut tea, &distances);
+            tea.replay(&distances[..abort]);
+            let got = tea.replay(&distances);
             assert_eq!(got, wanted, "aborted after {abort} steps");
         }
     }
