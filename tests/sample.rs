@@ -416,7 +416,7 @@ fn bad_settings_are_errors_in_one_line() {
         assert!(!message.contains('\n'));
         message
     };
-    assert_eq!(fails(clip(&model, 0)), "steps 0: wanted at least 1");
+    assert_eq!(fails(clip(&model, 0)), "steps 0: wanted 1 to 100000");
     assert_eq!(fails(clip(&model, 2).class(9)), "class 9: wanted 0 to 3, or 4 for none");
     let nothing = clip(&model, 2).condition(Condition::Classes(vec![]));
     assert!(fails(nothing).contains("wanted at least one"));

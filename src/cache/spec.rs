@@ -84,6 +84,10 @@ impl Limits {
     }
 }
 
+/// The most steps of a run: far above any use, and low enough that a wrong number is an error before it is a shortage of
+/// memory.
+pub const MOST_STEPS: usize = 100_000;
+
 impl Spec {
     /// What can be written.
     pub fn grammar() -> String {
@@ -105,8 +109,8 @@ impl Spec {
 
     /// The policy for one run of `steps` steps.
     pub fn policy(&self, steps: usize, given: &Given) -> Result<Policy> {
-        if steps == 0 {
-            return Err(Error::setting("steps 0", "at least 1"));
+        if !(1..=MOST_STEPS).contains(&steps) {
+            return Err(Error::setting(format!("steps {steps}"), format!("1 to {MOST_STEPS}")));
         }
         let run = Run { steps, given, limits: self.limits };
         let mut rule = (self.arguments.rule)(&run).map_err(|wanted| bad(self, wanted))?;

@@ -58,14 +58,14 @@ impl<'m> Sampling<'m> {
     pub async fn run(&mut self, steps: Range<usize>, watch: &mut impl Watch) -> Result<()> {
         let Sampling { batch, kept, sampler, decider, flag, marks } = self;
         for i in steps {
-            // Embeds the clip and modulates it for block 0: M. How far is it from the last step's? d = Σ|M − M'| / Σ|M'|
+            // The clip, embedded and modulated for block 0: M. How far is it from the step before? d = Σ|M − M'| / Σ|M'|
             batch.approach(i, decider.signal())?;
-            // acc = acc + f(d): compute if acc ≥ δ, and let acc = 0.
+            // acc = acc + f(d). Skip the blocks while acc < δ; otherwise compute them, and acc = 0.
             let decision = decider.decide(i, flag, batch).await?;
             let (computed, skipped) = decider.gates(decision, flag);
             batch.enter()?;
             if let Some(gate) = computed {
-                // The transformer's blocks, and R = out − in.
+                // Run the blocks, and keep what they did: R = out − in.
                 batch.span(gate, i)?;
                 if let Some(kept) = kept {
                     kept.store(gate, batch)?;
@@ -73,12 +73,12 @@ impl<'m> Sampling<'m> {
                 decider.learn(gate, batch)?;
             }
             if let (Some(gate), Some(kept)) = (skipped, &mut *kept) {
-                // Nothing of them: out = in + R.
+                // Do it again: out = in + R.
                 kept.stand_in(gate, batch, decider.past(i))?;
             }
             batch.head()?;
             watch.step(&Moment { step: i, z: &batch.z, streams: batch.pass.streams() }).await?;
-            // Guidance, and the clip moves on to the next time.
+            // Guidance, and the clip moves on to the next noise level.
             sampler.advance(batch, i)?;
             marks.push(batch.z.device().mark());
             watch.done(Progress { done: i + 1, decision })?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::batch::Batch;
+use crate::cache::MOST_STEPS;
 use crate::device::Gate;
 use crate::model::Prediction;
 use crate::ops::{Update, axpby, denoise};
@@ -89,9 +90,7 @@ impl Schedule {
     ///   i·⌊1000/steps⌋ downwards.
     pub fn new(prediction: Prediction, steps: usize, guidance: f32) -> Result<Schedule> {
         const TRAINED: usize = 1000;
-        // Far above any use, and low enough that a wrong number is an error before it is a shortage of memory.
-        const MOST: usize = 100_000;
-        let most = if prediction == Prediction::Epsilon { TRAINED } else { MOST };
+        let most = if prediction == Prediction::Epsilon { TRAINED } else { MOST_STEPS };
         if !(1..=most).contains(&steps) {
             return Err(Error::setting(format!("steps {steps}"), format!("1 to {most}")));
         }

@@ -341,7 +341,7 @@ fn a_policy_must_fit_the_number_of_steps() {
     assert_eq!(mask.check(3).unwrap_err().to_string(), wanted);
     for spec in ["off", "uniform:2", "mask:1", "tea:0.1"] {
         let message = refused_for(&spec.parse().unwrap(), 0);
-        assert_eq!(message, "steps 0: wanted at least 1");
+        assert_eq!(message, "steps 0: wanted 1 to 100000");
     }
 }
 
