@@ -11,7 +11,7 @@ use crate::{DType, Error, Result, Tensor};
 pub static DENOISE: Kernel = Kernel {
     name: "denoise",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
-    wgsl: &[Source::wgsl("naive", &[wgsl!("denoise")], [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
+    wgsl: &[Source::wgsl("naive", wgsl!("denoise"), [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
     cuda: &[Source::cuda("vec4", cu!("denoise"), 256, [1, 1, 1])],
 };
 

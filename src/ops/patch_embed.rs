@@ -13,12 +13,12 @@ pub static PATCH_EMBED: Kernel = Kernel {
     name: "patch_embed",
     cpu: cpu_sources!(cpu, tile: [1, 64, 1024]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("patch_embed"), wgsl!("cpu/matmul")], [1, 64, 64])
+        Source::wgsl("cpu", wgsl!("cpu/patch_embed"), [1, 64, 64])
             .with(&[("FEW_ROWS", 0)])
             .needs(Need::CpuAdapter)
             .multiple(4),
-        Source::wgsl("tile", &[wgsl!("patch_embed"), wgsl!("common/matmul")], [1, 64, 64]).multiple(4),
-        Source::wgsl("naive", &[wgsl!("ladder/patch_embed_naive")], [1, 64, 4]),
+        Source::wgsl("tile", wgsl!("patch_embed"), [1, 64, 64]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/patch_embed_naive"), [1, 64, 4]),
     ],
     cuda: &[Source::cuda("tile", cu!("patch_embed"), 256, [1, 32, 64])],
 };

@@ -5,7 +5,6 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::SUM;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Isa, mul_add};
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
@@ -15,7 +14,7 @@ use crate::{DType, Error, Result, Tensor};
 pub static TEA_GATE: Kernel = Kernel {
     name: "tea_gate",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1]),
-    wgsl: &[Source::wgsl("naive", &[SUM, wgsl!("tea_gate")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("tea_gate"), [1, 1, 1])],
     cuda: &[Source::cuda("block", cu!("tea_gate"), 1024, [1, 1, 1])],
 };
 
