@@ -221,7 +221,8 @@ pub struct CudaCode {
     pub threads: u32,
     /// How much work a block takes; `blockIdx.x` counts along the last dimension.
     pub tile: [usize; 3],
-    /// Bytes of dynamic shared memory, given the values of `takes`.
+    /// Bytes of dynamic shared memory, given the values of `takes`. The kernel knows them as the macro `SHARED_BYTES`,
+    /// and does not compile where its layout has another size.
     pub shared: fn(&[u32]) -> usize,
     /// Whether T must have 16 bits.
     pub halves: bool,

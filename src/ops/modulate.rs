@@ -1,6 +1,6 @@
 //! `out = layer_norm(x) · (1 + scale) + shift`, adaLN's way of conditioning.
 
-use super::shared::{Modulation, ModulationParams, check_modulation};
+use super::shared::{Modulation, ModulationParams as Params, check_modulation};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, prefetch, stream, streamed};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
@@ -63,7 +63,7 @@ fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
 
 #[inline(always)]
 fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
-    let p: ModulationParams = l.params();
+    let p: Params = l.params();
     let d = p.dim as usize;
     let large = p.rows as usize * d * size_of::<T>() >= LARGE;
     let mut scratch = Scratch::take(if large { d } else { 0 });
