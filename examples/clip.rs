@@ -22,7 +22,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let faster = (middle - start).as_secs_f64() / middle.elapsed().as_secs_f64();
         let (before_video, after_video) = (&before.videos()?[0], &after.videos()?[0]);
         let psnr = psnr(before_video, after_video)?;
-        println!("{} of {} steps computed: {faster:.2}× faster, PSNR {psnr:.1} dB", after.computed(), after.steps.len());
+        println!(
+            "{} of {} steps computed: {faster:.2}× faster, PSNR {psnr:.1} dB",
+            after.computed(),
+            after.steps.len()
+        );
         let path = std::env::temp_dir().join("seven.gif");
         std::fs::write(&path, after_video.upscale(8)?.gif(8)?)?;
         println!("wrote {}", path.display());

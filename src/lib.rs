@@ -4,10 +4,10 @@ pub mod cache;
 pub mod calibrate;
 pub mod device;
 mod error;
-mod generate;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod files;
+mod generate;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod journal;

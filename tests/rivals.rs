@@ -225,7 +225,8 @@ fn reference(
             let out = (from.iter().zip(residual).zip(before))
                 .map(|((x, r), b)| (f64::from(*x) + r + (r - b) * ahead) as f32);
             let out: Vec<f32> = out.collect();
-            if kind == Kind::Easy { v.write_f32(&out) } else { pass.streams_mut().x.write_f32(&out) }.unwrap();
+            if kind == Kind::Easy { v.write_f32(&out) } else { pass.streams_mut().x.write_f32(&out) }
+                .unwrap();
         }
         if kind != Kind::Easy {
             pass.head(Gate::Open).unwrap();

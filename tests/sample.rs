@@ -312,8 +312,11 @@ fn multistep_samplers_combine_predictions() {
                 for (i, (after, update)) in ends.zip(&updates).enumerate() {
                     let factors = &factors[i.min(factors.len() - 1)];
                     for (at, after) in after.iter().enumerate() {
-                        let sum: f32 =
-                            factors.iter().enumerate().map(|(ago, f)| *f as f32 * seen.0[i - ago].1[at]).sum();
+                        let sum: f32 = factors
+                            .iter()
+                            .enumerate()
+                            .map(|(ago, f)| *f as f32 * seen.0[i - ago].1[at])
+                            .sum();
                         let wanted = update.keep * seen.0[i].0[at] + update.add * sum;
                         assert!((after - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{name} {method} {i}");
                     }

@@ -37,7 +37,8 @@ pub async fn run(args: &Args) -> Result<()> {
     let pass = model.begin(&condition, &[0.0; BATCH])?;
     let activations = pass.bytes();
     // Of a run of as many steps as `generate` takes where none are named.
-    let table = STEPS.min(model.steps_at_once(BATCH)) * BATCH * model.config().modulation() * size_of::<f32>();
+    let table =
+        STEPS.min(model.steps_at_once(BATCH)) * BATCH * model.config().modulation() * size_of::<f32>();
     let tensors = checkpoint.tensors()?;
     let parameters: usize = tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
     let dtypes: BTreeSet<&str> = tensors.iter().map(|(_, dtype, _)| dtype.as_str()).collect();
@@ -116,7 +117,9 @@ pub async fn run(args: &Args) -> Result<()> {
         (
             "modulation",
             match model.steps_at_once(BATCH) {
-                some if some < STEPS => format!("{:.1} MB, {some} of {STEPS} steps at a time", table as f64 / 1e6),
+                some if some < STEPS => {
+                    format!("{:.1} MB, {some} of {STEPS} steps at a time", table as f64 / 1e6)
+                }
                 _ => format!("{:.1} MB, computed once for all {STEPS} steps", table as f64 / 1e6),
             },
         ),

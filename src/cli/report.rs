@@ -5,9 +5,9 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use steep::Result;
 use steep::cache::{Step, letters};
 use steep::plot::{self, StepBar};
-use steep::Result;
 use steep::sample::StepRecord;
 
 use super::generate::{Made, Timed};

@@ -45,7 +45,12 @@ impl Setup {
 
     /// One clip, without a cache.
     pub fn clip<'m>(&self, model: &'m Dit, class: usize, seed: u64) -> Generate<'m> {
-        generate(model).class(class).seed(seed).steps(self.steps).guidance(self.guidance).sampler(self.sampler)
+        generate(model)
+            .class(class)
+            .seed(seed)
+            .steps(self.steps)
+            .guidance(self.guidance)
+            .sampler(self.sampler)
     }
 
     pub fn binding(&self, checkpoint: &Checkpoint) -> Binding {

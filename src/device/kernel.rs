@@ -33,13 +33,13 @@ pub struct Source {
 }
 
 impl Source {
-    /// A WGSL source that runs on any adapter and takes any shape, of `text` pieces (see the macro `wgsl!`).
-    pub const fn wgsl(label: &'static str, text: &'static [&'static str], tile: [usize; 3]) -> Source {
+    /// A WGSL source that runs on any adapter and takes any shape, in workgroups that take a tile each.
+    pub const fn wgsl(label: &'static str, text: Text, tile: [usize; 3]) -> Source {
         Source { label, needs: Need::Nothing, code: Code::Wgsl { text, tile, constants: &[], multiple: 1 } }
     }
 
     /// A CUDA source that runs on any GPU and takes any shape, in blocks of so many threads that take a tile each.
-    pub const fn cuda(label: &'static str, text: CudaText, threads: u32, tile: [usize; 3]) -> Source {
+    pub const fn cuda(label: &'static str, text: Text, threads: u32, tile: [usize; 3]) -> Source {
         let code = CudaCode {
             text,
             threads,
@@ -136,10 +136,22 @@ impl Source {
     }
 }
 
+/// The text of a file that kernels are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text {
+    /// Its name, for messages: a path below `wgsl/` or `kernels/`.
+    pub file: &'static str,
+    /// What it says.
+    pub text: &'static str,
+}
+
 /// The text of `wgsl/NAME.wgsl`.
 macro_rules! wgsl {
     ($name:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wgsl/", $name, ".wgsl"))
+        $crate::device::Text {
+            file: concat!($name, ".wgsl"),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wgsl/", $name, ".wgsl")),
+        }
     };
 }
 pub(crate) use wgsl;
@@ -147,7 +159,7 @@ pub(crate) use wgsl;
 /// The text of `kernels/NAME.cu`.
 macro_rules! cu {
     ($name:literal) => {
-        crate::device::CudaText {
+        $crate::device::Text {
             file: concat!($name, ".cu"),
             text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/", $name, ".cu")),
         }
@@ -184,8 +196,8 @@ pub enum Code {
     },
     /// A compute shader whose entry point has the op's name.
     Wgsl {
-        /// The pieces of the module, without what [`prelude::module`](super::wgpu::prelude::module) puts in front of them.
-        text: &'static [&'static str],
+        /// The file that has the entry point; [`Module`](super::wgpu::prelude::Module) makes a module of it.
+        text: Text,
         /// How much work a workgroup takes; `workgroup_id.x` counts along the last dimension.
         tile: [usize; 3],
         /// `const NAME = VALUEu;`
@@ -197,15 +209,6 @@ pub enum Code {
     Cuda(CudaCode),
 }
 
-/// A file below `kernels/`.
-#[derive(Debug, Clone, Copy)]
-pub struct CudaText {
-    /// Its name.
-    pub file: &'static str,
-    /// What it says.
-    pub text: &'static str,
-}
-
 /// How a CUDA source is compiled and launched.
 ///
 /// Its arguments are the written tensors, the tensors that are read, the op's parameters, and the gate. The executor
@@ -213,12 +216,13 @@ pub struct CudaText {
 #[derive(Clone, Copy)]
 pub struct CudaCode {
     /// The file that has the entry point.
-    pub text: CudaText,
+    pub text: Text,
     /// Threads of a block.
     pub threads: u32,
     /// How much work a block takes; `blockIdx.x` counts along the last dimension.
     pub tile: [usize; 3],
-    /// Bytes of dynamic shared memory, given the values of `takes`.
+    /// Bytes of dynamic shared memory, given the values of `takes`. The kernel knows them as the macro `SHARED_BYTES`,
+    /// and does not compile where its layout has another size.
     pub shared: fn(&[u32]) -> usize,
     /// Whether T must have 16 bits.
     pub halves: bool,

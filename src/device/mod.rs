@@ -14,7 +14,7 @@ mod kernel;
 pub(crate) mod simd;
 pub mod wgpu;
 
-pub use kernel::{Code, CudaCode, CudaText, Kernel, Need, Source};
+pub use kernel::{Code, CudaCode, Kernel, Need, Source, Text};
 pub(crate) use kernel::{cu, wgsl};
 pub(crate) use simd::cpu_sources;
 

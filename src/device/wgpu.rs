@@ -27,7 +27,7 @@ use ::wgpu::{
 pub(crate) use buffers::Buffer;
 use buffers::{Id, Pool};
 use gated::Gates;
-use prelude::Variant;
+use prelude::{Module, Variant};
 pub use stamps::Stamp;
 use stamps::Stamps;
 
@@ -82,6 +82,12 @@ impl Failure {
 
     fn get(&self) -> Option<Fault> {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    fn reword(&self, reword: impl FnOnce(&str) -> String) {
+        if let Some(fault) = &mut *self.0.lock().unwrap_or_else(|e| e.into_inner()) {
+            fault.what = reword(&fault.what);
+        }
     }
 
     fn clear(&self) {
@@ -302,15 +308,16 @@ impl Wgpu {
             lanes: self.lanes,
             constants: call.constants.to_vec(),
         };
-        let text = prelude::module(&variant, constants, text);
-        let pipeline = self.pipeline(call.kernel.name, &text, call.writes.len(), call.reads.len());
+        let module = Module::new(&variant, constants, text)?;
+        let pipeline = self.pipeline(call.kernel.name, &module, call.writes.len(), call.reads.len());
         self.check()?;
         self.pipelines.borrow_mut().insert(key.clone(), pipeline);
         Ok(key)
     }
 
-    fn pipeline(&self, name: &str, text: &str, writes: usize, reads: usize) -> ComputePipeline {
-        let module = ShaderModuleDescriptor { label: Some(name), source: ShaderSource::Wgsl(text.into()) };
+    fn pipeline(&self, name: &str, text: &Module, writes: usize, reads: usize) -> ComputePipeline {
+        let module =
+            ShaderModuleDescriptor { label: Some(name), source: ShaderSource::Wgsl(text.text().into()) };
         let module = match self.checked {
             true => self.device.create_shader_module(module),
             // SAFETY: the sources are this crate's own. They stay inside their buffers and their loops end, which the
@@ -319,6 +326,7 @@ impl Wgpu {
                 self.device.create_shader_module_trusted(module, ShaderRuntimeChecks::unchecked())
             },
         };
+        self.failed.reword(|what| text.located(what));
         let mut layouts = self.layouts.borrow_mut();
         let layout =
             layouts.entry((writes, reads)).or_insert_with(|| Layout::new(&self.device, writes, reads));

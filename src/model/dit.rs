@@ -14,8 +14,8 @@ use super::weights::Checkpoint;
 use super::{Condition, Config, Model, Pass, Streams};
 use crate::device::Gate;
 use crate::ops::{
-    Chunks, Epilogue, FREQUENCIES, Over, attention, label_embed, linear, modulate, modulate_rel_l1, patch_embed,
-    take, temporal_embed, time_embed,
+    Chunks, Epilogue, FREQUENCIES, Over, attention, label_embed, linear, modulate, modulate_rel_l1,
+    patch_embed, take, temporal_embed, time_embed,
 };
 use crate::{DType, Device, Error, Result, Tensor};
 
@@ -278,7 +278,9 @@ impl Pass for DitPass<'_> {
     fn embed(&mut self, gate: Gate<'_>, z: &Tensor, step: usize) -> Result<()> {
         self.prepare(step)?;
         let model = self.model;
-        let (Some(table), Some(steps)) = (&self.table, &self.prepared) else { unreachable!("it was prepared") };
+        let (Some(table), Some(steps)) = (&self.table, &self.prepared) else {
+            unreachable!("it was prepared")
+        };
         take(gate, &mut self.mods, table, step - steps.start)?;
         let stack_in = &mut self.streams.stack_in;
         patch_embed(gate, stack_in, z, &model.patch.w, &model.patch.b, &model.positions)

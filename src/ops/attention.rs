@@ -26,13 +26,13 @@ pub static ATTENTION: Kernel = Kernel {
     name: "attention",
     cpu: cpu_sources!(cpu, tile: [1, 2, 64]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("cpu/attention")], [1, 1, 32])
+        Source::wgsl("cpu", wgsl!("cpu/attention"), [1, 1, 32])
             .needs(Need::CpuAdapter)
             .with(&[("TILE", 32)])
             .multiple(4),
-        Source::wgsl("tile", &[wgsl!("attention")], [1, 1, 64]).multiple(4),
-        Source::wgsl("online", &[wgsl!("ladder/attention_online")], [1, 1, 64]).multiple(4),
-        Source::wgsl("naive", &[wgsl!("ladder/attention_naive")], [1, 1, 64]),
+        Source::wgsl("tile", wgsl!("attention"), [1, 1, 64]).multiple(4),
+        Source::wgsl("online", wgsl!("ladder/attention_online"), [1, 1, 64]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/attention_naive"), [1, 1, 64]),
     ],
     cuda: &[
         Source::cuda("mma", cu!("attention"), 128, [1, 1, 128])

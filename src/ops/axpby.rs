@@ -13,14 +13,14 @@ pub static AXPBY: Kernel = Kernel {
     name: "axpby",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("cpu/lanes"), wgsl!("axpby")], [1, 1, TILE])
+        Source::wgsl("cpu", wgsl!("cpu/axpby"), [1, 1, TILE])
             .with(&[("TILE", TILE as u32)])
             .needs(Need::CpuAdapter)
             .multiple(4),
-        Source::wgsl("vec4", &[wgsl!("axpby")], [1, 1, TILE])
+        Source::wgsl("vec4", wgsl!("axpby"), [1, 1, TILE])
             .with(&[("TILE", TILE as u32), ("WG", 256)])
             .multiple(4),
-        Source::wgsl("naive", &[wgsl!("ladder/axpby_naive")], [1, 1, TILE]).with(&[("TILE", TILE as u32)]),
+        Source::wgsl("naive", wgsl!("ladder/axpby_naive"), [1, 1, TILE]).with(&[("TILE", TILE as u32)]),
     ],
     cuda: &[Source::cuda("vec8", cu!("axpby"), 256, [1, 1, 2048])],
 };

@@ -11,7 +11,7 @@ use crate::{DType, Error, Result, Tensor};
 pub static DENOISE: Kernel = Kernel {
     name: "denoise",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
-    wgsl: &[Source::wgsl("naive", &[wgsl!("denoise")], [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
+    wgsl: &[Source::wgsl("naive", wgsl!("denoise"), [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
     cuda: &[Source::cuda("vec4", cu!("denoise"), 256, [1, 1, 1])],
 };
 
@@ -33,7 +33,7 @@ struct Params {
     channels: u32,
     height: u32,
     width: u32,
-    patch: u32,
+    patch_size: u32,
     /// Channels of a token's pixel: more than the clip's where the model also predicts variances.
     predicted: u32,
     guided: u32,
@@ -72,7 +72,7 @@ pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, up
         channels: channels as u32,
         height: height as u32,
         width: width as u32,
-        patch: patch as u32,
+        patch_size: patch as u32,
         predicted: predicted as u32,
         guided: u32::from(batch != samples),
         keep: update.keep,
@@ -97,7 +97,7 @@ pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, up
 fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, bands]): &Block) {
     let p: Params = l.params();
     let (c, h, w) = (p.channels as usize, p.height as usize, p.width as usize);
-    let (size, predicted) = (p.patch as usize, p.predicted as usize);
+    let (size, predicted) = (p.patch_size as usize, p.predicted as usize);
     let (down, across) = (h / size, w / size);
     let token = size * size * predicted;
     let tokens = l.read::<f32>(0);

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{SUM, check_partials};
+use super::shared::check_partials;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
@@ -12,7 +12,7 @@ use crate::{DType, Result, Tensor};
 pub static EASY_DISTANCE: Kernel = Kernel {
     name: "easy_distance",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1]),
-    wgsl: &[Source::wgsl("naive", &[SUM, wgsl!("easy_distance")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("easy_distance"), [1, 1, 1])],
     cuda: &[Source::cuda("block", cu!("easy_distance"), 256, [1, 1, 1])],
 };
 

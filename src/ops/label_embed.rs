@@ -11,9 +11,7 @@ use crate::{DType, Error, Result, Tensor};
 pub static LABEL_EMBED: Kernel = Kernel {
     name: "label_embed",
     cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
-    wgsl: &[
-        Source::wgsl("naive", &[wgsl!("common/exp"), wgsl!("label_embed")], [1, 1, 2]).with(&[("TILE", 2)])
-    ],
+    wgsl: &[Source::wgsl("naive", wgsl!("label_embed"), [1, 1, 2]).with(&[("TILE", 2)])],
     cuda: &[Source::cuda("row", cu!("label_embed"), 128, [1, 1, 1])],
 };
 

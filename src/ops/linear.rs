@@ -13,11 +13,9 @@ pub static LINEAR: Kernel = Kernel {
     name: "linear",
     cpu: cpu_sources!(cpu, tile: [1, 512, 96]),
     wgsl: &[
-        Source::wgsl("cpu", &[ACTIVATIONS, COMMON, VEC4, wgsl!("cpu/matmul")], [1, 64, 64])
-            .needs(Need::CpuAdapter)
-            .multiple(4),
-        Source::wgsl("tile", &[ACTIVATIONS, COMMON, VEC4, wgsl!("common/matmul")], [1, 64, 64]).multiple(4),
-        Source::wgsl("naive", &[ACTIVATIONS, COMMON, wgsl!("ladder/linear_naive")], [1, 64, 4]),
+        Source::wgsl("cpu", wgsl!("cpu/linear"), [1, 64, 64]).needs(Need::CpuAdapter).multiple(4),
+        Source::wgsl("tile", wgsl!("linear"), [1, 64, 64]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/linear_naive"), [1, 64, 4]),
     ],
     cuda: &[
         Source::cuda("mma", cu!("linear"), 256, [1, 128, 128])
@@ -37,10 +35,6 @@ pub static LINEAR: Kernel = Kernel {
         Source::cuda("naive", cu!("ladder/linear_naive"), 256, [1, 1, 256]),
     ],
 };
-
-const ACTIVATIONS: &str = wgsl!("common/activations");
-const COMMON: &str = wgsl!("common/linear");
-const VEC4: &str = wgsl!("linear");
 
 /// Blocks of a product that fill a large GPU.
 const WIDE: usize = 128;

@@ -1,9 +1,6 @@
 //! `out = layer_norm(x) · (1 + scale) + shift`, adaLN's way of conditioning.
 
-use super::shared::{
-    LANES_OF_CPU, LAYER_NORM, LAYER_NORM_NAIVE, Modulation, ModulationParams, SUM, SUM_OF_LANES,
-    check_modulation,
-};
+use super::shared::{Modulation, ModulationParams as Params, check_modulation};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, prefetch, stream, streamed};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
@@ -14,15 +11,14 @@ pub static MODULATE: Kernel = Kernel {
     name: "modulate",
     cpu: cpu_sources!(cpu, tile: [1, 1, 32]),
     wgsl: &[
-        Source::wgsl("cpu", &[LANES_OF_CPU, SUM_OF_LANES, LAYER_NORM, wgsl!("cpu/modulate")], [1, 1, 16])
+        Source::wgsl("cpu", wgsl!("cpu/modulate"), [1, 1, 16])
             .with(&[("ROWS", 16)])
             .needs(Need::CpuAdapter)
             .multiple(4),
-        Source::wgsl("vec4", &[SUM, LAYER_NORM, wgsl!("modulate")], [1, 1, 16])
+        Source::wgsl("vec4", wgsl!("modulate"), [1, 1, 16])
             .with(&[("ROWS", 16), ("WG", 256), ("WIDTH", 64)])
             .multiple(4),
-        Source::wgsl("naive", &[LAYER_NORM_NAIVE, wgsl!("ladder/modulate_naive")], [1, 1, 64])
-            .with(&[("ROWS", 64)]),
+        Source::wgsl("naive", wgsl!("ladder/modulate_naive"), [1, 1, 64]).with(&[("ROWS", 64)]),
     ],
     cuda: &[Source::cuda("warp", cu!("modulate"), 256, [1, 1, 8])],
 };
@@ -67,7 +63,7 @@ fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
 
 #[inline(always)]
 fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
-    let p: ModulationParams = l.params();
+    let p: Params = l.params();
     let d = p.dim as usize;
     let large = p.rows as usize * d * size_of::<T>() >= LARGE;
     let mut scratch = Scratch::take(if large { d } else { 0 });

@@ -3,10 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::Chunks;
-use super::shared::{
-    CUT, LANES_OF_CPU, LAYER_NORM, LAYER_NORM_NAIVE, Modulation, ModulationParams, SUM, SUM_OF_LANES, Sums,
-    check_modulation, check_partials, share,
-};
+use super::shared::{Modulation, ModulationParams, Sums, check_modulation, check_partials, share};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
@@ -17,21 +14,11 @@ pub static MODULATE_REL_L1: Kernel = Kernel {
     name: "modulate_rel_l1",
     cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
     wgsl: &[
-        Source::wgsl(
-            "cpu",
-            &[LANES_OF_CPU, CUT, SUM_OF_LANES, LAYER_NORM, wgsl!("modulate_rel_l1")],
-            [1, 1, 1],
-        )
-        .needs(Need::CpuAdapter)
-        .multiple(4),
-        Source::wgsl("vec4", &[CUT, SUM, LAYER_NORM, wgsl!("modulate_rel_l1")], [1, 1, 1])
+        Source::wgsl("cpu", wgsl!("cpu/modulate_rel_l1"), [1, 1, 1]).needs(Need::CpuAdapter).multiple(4),
+        Source::wgsl("vec4", wgsl!("modulate_rel_l1"), [1, 1, 1])
             .with(&[("WG", 256), ("WIDTH", 64)])
             .multiple(4),
-        Source::wgsl(
-            "naive",
-            &[CUT, SUM, LAYER_NORM_NAIVE, wgsl!("ladder/modulate_rel_l1_naive")],
-            [1, 1, 1],
-        ),
+        Source::wgsl("naive", wgsl!("ladder/modulate_rel_l1_naive"), [1, 1, 1]),
     ],
     cuda: &[Source::cuda("block", cu!("modulate_rel_l1"), 256, [1, 1, 1])],
 };

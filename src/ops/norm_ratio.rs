@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{CUT, SUM, share};
+use super::shared::share;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
@@ -12,7 +12,7 @@ use crate::{DType, Error, Result, Tensor};
 pub static NORM_RATIO: Kernel = Kernel {
     name: "norm_ratio",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
-    wgsl: &[Source::wgsl("naive", &[CUT, SUM, wgsl!("norm_ratio")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("norm_ratio"), [1, 1, 1])],
     cuda: &[Source::cuda("warp", cu!("norm_ratio"), 256, [1, 1, 1])],
 };
 

@@ -13,12 +13,12 @@ pub static PATCH_EMBED: Kernel = Kernel {
     name: "patch_embed",
     cpu: cpu_sources!(cpu, tile: [1, 64, 1024]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("patch_embed"), wgsl!("cpu/matmul")], [1, 64, 64])
+        Source::wgsl("cpu", wgsl!("cpu/patch_embed"), [1, 64, 64])
             .with(&[("FEW_ROWS", 0)])
             .needs(Need::CpuAdapter)
             .multiple(4),
-        Source::wgsl("tile", &[wgsl!("patch_embed"), wgsl!("common/matmul")], [1, 64, 64]).multiple(4),
-        Source::wgsl("naive", &[wgsl!("ladder/patch_embed_naive")], [1, 64, 4]),
+        Source::wgsl("tile", wgsl!("patch_embed"), [1, 64, 64]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/patch_embed_naive"), [1, 64, 4]),
     ],
     cuda: &[Source::cuda("tile", cu!("patch_embed"), 256, [1, 32, 64])],
 };
@@ -31,7 +31,7 @@ struct Params {
     channels: u32,
     height: u32,
     width: u32,
-    patch: u32,
+    patch_size: u32,
     dim: u32,
     rows: u32,
 }
@@ -75,7 +75,7 @@ pub fn patch_embed(
         channels: channels as u32,
         height: height as u32,
         width: width as u32,
-        patch: patch as u32,
+        patch_size: patch as u32,
         dim: dim as u32,
         rows: (batch * frames * tokens) as u32,
     };
@@ -86,7 +86,11 @@ pub fn patch_embed(
         params: bytemuck::bytes_of(&params),
         work: [1, batch * frames * tokens, dim],
         multiple: multiple_of(&[dim, channels * patch * patch]),
-        constants: &[("PATCH", params.patch), ("ACROSS", (width / patch) as u32), ("TOKENS", tokens as u32)],
+        constants: &[
+            ("PATCH", params.patch_size),
+            ("ACROSS", (width / patch) as u32),
+            ("TOKENS", tokens as u32),
+        ],
         gate,
     }
     .run()
@@ -100,7 +104,7 @@ fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
 #[inline(always)]
 fn tile<I: Isa, T: Element>(l: &Launch<'_>, Block([_, rows, columns]): &Block) {
     let p: Params = l.params();
-    let (c, h, w, size) = (p.channels as usize, p.height as usize, p.width as usize, p.patch as usize);
+    let (c, h, w, size) = (p.channels as usize, p.height as usize, p.width as usize, p.patch_size as usize);
     let (z, weights) = (l.read::<f32>(0), l.read::<T>(1));
     let (bias, pos) = (l.read::<f32>(2), l.read::<f32>(3));
     let (dim, across) = (p.dim as usize, w / size);

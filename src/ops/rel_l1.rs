@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{CUT, SUM, Sums, check_partials, share};
+use super::shared::{Sums, check_partials, share};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, LANES, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
@@ -13,13 +13,9 @@ pub static REL_L1: Kernel = Kernel {
     name: "rel_l1",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("cpu/rel_l1"), CUT, SUM, wgsl!("rel_l1")], [1, 1, 1])
-            .needs(Need::CpuAdapter)
-            .multiple(4),
-        Source::wgsl("vec4", &[CUT, SUM, wgsl!("rel_l1")], [1, 1, 1])
-            .with(&[("WG", 256), ("WIDTH", 256)])
-            .multiple(4),
-        Source::wgsl("naive", &[CUT, SUM, wgsl!("ladder/rel_l1_naive")], [1, 1, 1]),
+        Source::wgsl("cpu", wgsl!("cpu/rel_l1"), [1, 1, 1]).needs(Need::CpuAdapter).multiple(4),
+        Source::wgsl("vec4", wgsl!("rel_l1"), [1, 1, 1]).with(&[("WG", 256), ("WIDTH", 256)]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/rel_l1_naive"), [1, 1, 1]),
     ],
     cuda: &[Source::cuda("vec8", cu!("rel_l1"), 512, [1, 1, 1])],
 };

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{CUT, SUM, check_partials, share};
+use super::shared::{check_partials, share};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
@@ -12,7 +12,7 @@ use crate::{DType, Result, Tensor};
 pub static RESIDUAL_DISTANCE: Kernel = Kernel {
     name: "residual_distance",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
-    wgsl: &[Source::wgsl("naive", &[CUT, SUM, wgsl!("residual_distance")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("residual_distance"), [1, 1, 1])],
     cuda: &[Source::cuda("vec8", cu!("residual_distance"), 512, [1, 1, 1])],
 };
 

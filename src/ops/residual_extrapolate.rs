@@ -14,9 +14,7 @@ use crate::{DType, Error, Result, Tensor};
 pub static RESIDUAL_EXTRAPOLATE: Kernel = Kernel {
     name: "residual_extrapolate",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
-    wgsl: &[
-        Source::wgsl("naive", &[wgsl!("residual_extrapolate")], [1, 1, TILE]).with(&[("TILE", TILE as u32)])
-    ],
+    wgsl: &[Source::wgsl("naive", wgsl!("residual_extrapolate"), [1, 1, TILE]).with(&[("TILE", TILE as u32)])],
     cuda: &[Source::cuda("vec8", cu!("residual_extrapolate"), 256, [1, 1, 2048])],
 };
 

@@ -12,7 +12,7 @@ use crate::{DType, Error, Result, Shape, Tensor};
 pub static TAKE: Kernel = Kernel {
     name: "take",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
-    wgsl: &[Source::wgsl("naive", &[wgsl!("take")], [1, 1, TILE]).with(&[("TILE", TILE as u32)])],
+    wgsl: &[Source::wgsl("naive", wgsl!("take"), [1, 1, TILE]).with(&[("TILE", TILE as u32)])],
     cuda: &[Source::cuda("vec8", cu!("take"), 256, [1, 1, 2048])],
 };
 

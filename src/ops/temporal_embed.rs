@@ -12,14 +12,14 @@ pub static TEMPORAL_EMBED: Kernel = Kernel {
     name: "temporal_embed",
     cpu: cpu_sources!(cpu, tile: [1, 1, 64]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("cpu/lanes"), wgsl!("temporal_embed")], [1, 1, 16])
+        Source::wgsl("cpu", wgsl!("cpu/temporal_embed"), [1, 1, 16])
             .with(&[("TILE", 16)])
             .needs(Need::CpuAdapter)
             .multiple(4),
-        Source::wgsl("vec4", &[wgsl!("temporal_embed")], [1, 1, 16])
+        Source::wgsl("vec4", wgsl!("temporal_embed"), [1, 1, 16])
             .with(&[("TILE", 16), ("WG", 256), ("WIDTH", 64)])
             .multiple(4),
-        Source::wgsl("naive", &[wgsl!("ladder/temporal_embed_naive")], [1, 1, 16]).with(&[("TILE", 16)]),
+        Source::wgsl("naive", wgsl!("ladder/temporal_embed_naive"), [1, 1, 16]).with(&[("TILE", 16)]),
     ],
     cuda: &[Source::cuda("row", cu!("temporal_embed"), 128, [1, 1, 1])],
 };

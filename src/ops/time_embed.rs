@@ -11,7 +11,7 @@ use crate::{DType, Error, Result, Tensor};
 pub static TIME_EMBED: Kernel = Kernel {
     name: "time_embed",
     cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
-    wgsl: &[Source::wgsl("naive", &[wgsl!("common/exp"), wgsl!("time_embed")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("time_embed"), [1, 1, 1])],
     cuda: &[Source::cuda("row", cu!("time_embed"), 128, [1, 1, 1])],
 };
 

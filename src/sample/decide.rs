@@ -123,7 +123,10 @@ fn fits(policy: &Policy, steps: usize, mode: GateMode) -> Result<()> {
     };
     if !measurable {
         let what = format!("a policy that measures {measure:?} and skips {span:?}");
-        return Err(Error::setting(what, "Output with Model, FirstBlock with OtherBlocks, or another with blocks"));
+        return Err(Error::setting(
+            what,
+            "Output with Model, FirstBlock with OtherBlocks, or another with blocks",
+        ));
     }
     match rule {
         Rule::Schedule(known) if known.len() != steps => {

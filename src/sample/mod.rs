@@ -25,8 +25,8 @@ use crate::cache::{Decision, Step};
 use crate::video::Video;
 
 pub(crate) use r#loop::Sampling;
-pub(crate) use sampler::Sampler;
 pub use record::{Observed, Recording, magnitudes, observe};
+pub(crate) use sampler::Sampler;
 pub use sampler::{Method, Schedule};
 pub use watch::{Moment, Watch};
 

@@ -58,9 +58,8 @@ impl Watch for Outputs<'_> {
     async fn step(&mut self, moment: &Moment<'_>) -> Result<()> {
         let (tokens, index) = (&moment.streams.tokens, moment.step);
         if self.device.is_none() {
-            let zeros = |shape: &[usize]| {
-                Tensor::zeros(tokens.device(), DType::F32, crate::Shape::try_from(shape)?)
-            };
+            let zeros =
+                |shape: &[usize]| Tensor::zeros(tokens.device(), DType::F32, crate::Shape::try_from(shape)?);
             self.device = Some(OnDevice {
                 before: zeros(tokens.shape().dims())?,
                 partials: zeros(&[PARTIALS, 2])?,

@@ -121,6 +121,7 @@ fn modulate() {
         for pairs in [1, 7] {
             call.work = [1, 1, pairs];
             call.writes = vec![old.bytes(), unwritten(F32, 2 * pairs)];
+            call.params = [modulate_params(dims), params![pairs as u32]].concat();
             each("modulate_rel_l1", (dtype, dtype), &call, &[1, 2], |case, out| {
                 assert!(out[0] == whole, "{case}: not what modulate makes");
                 let stored = oracle::rel_l1(&wide(&from_bytes(dtype, &out[0])), &old.wide);

@@ -147,8 +147,13 @@ pub async fn run(args: &Args) -> Result<()> {
         .collect();
     if !missing.is_empty() {
         let model = args.setup.load(&device, &checkpoint)?;
-        let runner =
-            Runner { model: &model, candidates: &candidates, sidecar: &sidecar, digits: digits.as_ref(), args };
+        let runner = Runner {
+            model: &model,
+            candidates: &candidates,
+            sidecar: &sidecar,
+            digits: digits.as_ref(),
+            args,
+        };
         let bar = clips::bar("comparing", missing.len(), args.quiet);
         bar.enable_steady_tick(std::time::Duration::from_millis(500));
         runner.warm_up().await?;

@@ -79,7 +79,8 @@ impl Search {
         let mut recording = Recording::default();
         for run in 0..self.runs {
             let seed = self.seed + (run / c.classes) as u64;
-            let clip = generate(&model).class(run % c.classes).seed(seed).steps(steps).guidance(self.guidance);
+            let clip =
+                generate(&model).class(run % c.classes).seed(seed).steps(steps).guidance(self.guidance);
             recording.add(&clip, &mut |_| go_on()).await?;
         }
         Ok(recording)

@@ -26,11 +26,15 @@ pub(super) struct Function {
 }
 
 /// The source as NVRTC is to see it.
-pub fn unit(code: &CudaCode, operands: DType, output: DType, taken: &[u32]) -> Unit {
+pub fn unit(code: &CudaCode, operands: DType, output: DType, values: &[u32]) -> Unit {
     let types = [("T", operands), ("O", output)].map(|(name, dtype)| format!("{name}={dtype}"));
-    let taken = code.takes.iter().zip(taken).map(|(name, value)| format!("{name}={value}"));
+    let taken = code.takes.iter().zip(values).map(|(name, value)| format!("{name}={value}"));
     let constants = code.constants.iter().map(|(name, value)| format!("{name}={value}"));
-    let defines = types.into_iter().chain(taken).chain(constants).collect();
+    let shared = match (code.shared)(values) {
+        0 => None,
+        bytes => Some(format!("SHARED_BYTES={bytes}")),
+    };
+    let defines = types.into_iter().chain(taken).chain(constants).chain(shared).collect();
     Unit { file: code.text.file, text: code.text.text, defines }
 }
 

@@ -1,15 +1,20 @@
 //! What only the inside of the crate can try.
 
 use super::*;
-use crate::device::{Device, Kernel};
+use crate::device::{Device, Kernel, Text};
 
-/// A shader that does not compile is an error that names the op, and so is all that comes after it.
+/// A shader that does not compile is an error that names the op, the file and the line, and so is all that comes after
+/// it.
 #[test]
 fn broken_shaders_are_errors() {
     static BROKEN: Kernel = Kernel {
         name: "broken",
         cpu: &[],
-        wgsl: &[Source::wgsl("naive", &["fn broken() -> u33 {}"], [1; 3])],
+        wgsl: &[Source::wgsl(
+            "naive",
+            Text { file: "broken.wgsl", text: "#include \"common/exp.wgsl\"\n\nfn broken() -> u33 {}" },
+            [1; 3],
+        )],
         cuda: &[],
     };
     for name in ["wgpu", "wgpu:core"] {
@@ -26,7 +31,7 @@ fn broken_shaders_are_errors() {
             gate: Gate::Open,
         };
         let why = call.run().unwrap_err().to_string();
-        assert!(why.contains("broken") && why.contains("u33") && !why.contains('\n'), "{why}");
+        assert!(why.contains("broken.wgsl:3:16") && why.contains("u33") && !why.contains('\n'), "{why}");
         assert_eq!(pollster::block_on(out.read()).unwrap_err().to_string(), why);
     }
 }
