@@ -28,7 +28,7 @@ pub struct Clip {
     pub class: usize,
     /// The seed of its noise.
     pub seed: u64,
-    /// Distances of the indicator, from step 1 on.
+    /// Distances of block 0's modulated input, from step 1 on.
     pub x: Vec<f64>,
     /// Distances of the output, from step 1 on.
     pub y: Vec<f64>,

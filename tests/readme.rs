@@ -1,4 +1,5 @@
-//! Tables in the README and in `docs` are made from committed results: `<!-- KIND FILE -->` .. `<!-- end -->`.
+//! Tables in the README and in `docs` are made from committed results, `<!-- KIND FILE -->` .. `<!-- end -->`, and the
+//! table of policies from the crate's own, `<!-- policies -->` .. `<!-- end -->`.
 //!
 //! `STEEP_UPDATE=1 cargo test --test readme` writes them anew.
 
@@ -6,6 +7,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::Value;
+use steep::cache::{Measure, POLICIES, Span, Spec};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -226,6 +228,34 @@ fn table(kind: &str, results: &Value) -> String {
     t
 }
 
+/// The named policies, from the table that parses them.
+fn policies() -> String {
+    let mut t = "| policy | measures | skips a step when | leaves out | limits | from |\n".to_string();
+    t += "|---|---|---|---|---|---|\n";
+    for entry in POLICIES {
+        let measured = match entry.measure {
+            Measure::Nothing => "",
+            Measure::Signal => "block 0's modulated input",
+            Measure::FilteredSignal => "the modulated input, filtered",
+            Measure::FirstBlock => "what block 0 adds",
+            Measure::Output => "the clip, and past outputs",
+        };
+        let span = match entry.span {
+            _ if entry.name == "off" => "",
+            Span::Blocks => "all blocks",
+            Span::OtherBlocks => "all blocks but the first",
+            Span::Model => "the whole model",
+        };
+        let limits = entry.limits.iter().map(|limit| format!("`+{limit}`")).collect::<Vec<_>>().join(" ");
+        let source = entry.source.map_or(String::new(), |(name, link)| format!("[{name}]({link})"));
+        let setting = format!("{}{}", entry.name, entry.arguments);
+        writeln!(t, "| `{setting}` | {measured} | {} | {span} | {limits} | {source} |", entry.skips_when)
+            .unwrap();
+    }
+    writeln!(t, "\nThe grammar in full: `{}`.", Spec::grammar()).unwrap();
+    t
+}
+
 #[test]
 fn tables_come_from_committed_results() {
     let tables: usize = PAGES.into_iter().map(check_tables).sum();
@@ -252,12 +282,14 @@ fn check_tables(page: &str) -> usize {
     while let Some(line) = lines.next() {
         writeln!(fresh, "{line}").unwrap();
         let Some(marker) = line.strip_prefix("<!-- ").and_then(|l| l.strip_suffix(" -->")) else { continue };
-        let (kind, file) = marker.split_once(' ').expect("<!-- KIND FILE -->");
+        let (kind, file) = marker.split_once(' ').unwrap_or((marker, ""));
         let (file, from) = file.split_once(' ').unwrap_or((file, ""));
-        let contents = std::fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let contents =
+            || std::fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
         fresh += &match kind {
-            "code" => excerpt(&contents, from),
-            kind => table(kind, &serde_json::from_str(&contents).unwrap()),
+            "policies" => policies(),
+            "code" => excerpt(&contents(), from),
+            kind => table(kind, &serde_json::from_str(&contents()).unwrap()),
         };
         lines.find(|l| *l == "<!-- end -->").expect("<!-- end -->");
         fresh += "<!-- end -->\n";

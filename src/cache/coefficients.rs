@@ -1,7 +1,7 @@
 //! Published coefficients of TeaCache's rescaling polynomial.
 //!
-//! They were fitted per model on (distance of the indicator, distance of the output) pairs of consecutive
-//! steps (arXiv 2411.19108), and hold for that model, that indicator and the fitted range alone.
+//! They were fitted per model on (distance of the modulated input, distance of the output) pairs of consecutive
+//! steps (arXiv 2411.19108), and hold for that model, that measure and the fitted range alone.
 
 /// The coefficients of one model, and who published them.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,7 @@ const fn set(name: &'static str, source: &'static str, coefficients: [f64; 5]) -
 
 /// Every set known here. The official ones come first, then those of other projects.
 ///
-/// `-ret` marks the sets of Wan 2.1 that go with five retained steps and the time projection as indicator.
+/// `-ret` marks the sets of Wan 2.1 that go with five retained steps and measure the time projection.
 #[rustfmt::skip]
 pub static SETS: &[Set] = &[
     set("open-sora-1.2", "github.com/ali-vilab/TeaCache, eval/teacache/experiments/opensora.py",

@@ -21,7 +21,7 @@ mod coefficients;
 mod path;
 mod policies;
 mod spec;
-mod threshold;
+mod teacache;
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub use coefficients::{IDENTITY, SETS, Set, find};
 pub use path::shortest;
 pub use policies::{Entry, POLICIES, POWER, wiener};
 pub use spec::{Given, Limits, MOST_STEPS, Polynomial, Spec};
-pub use threshold::TeaCache;
+pub use teacache::TeaCache;
 
 /// What happens to the transformer's blocks on one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -151,8 +151,8 @@ fn the_table_of_policies_is_complete() {
         assert!(entry.arguments.is_empty() || entry.arguments.starts_with(':'), "{}", entry.name);
         assert!(entry.limits.iter().all(|limit| Limits::ALL.contains(limit)), "{}", entry.name);
         assert!(Spec::grammar().contains(&format!("{}{}", entry.name, entry.arguments)));
-        let about = entry.about;
-        assert!(!about.is_empty() && !about.ends_with('.') && !about.contains(['\n', '|']), "{about}");
+        let when = entry.skips_when;
+        assert!(!when.is_empty() && !when.ends_with('.') && !when.contains(['\n', '|']), "{when}");
         assert!(entry.source.is_none_or(|(_, link)| link.starts_with("https://")), "{}", entry.name);
     }
     assert_eq!(Spec::names(|entry| entry.measure != Measure::Nothing), "tea, fb, sea or easy");

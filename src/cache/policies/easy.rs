@@ -16,8 +16,7 @@ use crate::cache::{IDENTITY, Limits, Measure, Span, TeaCache};
 pub static EASY: Entry = Entry {
     name: "easy",
     arguments: ":THRESHOLD",
-    about: "the clip's changes, times the output's measured rate of change, add up to less than THRESHOLD; \
-            a skipped step runs nothing of the model",
+    skips_when: "the output's expected changes add up to less than THRESHOLD",
     source: Some(("EasyCache", "https://arxiv.org/abs/2507.02860")),
     measure: Measure::Output,
     span: Span::Model,

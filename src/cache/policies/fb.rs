@@ -10,8 +10,7 @@ use crate::cache::{IDENTITY, Limits, Measure, Span, TeaCache};
 pub static FB: Entry = Entry {
     name: "fb",
     arguments: ":THRESHOLD",
-    about: "the first block's residual differs from that of the last computed step by less than THRESHOLD; \
-            the first block always runs",
+    skips_when: "the first block's residual differs by less than THRESHOLD from that of the last computed step",
     source: Some(("First-Block Cache", "https://github.com/chengzeyi/ParaAttention")),
     measure: Measure::FirstBlock,
     span: Span::OtherBlocks,

@@ -15,8 +15,7 @@ use crate::cache::{Decision, Measure, Rule, Span, Step};
 pub static MAG: Entry = Entry {
     name: "mag",
     arguments: ":THRESHOLD[:K]@FILE",
-    about: "the error that the model's table of residual norms in FILE predicts is less than THRESHOLD, at most K \
-            steps in a row",
+    skips_when: "the table in FILE predicts an error of less than THRESHOLD, at most K times in a row",
     source: Some(("MagCache", "https://arxiv.org/abs/2506.09045")),
     measure: Measure::Nothing,
     span: Span::Blocks,

@@ -6,8 +6,7 @@ use crate::cache::{Measure, Rule, Span};
 pub static MASK: Entry = Entry {
     name: "mask",
     arguments: ":1011...",
-    about: "a schedule written out, 1 for a step that computes; `steep plan --search N` finds the best one of N \
-            computed steps for a model",
+    skips_when: "the step's digit is 0; `steep plan --search` finds the best mask for a model",
     source: Some(("LeMiCa", "https://arxiv.org/abs/2511.00090")),
     measure: Measure::Nothing,
     span: Span::Blocks,

@@ -29,8 +29,8 @@ pub struct Entry {
     pub name: &'static str,
     /// What follows the name, as the grammar writes it: nothing, or a colon and the arguments.
     pub arguments: &'static str,
-    /// The rule in one line.
-    pub about: &'static str,
+    /// When it skips a step, in one line.
+    pub skips_when: &'static str,
     /// Name and address of the publication; None for what needs none.
     pub source: Option<(&'static str, &'static str)>,
     /// What is measured.

@@ -6,7 +6,7 @@ use crate::cache::{Measure, Rule, Span};
 pub static OFF: Entry = Entry {
     name: "off",
     arguments: "",
-    about: "every step computes",
+    skips_when: "never",
     source: None,
     measure: Measure::Nothing,
     span: Span::Blocks,

@@ -19,7 +19,7 @@ use crate::cache::{IDENTITY, Limits, Measure, Span, TeaCache};
 pub static SEA: Entry = Entry {
     name: "sea",
     arguments: ":THRESHOLD",
-    about: "as `tea` without a polynomial, after a Wiener filter that keeps what is signal at the step's time",
+    skips_when: "the changes of what is signal in the input at the step's time add up to less than THRESHOLD",
     source: Some(("SeaCache", "https://arxiv.org/abs/2602.18993")),
     measure: Measure::FilteredSignal,
     span: Span::Blocks,

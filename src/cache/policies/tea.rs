@@ -6,7 +6,7 @@ use crate::cache::{IDENTITY, Limits, Measure, Negative, Rule, SETS, Span, Spec, 
 pub static TEA: Entry = Entry {
     name: "tea",
     arguments: ":THRESHOLD[:identity, :NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]",
-    about: "the modulated input's changes, rescaled by a polynomial, add up to less than THRESHOLD",
+    skips_when: "the input's changes, rescaled by a polynomial, add up to less than THRESHOLD",
     source: Some(("TeaCache", "https://arxiv.org/abs/2411.19108")),
     measure: Measure::Signal,
     span: Span::Blocks,

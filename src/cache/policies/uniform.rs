@@ -6,7 +6,7 @@ use crate::cache::{Measure, Rule, Span};
 pub static UNIFORM: Entry = Entry {
     name: "uniform",
     arguments: ":N",
-    about: "every N-th step computes, and the last one, whatever the content",
+    skips_when: "the step's number is not a multiple of N, and it is not the last step",
     source: None,
     measure: Measure::Nothing,
     span: Span::Blocks,

@@ -1,6 +1,6 @@
 //! The rule of TeaCache (Liu et al., arXiv 2411.19108; code in github.com/ali-vilab/TeaCache).
 //!
-//! With d the relative L1 distance between the indicators of this step and the step before,
+//! With d the relative L1 distance between block 0's modulated inputs on this step and the step before,
 //!
 //! ```text
 //! f(d) = c4·d⁴ + c3·d³ + c2·d² + c1·d + c0
