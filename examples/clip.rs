@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use steep::metrics::psnr;
+use steep::evaluate::metrics::psnr;
 use steep::model::Dit;
 use steep::{Device, generate};
 

@@ -6,7 +6,7 @@
 //! `cargo run --release --example policy`
 
 use steep::cache::{Decision, Measure, Policy, Rule, Span, StandIn, Step, letters};
-use steep::metrics::psnr;
+use steep::evaluate::metrics::psnr;
 use steep::model::Dit;
 use steep::sample::Progress;
 use steep::{Device, generate};

@@ -6,7 +6,7 @@ use common::devices;
 use pollster::block_on;
 use serde_json::Value;
 use steep::cache::{Negative, Rule, Spec, TeaCache, letters};
-use steep::calibrate::{
+use steep::evaluate::calibrate::{
     Binding, Calibration, Clip, Fit, evaluate, given, pearson, ratio, round_up, threshold_for,
 };
 use steep::model::{Checkpoint, Condition, Dit, Model};

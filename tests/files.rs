@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use steep::files::{check_writable, write_atomically};
+use steep::evaluate::files::{check_writable, write_atomically};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();

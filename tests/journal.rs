@@ -4,7 +4,7 @@
 use std::fs;
 
 use serde_json::{Map, Value, json};
-use steep::journal::{Journal, agree, read};
+use steep::evaluate::journal::{Journal, agree, read};
 
 fn header(steps: usize) -> Map<String, Value> {
     let Value::Object(map) = json!({ "journal": "test", "steps": steps }) else { unreachable!() };

@@ -1,6 +1,6 @@
 //! Videos, their files, the metrics and the skip map.
 
-use steep::metrics::{psnr, ssim};
+use steep::evaluate::metrics::{psnr, ssim};
 use steep::noise::normal;
 use steep::plot::{Point, Row, StepBar, decisions, fits, pareto, skip_map};
 use steep::video::Video;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
-use steep::metrics::{
+use steep::evaluate::metrics::{
     Digits, Moments, Motion, Normal, foreground_psnr, frechet, jackknife, psnr, student, velocity_error,
 };
 use steep::noise::normal;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use steep::cache::{Measure, Rule, Spec, TeaCache};
-use steep::metrics::{psnr, ssim};
+use steep::evaluate::metrics::{psnr, ssim};
 use steep::model::Checkpoint;
 use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;

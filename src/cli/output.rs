@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
-use steep::files::{check_writable, write_all};
+use steep::evaluate::files::{check_writable, write_all};
 use steep::{Error, Result};
 
 /// Checks that every output can be written, and that none is another or one of the inputs.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use steep::calibrate::Binding;
+use steep::evaluate::calibrate::Binding;
 use steep::model::{Checkpoint, Dit};
 use steep::sample::Method;
 use steep::{DType, Device, Generate, Result, generate};

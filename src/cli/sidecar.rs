@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use steep::cache::{Given, Spec};
-use steep::calibrate::{Calibration, given};
+use steep::evaluate::calibrate::{Calibration, given};
 use steep::model::Checkpoint;
 use steep::{Error, Result};
 

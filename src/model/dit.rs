@@ -115,7 +115,7 @@ impl Dit {
         (TABLE / (batch * self.config.modulation() * size_of::<f32>()).max(1)).max(1)
     }
 
-    /// Time plus class, c = MLP(sinusoids(t)) + table[class], and SiLU(c), a row for each of R times and labels:
+    /// Time plus class, `c = MLP(sinusoids(t)) + table[class]`, and SiLU(c), a row for each of R times and labels:
     /// f32 [R, d] and T [R, d] (DiT, section 3.2).
     pub fn condition(&self, times: &[f32], labels: &[u32]) -> Result<(Tensor, Tensor)> {
         let (rows, d, device) = (times.len(), self.config.dim, &self.device);

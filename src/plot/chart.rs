@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Axis, FAINT, GRID, INK, LEFT, LIMIT, LINE, RIGHT, escape, head, number, shown, text};
-use crate::calibrate::evaluate;
+use crate::evaluate::calibrate::evaluate;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 484.0;

@@ -10,7 +10,7 @@ use crate::{DType, Error, Result, Tensor};
 /// What TeaCache's polynomial is fitted on.
 #[derive(Debug, Clone)]
 pub struct Observed {
-    /// The run: at each step how far the modulated input moved, as [`Step::distance`].
+    /// The run: at each step how far the modulated input moved, as [`Step::distance`](crate::cache::Step::distance).
     pub run: Run,
     /// At each step how far the model's output moved (`tokens` after the head, all of the batch), measured in the same
     /// way. None at step 0.

@@ -6,7 +6,7 @@ use steep::cache::{
     Given, IDENTITY, Limits, Measure, Negative, POLICIES, Policy, Polynomial, Rule, SETS, Span, Spec,
     StandIn, letters,
 };
-use steep::calibrate::given;
+use steep::evaluate::calibrate::given;
 
 use crate::{made, rule};
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use steep::cache::{self, Given, Rule, Spec};
-use steep::journal::{self, Journal};
-use steep::metrics::Digits;
+use steep::evaluate::journal::{self, Journal};
+use steep::evaluate::metrics::Digits;
 use steep::model::{Checkpoint, Config};
 use steep::plot::{self, StepBar};
 use steep::{Device, Error, Result};

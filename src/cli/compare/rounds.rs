@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use steep::cache::{Spec, letters};
-use steep::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
+use steep::evaluate::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
 use steep::model::{Config, Dit};
 use steep::sample::{GateMode, Progress, Schedule};
 use steep::video::Video;

@@ -1,7 +1,7 @@
 //! From rounds to rows, and rows as text, CSV, Markdown and JSON.
 
 use serde_json::{Map, Value, json};
-use steep::metrics::{Digits, Estimate, Moments, Normal, jackknife};
+use steep::evaluate::metrics::{Digits, Estimate, Moments, Normal, jackknife};
 use steep::plot::Point;
 
 use super::rounds::{Round, Scored};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 use steep::cache::{Negative, Rule, SETS, Spec, Step, letters};
-use steep::calibrate::given;
+use steep::evaluate::calibrate::given;
 use steep::{Error, Result};
 
 use super::{report, say};

@@ -48,7 +48,7 @@ impl Digits {
     /// The classifier that comes with the crate: single digits of 20×20 on 32×32 (and 28×28 on 64×64), trained apart
     /// from the model on the same digits; on held-out ones it is right about 97 of 100 frames.
     pub fn shipped() -> Result<Digits> {
-        Digits::parse("the shipped classifier".into(), include_bytes!("../../models/digits.safetensors"))
+        Digits::parse("the shipped classifier".into(), include_bytes!("../../../models/digits.safetensors"))
     }
 
     /// Reads `conv1.weight` [16, 1, 3, 3], `conv1.bias` and so on to `conv3`, and `linear.weight` [classes, 64],
