@@ -373,7 +373,7 @@ fn policies_that_do_not_fit_are_refused() {
     let model = tiny(&device);
     let refused = |policy: Policy| {
         let run = block_on(clip(&model, 4).run_with(policy, &mut |_: Progress| Ok(())));
-        run.err().expect("an error").to_string()
+        run.expect_err("an error").to_string()
     };
     let tea = || "tea:0.5".parse::<Spec>().unwrap().policy(4, &Given::default()).unwrap();
     assert!(refused(Policy { span: Span::Model, ..tea() }).contains("measures Signal and skips Model"));
@@ -415,7 +415,7 @@ fn bad_settings_are_errors_in_one_line() {
     let model = tiny(&device);
     let noise = noise::normal(1, 0, model.config().clip());
     let fails = |clip: Generate<'_>| {
-        let message = block_on(clip.run()).err().expect("an error").to_string();
+        let message = block_on(clip.run()).expect_err("an error").to_string();
         assert!(!message.contains('\n'));
         message
     };

@@ -143,7 +143,7 @@ fn a_lost_device_is_an_error() {
                 Ok(())
             };
             let run = block_on(clip.watch(&mut lose));
-            let why = run.err().expect("an error").to_string();
+            let why = run.expect_err("an error").to_string();
             assert!(why.starts_with(&format!("device {}: ", device.name())), "{why}");
             assert!(why.contains("lost"), "{why}");
             assert!(!why.contains('\n'), "{why}");
