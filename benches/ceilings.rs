@@ -74,17 +74,17 @@ fn product(device: &Device, dtype: DType) -> Result<Way> {
     Ok(Way { bound: Bound::Matmul, amount: PRODUCT, run })
 }
 
-/// The `gemm` crate as it divides the work itself.
+/// The `gemm-f32` crate as it divides the work itself.
 fn product_all_threads() -> Way {
     let (x, w) = (numbers(1, SIDE * SIDE), numbers(2, SIDE * SIDE));
     let mut out = vec![0f32; SIDE * SIDE];
-    let (row, threads) = (SIDE as isize, gemm::Parallelism::Rayon(0));
+    let (row, threads) = (SIDE as isize, gemm_common::Parallelism::Rayon(0));
     let run = Box::new(move || {
         let (out, x, w) = (out.as_mut_ptr(), x.as_ptr(), w.as_ptr());
-        // SAFETY: three square row-major matrices, `w` read as its transpose; `out` is ours alone.
+        // SAFETY: three square row-major matrices, and outᵀ = w · xᵀ; `out` is ours alone.
         unsafe {
-            gemm::gemm(
-                SIDE, SIDE, SIDE, out, 1, row, false, x, 1, row, w, row, 1, 0.0, 1.0, false, false, false,
+            gemm_f32::gemm::f32::get_gemm_fn()(
+                SIDE, SIDE, SIDE, out, row, 1, false, w, 1, row, x, row, 1, 0.0, 1.0, false, false, false,
                 threads,
             )
         };

@@ -1,4 +1,6 @@
-//! The matrix product of CPU kernels: the `gemm` crate on one tile, in f32.
+//! The matrix product of CPU kernels: the `gemm-f32` crate on one tile.
+
+use gemm_common::Parallelism;
 
 use crate::device::simd::{Element, Isa, LANES, V};
 
@@ -14,28 +16,30 @@ pub struct Rows<P> {
 /// # Safety
 /// `x` holds m rows of k, `w` n rows of k, `out` m rows of n, and nobody else touches `out`.
 pub unsafe fn matmul([m, n, k]: [usize; 3], x: Rows<*const f32>, w: Rows<*const f32>, out: Rows<*mut f32>) {
+    // gemm wants its result in columns: outᵀ[n, m] = w[n, k] · xᵀ[k, m].
+    let (out_columns, w_rows, x_columns) = (out.stride as isize, w.stride as isize, x.stride as isize);
     // SAFETY: the strides describe the matrices that the caller vouches for.
     unsafe {
-        gemm::gemm(
-            m,
+        gemm_f32::gemm::f32::get_gemm_fn()(
             n,
+            m,
             k,
             out.at,
+            out_columns,
             1,
-            out.stride as isize,
             false,
-            x.at,
-            1,
-            x.stride as isize,
             w.at,
-            w.stride as isize,
+            1,
+            w_rows,
+            x.at,
+            x_columns,
             1,
             0.0,
             1.0,
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            Parallelism::None,
         )
     }
 }
