@@ -47,7 +47,7 @@ fn settings_out_of_range() {
         (["--class", "-1"], &["'-1'"]),
         (["--class", "two"], &["two", "--class"]),
         (["--cache", "tea:-1"], &["tea:-1", "from 0 to inf"]),
-        (["--cache", "tea:nan"], &["tea:NaN", "from 0 to inf"]),
+        (["--cache", "tea:nan"], &["tea:nan", "from 0 to inf"]),
         (["--cache", "mask:10"], &["mask:10", "3 digits", "got 2"]),
         (["--cache", "mask:011"], &["begins with 1"]),
         (["--cache", "tea:0.1:no-such-model"], &["no-such-model", "latte-1"]),
