@@ -342,6 +342,8 @@ fn a_policy_must_fit_the_number_of_steps() {
     for spec in ["off", "uniform:2", "mask:1", "tea:0.1"] {
         let message = refused_for(&spec.parse().unwrap(), 0);
         assert_eq!(message, "steps 0: wanted 1 to 100000");
+        let message = refused_for(&spec.parse().unwrap(), usize::MAX);
+        assert_eq!(message, format!("steps {}: wanted 1 to 100000", usize::MAX));
     }
 }
 
