@@ -29,7 +29,7 @@ pub use crate::ops::Negative;
 pub use coefficients::{IDENTITY, SETS, Set, find};
 pub use path::shortest;
 pub use policies::{Entry, POLICIES, POWER, wiener};
-pub use spec::{Given, Limits, Polynomial, Spec};
+pub use spec::{Given, Limits, MOST_STEPS, Polynomial, Spec};
 pub use teacache::TeaCache;
 
 /// What happens to the transformer's blocks on one step.

@@ -84,6 +84,10 @@ impl Limits {
     }
 }
 
+/// The most steps of a run: far above any use, and low enough that a wrong number is an error before it is a shortage of
+/// memory.
+pub const MOST_STEPS: usize = 100_000;
+
 impl Spec {
     /// What can be written.
     pub fn grammar() -> String {
@@ -103,15 +107,10 @@ impl Spec {
         "off".parse().unwrap_or_else(|_| unreachable!("off is a policy"))
     }
 
-    /// The policy for one run of `steps` steps, 1 to 100,000.
+    /// The policy for one run of `steps` steps.
     pub fn policy(&self, steps: usize, given: &Given) -> Result<Policy> {
-        // A schedule holds a decision for each step: a wrong number is an error before it is a shortage of memory.
-        const MOST: usize = 100_000;
-        if steps == 0 {
-            return Err(Error::setting("steps 0", "at least 1"));
-        }
-        if steps > MOST {
-            return Err(Error::setting(format!("steps {steps}"), format!("1 to {MOST}")));
+        if !(1..=MOST_STEPS).contains(&steps) {
+            return Err(Error::setting(format!("steps {steps}"), format!("1 to {MOST_STEPS}")));
         }
         let run = Run { steps, given, limits: self.limits };
         let mut rule = (self.arguments.rule)(&run).map_err(|wanted| bad(self, wanted))?;
