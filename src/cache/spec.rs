@@ -107,7 +107,7 @@ impl Spec {
         "off".parse().unwrap_or_else(|_| unreachable!("off is a policy"))
     }
 
-    /// The policy for one run of `steps` steps, 1 to 100,000.
+    /// The policy for one run of `steps` steps.
     pub fn policy(&self, steps: usize, given: &Given) -> Result<Policy> {
         if !(1..=MOST_STEPS).contains(&steps) {
             return Err(Error::setting(format!("steps {steps}"), format!("1 to {MOST_STEPS}")));

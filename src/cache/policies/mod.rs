@@ -17,8 +17,17 @@ use crate::cache::Given;
 pub use sea::{POWER, wiener};
 
 /// Every named policy, in the order of the documentation.
-pub static POLICIES: &[&Entry] =
-    &[&off::OFF, &uniform::UNIFORM, &mask::MASK, &tea::TEA, &fb::FB, &sea::SEA, &easy::EASY, &mag::MAG];
+#[rustfmt::skip]
+pub static POLICIES: &[&Entry] = &[
+    &off::OFF,
+    &uniform::UNIFORM,
+    &mask::MASK,
+    &tea::TEA,
+    &fb::FB,
+    &sea::SEA,
+    &easy::EASY,
+    &mag::MAG,
+];
 
 /// A policy that has a name: how it is written, where it comes from, and what it is made of.
 ///
