@@ -124,14 +124,14 @@ fn assembled(text: Text) -> Assembled {
 #[test]
 fn the_gate_is_valid() {
     let text = std::fs::read_to_string(root().join("wgsl/gate.wgsl")).unwrap().leak();
-    validate("gate", assembled(Text { file: "gate.wgsl", text }).text(), false, Need::Nothing);
+    validate("gate", assembled(Text::new("gate.wgsl", text)).text(), false, Need::Nothing);
 }
 
 /// Where each line of a module comes from, as the kernel's file and those that it includes say it.
 #[test]
 fn lines_know_their_files() {
     let text = "// first\n#include \"common/cut.wgsl\"\n#include \"common/sum.wgsl\"\n#include \"common/cut.wgsl\"\nlast\n";
-    let module = assembled(Text { file: "own.wgsl", text });
+    let module = assembled(Text::new("own.wgsl", text));
     let lines: Vec<&str> = module.text().lines().collect();
     assert_eq!(module.origin(1), Some(("constants", 1)));
     let mut counts = std::collections::HashMap::new();
@@ -156,7 +156,7 @@ fn lines_know_their_files() {
 
 #[test]
 fn what_cannot_be_included_is_named() {
-    let text = Text { file: "own.wgsl", text: "\n#include \"common/nothing.wgsl\"" };
+    let text = Text::new("own.wgsl", "\n#include \"common/nothing.wgsl\"");
     let error = Assembled::new(&Variant::plain(DType::F32), &[], text).unwrap_err().to_string();
     assert!(
         error.starts_with("device WGSL: own.wgsl:2: no file `common/nothing.wgsl`: wanted one of "),

@@ -115,7 +115,7 @@ struct Layout {
 }
 
 /// Bytes between the parameters of two calls: what every adapter can take as an offset.
-const SLOT: usize = 256;
+const SLOT: usize = super::MOST_PARAMS;
 /// Calls that one submission takes: about a step of a small model.
 const SLOTS: usize = 128;
 /// Uploads are submitted when they have become this large.
@@ -145,8 +145,8 @@ impl Wgpu {
         }
     }
 
-    /// For tests: the adapter goes away, as when somebody pulls it out.
-    #[doc(hidden)]
+    /// The adapter goes away, as when somebody pulls it out: from now on every verb that can fail does. This is how
+    /// programs try what they do then.
     pub fn lose(&self) {
         self.device.destroy();
     }
@@ -318,10 +318,9 @@ impl Wgpu {
     fn pipeline(&self, name: &str, text: &Module, writes: usize, reads: usize) -> ComputePipeline {
         let module =
             ShaderModuleDescriptor { label: Some(name), source: ShaderSource::Wgsl(text.text().into()) };
-        let module = match self.checked {
+        let module = match self.checked || !text.trusted() {
             true => self.device.create_shader_module(module),
-            // SAFETY: the sources are this crate's own. They stay inside their buffers and their loops end, which the
-            // tests look at with guards around every output and, on `wgpu:core`, with the checks in place.
+            // SAFETY: by the promise that `Text::trusted` takes.
             false => unsafe {
                 self.device.create_shader_module_trusted(module, ShaderRuntimeChecks::unchecked())
             },

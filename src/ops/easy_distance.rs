@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::shared::check_partials;
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Result, Tensor};
@@ -46,27 +46,20 @@ pub fn easy_distance(gate: Gate<'_>, pair: &mut Tensor, sums: &EasySums) -> Resu
         t.expect(OP, name, DType::F32, [runs, 2])?;
     }
     let params = Params { partials: runs as u32 };
-    Call {
-        kernel: &EASY_DISTANCE,
-        writes: &mut [pair],
-        reads: &[&sums.moved, &sums.inputs, &sums.outputs, &sums.sizes],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, 1],
-        multiple: 1,
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&EASY_DISTANCE, gate, &mut [pair], &[&sums.moved, &sums.inputs, &sums.outputs, &sums.sizes])
+        .params(&params)
+        .work([1, 1, 1])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
+fn cpu<I: Isa>(args: &Arguments<'_>, _: &Tile) {
     // The size of what did not move stands in the second column.
     let [moved, inputs, outputs, size] = [(0, 0), (1, 0), (2, 0), (3, 1)].map(|(i, column)| {
-        let column = l.read::<f32>(i).iter().skip(column).step_by(2);
+        let column = args.read::<f32>(i).iter().skip(column).step_by(2);
         column.map(|x| f64::from(*x)).sum::<f64>()
     });
     // SAFETY: there is one block.
-    let pair = unsafe { l.write::<f32>(0, 0..2) };
+    let pair = unsafe { args.write::<f32>(0, 0..2) };
     pair.copy_from_slice(&[(outputs * moved) as f32, (inputs * size) as f32]);
 }

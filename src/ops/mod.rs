@@ -4,6 +4,9 @@
 //! In signatures, what is written comes first; `gate` says [when](crate::device::Gate) the op does its work.
 //! Dimensions: B samples, F frames, N tokens of a frame, d channels, T the dtype of matrix operands.
 
+// CPU kernels are generic over the instruction set that they are compiled for, whether they name it or not.
+#![allow(clippy::extra_unused_type_parameters)]
+
 mod shared;
 
 pub use shared::PARTIALS;

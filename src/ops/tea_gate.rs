@@ -5,7 +5,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Isa, mul_add};
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
@@ -162,32 +162,22 @@ pub fn tea_gate(
         lowest: limits[0],
         highest: limits[1],
     };
-    Call {
-        kernel: &TEA_GATE,
-        writes: &mut [flag, state, trace],
-        reads: &[partials],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, 1],
-        multiple: 1,
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&TEA_GATE, gate, &mut [flag, state, trace], &[partials]).params(&params).work([1, 1, 1]).run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
-    let p: Params = l.params();
+fn cpu<I: Isa>(args: &Arguments<'_>, _: &Tile) {
+    let p: Params = args.params();
     let row = p.step as usize * TRACE_COLUMNS;
     // SAFETY: there is one block.
     let (flag, state, trace) = unsafe {
-        (l.write::<u32>(0, 0..1), l.write::<f32>(1, 0..2), l.write::<f32>(2, 0..row + TRACE_COLUMNS))
+        (args.write::<u32>(0, 0..1), args.write::<f32>(1, 0..2), args.write::<f32>(2, 0..row + TRACE_COLUMNS))
     };
     let (past, trace) = trace.split_at_mut(row);
     let skips = past.rchunks_exact(TRACE_COLUMNS).take_while(|row| row[DECISION] == 0.0);
     let full = skips.take(p.max_skips as usize).count() >= p.max_skips as usize;
     let (accumulated, computed_before) = (state[0], state[1] != 0.0);
-    let d = if p.step == 0 { f32::NAN } else { distance(l.read::<f32>(0)) };
+    let d = if p.step == 0 { f32::NAN } else { distance(args.read::<f32>(0)) };
     let counted = if d < p.lowest { p.lowest } else { d };
     let mut f = p.c4;
     for c in [p.c3, p.c2, p.c1, p.c0] {

@@ -53,6 +53,7 @@ pub struct Module {
     text: String,
     /// File and line, of each line of the text.
     origins: Vec<(&'static str, usize)>,
+    trusted: bool,
 }
 
 impl Module {
@@ -68,7 +69,7 @@ impl Module {
         let enable = native.then(|| "enable f16;".to_string());
         let lines = enable.into_iter().chain(constants.map(|(name, n)| format!("const {name} = {n}u;")));
 
-        let mut module = Module { text: String::new(), origins: vec![] };
+        let mut module = Module { text: String::new(), origins: vec![], trusted: file.trusted };
         lines.zip(1..).for_each(|(line, n)| module.push(&line, ("constants", n)));
         let types: &[Text] = match operands {
             DType::F16 if native => &[wgsl!("prelude/f16"), wgsl!("prelude/f16_words")],
@@ -115,6 +116,11 @@ impl Module {
     /// What the compiler sees.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether the file's text is [trusted](Text::trusted): what it includes is.
+    pub(super) fn trusted(&self) -> bool {
+        self.trusted
     }
 
     /// The file, as a path below `wgsl/`, and the line in it, of a line of the module; both count from 1. The module's

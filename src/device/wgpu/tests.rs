@@ -12,7 +12,7 @@ fn broken_shaders_are_errors() {
         cpu: &[],
         wgsl: &[Source::wgsl(
             "naive",
-            Text { file: "broken.wgsl", text: "#include \"common/exp.wgsl\"\n\nfn broken() -> u33 {}" },
+            Text::new("broken.wgsl", "#include \"common/exp.wgsl\"\n\nfn broken() -> u33 {}"),
             [1; 3],
         )],
         cuda: &[],
@@ -20,16 +20,8 @@ fn broken_shaders_are_errors() {
     for name in ["wgpu", "wgpu:core"] {
         let Ok(device) = pollster::block_on(Device::open(name)) else { continue };
         let mut out = Tensor::zeros(&device, DType::F32, [4]).unwrap();
-        let call = Call {
-            kernel: &BROKEN,
-            writes: &mut [&mut out],
-            reads: &[],
-            params: &[0; 4],
-            work: [1; 3],
-            multiple: 1,
-            constants: &[],
-            gate: Gate::Open,
-        };
+        let mut writes = [&mut out];
+        let call = Call::new(&BROKEN, Gate::Open, &mut writes, &[]).params(&0u32);
         let why = call.run().unwrap_err().to_string();
         assert!(why.contains("broken.wgsl:3:16") && why.contains("u33") && !why.contains('\n'), "{why}");
         assert_eq!(pollster::block_on(out.read()).unwrap_err().to_string(), why);
