@@ -1,0 +1,66 @@
+//! One evaluation of a whole model, for benches.
+
+use super::bench::{Bench, Run};
+use super::{ALL, Bound, Check, Values, normal_numbers};
+use crate::model::{Checkpoint, Dit};
+use crate::{DType, Device, Result, Tensor};
+
+/// `Dit::forward` for `batch` clips.
+///
+/// There are no naive loops of a model. So each op is verified first, in its own cases that are not too large; and the
+/// whole is compared with what the portable f32 kernels of the CPU make of the same inputs, which tests hold to PyTorch.
+///
+/// # Errors
+///
+/// If an op is wrong, or the device fails.
+pub async fn bench(device: &Device, checkpoint: &Checkpoint, dtype: DType, batch: usize) -> Result<Bench> {
+    for op in ALL {
+        for case in op.benches(dtype) {
+            let mut bench = Bench::new(device, case)?;
+            if bench.cached() {
+                bench.verify().await?;
+            }
+        }
+    }
+    let cpu = Device::cpu();
+    cpu.prefer(Some("portable"));
+    let ((mut writes, reads), mut run) = evaluation(&cpu, checkpoint, DType::F32, batch)?;
+    run(&mut writes, &reads)?;
+    let want = super::wide(&writes[0].read_f32().await?);
+    // Roundings add up over the layers.
+    let most = match dtype {
+        DType::F32 | DType::U32 => 4e-10,
+        DType::F16 => 5e-5,
+        DType::BF16 => 3e-3,
+    };
+    let check = Check::output("out", 0, want, Bound::Stored(DType::F32, most), "roundings of all layers");
+    let judge = move |after: &[Vec<f32>]| vec![check.judge(&Values { before: vec![], reads: vec![] }, after)];
+
+    let (tensors, run) = evaluation(device, checkpoint, dtype, batch)?;
+    let name = ("forward", format!("{} ×{batch}", checkpoint.name()), dtype);
+    let flops = checkpoint.config().flops(batch) as usize;
+    Ok(Bench { flops, ..Bench::of(device, name, tensors, run, Box::new(judge)) })
+}
+
+/// Output, inputs, and what makes the one of the others.
+fn evaluation(
+    device: &Device,
+    checkpoint: &Checkpoint,
+    dtype: DType,
+    batch: usize,
+) -> Result<((Vec<Tensor>, Vec<Tensor>), Run)> {
+    let model = Dit::load(device, checkpoint, dtype)?;
+    let mut acts = model.acts(batch)?;
+    let c = model.config();
+    let classes: Vec<usize> = (0..batch).map(|i| i % c.classes).collect();
+    let clip = [batch, c.frames, c.channels, c.height, c.width];
+    let inputs = vec![
+        Tensor::from_f32(device, DType::F32, clip, &normal_numbers(1, clip.iter().product(), 0.0, 1.0))?,
+        Tensor::from_f32(device, DType::F32, [1, batch], &vec![500.0; batch])?,
+        model.labels(&classes)?,
+    ];
+    let out = [batch, c.frames, c.out_channels(), c.height, c.width];
+    let out = Tensor::zeros(device, DType::F32, out)?;
+    let run: Run = Box::new(move |w, r| model.forward(&mut acts, &mut w[0], &r[0], (&r[1], 0), &r[2]));
+    Ok(((vec![out], inputs), run))
+}
