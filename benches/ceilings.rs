@@ -3,7 +3,7 @@
 use memmap2::MmapMut;
 use rayon::prelude::*;
 use steep::device::Gate;
-use steep::ops::{Epilogue, linear, residual_reuse};
+use steep::ops::{Epilogue, axpby, linear};
 use steep::{DType, Device, Error, Result, Tensor};
 
 use super::{normal, numbers, time};
@@ -62,7 +62,7 @@ fn add(device: &Device) -> Result<Way> {
     let stream = |seed| normal(device, DType::F32, [BUFFER / 16], seed);
     let (mut out, a, b) = (stream(1)?, stream(2)?, stream(3)?);
     let amount = 3.0 * out.bytes() as f64;
-    let run = Box::new(move || residual_reuse(Gate::Open, &mut out, &a, &b));
+    let run = Box::new(move || axpby(Gate::Open, &mut out, (1.0, Some(&a)), (1.0, &b)));
     Ok(Way { bound: Bound::Copy, amount, run })
 }
 

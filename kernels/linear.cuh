@@ -5,11 +5,11 @@
 
 struct Params {
     u32 rows, columns, depth, epilogue;
-    // Rows that share a row of modulation, its length, and where the gate starts in it.
-    u32 rows_per_sample, mods_columns, gate_at;
+    // Rows that share a row of modulation, its length, and where the alpha starts in it.
+    u32 rows_per_sample, mods_columns, alpha_at;
 };
 
-enum Epilogue { BIAS, SILU, GELU, GATE_ADD, GATE_ADD_ONTO };
+enum Epilogue { BIAS, SILU, GELU, RESIDUAL, RESIDUAL_ONTO };
 
 /// The operands of the epilogue; those that it does not use are not read.
 struct Finish {
@@ -25,10 +25,10 @@ DEVICE void finish(const Params &p, const Finish &f, u32 row, u32 column, float 
         y = silu(y);
     } else if (p.epilogue == GELU) {
         y = gelu(y);
-    } else if (p.epilogue >= GATE_ADD) {
-        const float gate =
-            f.mods[static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.gate_at + column];
-        y = fmaf(gate, y, p.epilogue == GATE_ADD ? to_f32(f.out[at]) : f.onto[at]);
+    } else if (p.epilogue >= RESIDUAL) {
+        const float alpha =
+            f.mods[static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.alpha_at + column];
+        y = fmaf(alpha, y, p.epilogue == RESIDUAL ? to_f32(f.out[at]) : f.onto[at]);
     }
     put(f.out[at], y);
 }
@@ -54,14 +54,14 @@ DEVICE void finish8(const Params &p, const Finish &f, u32 row, u32 column, float
         for (int i = 0; i < 8; i++) {
             y[i] = gelu(y[i]);
         }
-    } else if (p.epilogue >= GATE_ADD) {
-        load8<VECTOR>(f.mods + static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.gate_at, column,
+    } else if (p.epilogue >= RESIDUAL) {
+        load8<VECTOR>(f.mods + static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.alpha_at, column,
                       n, other);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             y[i] *= other[i];
         }
-        if (p.epilogue == GATE_ADD) {
+        if (p.epilogue == RESIDUAL) {
             load8<VECTOR>(f.out + start, column, n, other);
         } else {
             load8<VECTOR>(f.onto + start, column, n, other);
@@ -76,5 +76,5 @@ DEVICE void finish8(const Params &p, const Finish &f, u32 row, u32 column, float
 
 /// Whether rows of the output and of the modulation are multiples of 16 bytes.
 DEVICE bool vectors(const Params &p) {
-    return p.columns % 8 == 0 && (p.epilogue < GATE_ADD || (p.mods_columns | p.gate_at) % 8 == 0);
+    return p.columns % 8 == 0 && (p.epilogue < RESIDUAL || (p.mods_columns | p.alpha_at) % 8 == 0);
 }

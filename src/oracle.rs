@@ -146,12 +146,12 @@ pub enum Epilogue<'a> {
     /// GELU(y), tanh
     Gelu,
     /// `onto[i, j] + mods[b, chunk·n + j]·y[i, j]`
-    GateAdd {
+    Residual {
         /// [samples, c·n]
         mods: &'a [f64],
         /// B: row i is of sample i / (rows / B).
         samples: usize,
-        /// Which chunk of n columns is the gate.
+        /// Which chunk of n columns is α.
         chunk: usize,
         /// [rows, n]
         onto: &'a [f64],
@@ -171,7 +171,7 @@ pub fn linear(x: &[f64], w: &[f64], bias: &[f64], [rows, k, n]: [usize; 3], epil
                 Epilogue::Bias => y,
                 Epilogue::Silu => silu(y),
                 Epilogue::Gelu => gelu(y),
-                Epilogue::GateAdd { mods, samples, chunk, onto } => {
+                Epilogue::Residual { mods, samples, chunk, onto } => {
                     let sample = i / (rows / samples);
                     onto[i * n + j] + mods[sample * (mods.len() / samples) + chunk * n + j] * y
                 }
@@ -270,14 +270,9 @@ pub fn tea_gate(rule: &mut TeaCache, step: usize, partials: &[f64]) -> Step {
     rule.decide(step, (step > 0).then(|| sum(0) / sum(1)))
 }
 
-/// `residual = stack_out − stack_in`.
-pub fn residual_store(stack_out: &[f64], stack_in: &[f64]) -> Vec<f64> {
-    stack_out.iter().zip(stack_in).map(|(a, b)| a - b).collect()
-}
-
-/// `stack_out = stack_in + residual`.
-pub fn residual_reuse(stack_in: &[f64], residual: &[f64]) -> Vec<f64> {
-    stack_in.iter().zip(residual).map(|(a, b)| a + b).collect()
+/// `a·x + b·y`, given as (a, x) and (b, y).
+pub fn axpby((a, x): (f32, &[f64]), (b, y): (f32, &[f64])) -> Vec<f64> {
+    x.iter().zip(y).map(|(x, y)| f64::from(a) * x + f64::from(b) * y).collect()
 }
 
 /// `stack_out = stack_in + residual + (residual − before)·ahead`, ahead = (step − last)/(last − earlier), where
@@ -299,7 +294,7 @@ pub fn residual_extrapolate(
 
 /// `[Σ|(out − in) − kept|, Σ|kept|]`.
 pub fn residual_distance(out: &[f64], input: &[f64], kept: &[f64]) -> [f64; 2] {
-    rel_l1(&residual_store(out, input), kept)
+    rel_l1(&axpby((1.0, out), (-1.0, input)), kept)
 }
 
 /// `out[o, i, c] = Σ_j kernel[(i − j) mod n]·x[o, j, c]`; `stride` is the number of c.
@@ -322,11 +317,6 @@ pub fn easy_distance(moved: &[f64], inputs: &[f64], outputs: &[f64], sizes: &[f6
 pub fn norm_ratio(cur: &[f64], prev: &[f64], dim: usize) -> f64 {
     let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
     cur.chunks(dim).zip(prev.chunks(dim)).map(|(cur, prev)| norm(cur) / norm(prev)).sum()
-}
-
-/// `z = keep·z + add·v`.
-pub fn advance(z: &[f64], v: &[f64], update: Update) -> Vec<f64> {
-    z.iter().zip(v).map(|(z, v)| f64::from(update.keep) * z + f64::from(update.add) * v).collect()
 }
 
 /// `z = keep·z + add·v`, v = c or u + g·(c − u) where tokens are [c; u] → [Z, F, C, H, W]; dimensions are

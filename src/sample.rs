@@ -6,9 +6,7 @@ mod record;
 use crate::cache::{Decision, Indicator, Policy, Step, TeaCache};
 use crate::device::Gate;
 use crate::model::{Acts, Dit, Prediction};
-use crate::ops::{
-    PARTIALS, Update, advance, denoise, rel_l1, residual_extrapolate, residual_reuse, residual_store,
-};
+use crate::ops::{PARTIALS, Update, axpby, denoise, rel_l1, residual_extrapolate};
 use crate::{DType, Error, Result, Tensor};
 
 use gauge::Gauge;
@@ -182,12 +180,12 @@ impl Cache {
             // `before` moves on to what is about to be replaced; nobody asks how far that was.
             rel_l1(gate, before, sums, &self.residual)?;
         }
-        residual_store(gate, &mut self.residual, to, from)
+        axpby(gate, &mut self.residual, (1.0, Some(to)), (-1.0, from))
     }
 
     fn reuse(&self, gate: Gate<'_>, from: &Tensor, to: &mut Tensor, at: (&Tensor, usize)) -> Result<()> {
         match &self.before {
-            None => residual_reuse(gate, to, from, &self.residual),
+            None => axpby(gate, to, (1.0, Some(from)), (1.0, &self.residual)),
             Some((before, _)) => residual_extrapolate(gate, to, from, &self.residual, before, at),
         }
     }
@@ -259,7 +257,7 @@ impl Stretch {
     fn after(&self, model: &Dit, b: &mut Batch, i: usize) -> Result<()> {
         let update = b.schedule.updates[i];
         if let Stretch::Model(v) = self {
-            return advance(Gate::Open, &mut b.z, v, update);
+            return axpby(Gate::Open, &mut b.z, (update.keep, None), (update.add, v));
         }
         model.head(&mut b.acts)?;
         denoise(Gate::Open, &mut b.z, &b.acts.tokens, model.config().patch, update)

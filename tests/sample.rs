@@ -107,7 +107,7 @@ fn invariant_01_off_is_off_and_02_zero_skips_change_nothing() {
 fn invariant_03_a_skipped_step_reuses_the_residual_and_runs_no_block() {
     use steep::Tensor;
     use steep::device::Gate;
-    use steep::ops::{residual_reuse, residual_store};
+    use steep::ops::axpby;
     for device in devices() {
         let model = tiny(&device);
         let c = model.config().clone();
@@ -123,7 +123,7 @@ fn invariant_03_a_skipped_step_reuses_the_residual_and_runs_no_block() {
         model.embed(&mut a, &tensor(1), (&times, 0), &labels).unwrap();
         model.probe(&mut a, None).unwrap();
         model.blocks(&mut a, Gate::Open).unwrap();
-        residual_store(Gate::Open, &mut residual, &a.x, &a.stack_in).unwrap();
+        axpby(Gate::Open, &mut residual, (1.0, Some(&a.x)), (-1.0, &a.stack_in)).unwrap();
 
         model.embed(&mut a, &tensor(2), (&times, 1), &labels).unwrap();
         model.probe(&mut a, None).unwrap();
@@ -132,7 +132,7 @@ fn invariant_03_a_skipped_step_reuses_the_residual_and_runs_no_block() {
         let after = block_on(device.counters()).unwrap();
         assert_eq!(after.launched, before.launched, "a block ran on {}", device.name());
         assert!(after.gated_off > before.gated_off + 20);
-        residual_reuse(Gate::Unless(&flag), &mut a.x, &a.stack_in, &residual).unwrap();
+        axpby(Gate::Unless(&flag), &mut a.x, (1.0, Some(&a.stack_in)), (1.0, &residual)).unwrap();
         let (x, h, r) = block_on(async {
             (
                 a.x.read_f32().await.unwrap(),

@@ -6,7 +6,7 @@ use pollster::block_on;
 use steep::cache::Spec;
 use steep::device::Gate;
 use steep::model::{Checkpoint, Dit};
-use steep::ops::residual_reuse;
+use steep::ops::axpby;
 use steep::sample::{GateMode, Progress, Settings, sample};
 use steep::{DType, Device, Tensor, noise};
 
@@ -29,9 +29,9 @@ fn uploads_and_calls_happen_in_the_order_they_were_made() {
         let mut x = tensor(&device, &[1.0; 8]);
         let one = tensor(&device, &[1.0; 8]);
         let [mut first, mut second] = [0, 1].map(|_| Tensor::zeros(&device, DType::F32, [8]).unwrap());
-        residual_reuse(Gate::Open, &mut first, &x, &one).unwrap();
+        axpby(Gate::Open, &mut first, (1.0, Some(&x)), (1.0, &one)).unwrap();
         x.write_f32(&[5.0; 8]).unwrap();
-        residual_reuse(Gate::Open, &mut second, &x, &one).unwrap();
+        axpby(Gate::Open, &mut second, (1.0, Some(&x)), (1.0, &one)).unwrap();
         assert_eq!((read(&first), read(&second)), (vec![2.0; 8], vec![6.0; 8]));
     }
 }
@@ -43,8 +43,8 @@ fn a_thousand_calls_without_a_read() {
         let one = tensor(&device, &[1.0; 300]);
         let [mut a, mut b] = [0, 1].map(|_| Tensor::zeros(&device, DType::F32, [300]).unwrap());
         for _ in 0..500 {
-            residual_reuse(Gate::Open, &mut b, &a, &one).unwrap();
-            residual_reuse(Gate::Open, &mut a, &b, &one).unwrap();
+            axpby(Gate::Open, &mut b, (1.0, Some(&a)), (1.0, &one)).unwrap();
+            axpby(Gate::Open, &mut a, (1.0, Some(&b)), (1.0, &one)).unwrap();
         }
         assert_eq!(read(&a), [1000.0; 300]);
     }
@@ -64,10 +64,10 @@ fn gates_follow_their_flags() {
             let n = 1024 * (i + 1);
             let x = tensor(&device, &vec![1.0; n]);
             let mut out = Tensor::zeros(&device, DType::F32, [n]).unwrap();
-            residual_reuse(Gate::If(&flag), &mut out, &x, &x).unwrap();
+            axpby(Gate::If(&flag), &mut out, (1.0, Some(&x)), (1.0, &x)).unwrap();
             let mut other = Tensor::zeros(&device, DType::F32, [4]).unwrap();
             let four = tensor(&device, &[1.0; 4]);
-            residual_reuse(Gate::Unless(&flag), &mut other, &four, &four).unwrap();
+            axpby(Gate::Unless(&flag), &mut other, (1.0, Some(&four)), (1.0, &four)).unwrap();
             if i % 10 == 0 {
                 let wanted = if open { [2.0, 0.0] } else { [0.0, 2.0] };
                 assert_eq!([read(&out)[n - 1], read(&other)[3]], wanted, "{i}");
@@ -88,14 +88,14 @@ fn memory_comes_back_as_zeros() {
             let x = tensor(&device, &[7.0; 100]);
             let mut sum = Tensor::zeros(&device, DType::F32, [100]).unwrap();
             assert_eq!(read(&sum), [0.0; 100]);
-            residual_reuse(Gate::Open, &mut sum, &x, &x).unwrap();
+            axpby(Gate::Open, &mut sum, (1.0, Some(&x)), (1.0, &x)).unwrap();
             assert_eq!(read(&sum), [14.0; 100]);
             let flag = Tensor::from_u32(&device, [1], &[1]).unwrap();
-            residual_reuse(Gate::If(&flag), &mut sum, &x, &x).unwrap();
+            axpby(Gate::If(&flag), &mut sum, (1.0, Some(&x)), (1.0, &x)).unwrap();
             drop(flag);
             let flag = Tensor::zeros(&device, DType::U32, [1]).unwrap();
             let mut untouched = Tensor::zeros(&device, DType::F32, [100]).unwrap();
-            residual_reuse(Gate::If(&flag), &mut untouched, &x, &x).unwrap();
+            axpby(Gate::If(&flag), &mut untouched, (1.0, Some(&x)), (1.0, &x)).unwrap();
             assert_eq!(read(&untouched), [0.0; 100]);
         }
     }

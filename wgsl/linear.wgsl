@@ -21,10 +21,10 @@ fn bias_at(columns: u32) -> vec4<f32> { return bias[columns]; }
 
 fn finish(row: u32, columns: u32, y: vec4<f32>) {
   let at = row * (p.columns / 4u) + columns;
-  var gate: vec4<f32>;
+  var alpha: vec4<f32>;
   var old: vec4<f32>;
-  if GATES { gate = mods[gate_of(p, row, columns * 4u) / 4u]; }
-  if EPILOGUE == GATE_ADD { old = wide_o(out[at]); }
-  if EPILOGUE == GATE_ADD_ONTO { old = onto[at]; }
-  out[at] = narrow_o(epilogue(y, gate, old));
+  if HAS_ALPHA { alpha = mods[alpha_index(p, row, columns * 4u) / 4u]; }
+  if EPILOGUE == RESIDUAL { old = wide_o(out[at]); }
+  if EPILOGUE == RESIDUAL_ONTO { old = onto[at]; }
+  out[at] = narrow_o(epilogue(y, alpha, old));
 }

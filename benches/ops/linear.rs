@@ -15,7 +15,7 @@ enum Then {
     Bias,
     Gelu,
     /// Onto the output itself.
-    GateAdd,
+    Residual,
 }
 
 pub fn cases(device: &Device, dtype: DType) -> Result<Vec<Case>> {
@@ -23,9 +23,9 @@ pub fn cases(device: &Device, dtype: DType) -> Result<Vec<Case>> {
         // The shipped model.
         ("mods", [2, 192, 1152], Then::Bias),
         ("qkv", [512, 192, 576], Then::Bias),
-        ("proj", [512, 192, 192], Then::GateAdd),
+        ("proj", [512, 192, 192], Then::Residual),
         ("fc1", [512, 192, 768], Then::Gelu),
-        ("fc2", [512, 768, 192], Then::GateAdd),
+        ("fc2", [512, 768, 192], Then::Residual),
         ("", [1024, 1024, 1024], Then::Bias),
     ]
     .map(|(name, dims, then)| case(device, dtype, name, dims, then))
@@ -38,8 +38,8 @@ fn case(device: &Device, dtype: DType, name: &str, dims: [usize; 3], then: Then)
     let [rows, k, n] = dims;
     let weights = oracle::data(2, n * k, 0.0, 1.0 / (k as f32).sqrt());
     // What goes back into the residual stream is f32, and so is modulation.
-    let stored = if then == Then::GateAdd || name == "mods" { DType::F32 } else { dtype };
-    let passes = if then == Then::GateAdd { 2 } else { 1 };
+    let stored = if then == Then::Residual || name == "mods" { DType::F32 } else { dtype };
+    let passes = if then == Then::Residual { 2 } else { 1 };
     Ok(Case {
         op: "linear",
         shape: format!("{name} {rows}×{n}×{k}").trim_start().into(),
@@ -58,7 +58,7 @@ fn case(device: &Device, dtype: DType, name: &str, dims: [usize; 3], then: Then)
             let epilogue = match then {
                 Then::Bias => Epilogue::Bias,
                 Then::Gelu => Epilogue::Gelu,
-                Then::GateAdd => Epilogue::GateAdd { mods: &r[3], chunk: GATE, onto: None },
+                Then::Residual => Epilogue::Residual { mods: &r[3], chunk: GATE, onto: None },
             };
             linear(Gate::Open, &mut w[0], &r[0], &r[1], &r[2], epilogue)
         }),
@@ -79,8 +79,8 @@ fn some_rows(t: &Values, [rows, k, n]: [usize; 3], then: Then) -> Pair {
     let epilogue = match then {
         Then::Bias => oracle::Epilogue::Bias,
         Then::Gelu => oracle::Epilogue::Gelu,
-        Then::GateAdd => {
-            oracle::Epilogue::GateAdd { mods: &t.reads[3], samples: SAMPLES, chunk: GATE, onto: &onto }
+        Then::Residual => {
+            oracle::Epilogue::Residual { mods: &t.reads[3], samples: SAMPLES, chunk: GATE, onto: &onto }
         }
     };
     let theirs = oracle::linear(&pick(&t.reads[0], k), &t.reads[1], &t.reads[2], [some, k, n], epilogue);

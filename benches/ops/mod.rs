@@ -2,8 +2,8 @@
 
 use super::{Case, Cases, Pair, Values, normal, tolerance};
 
-mod advance;
 mod attention;
+mod axpby;
 mod denoise;
 mod easy_distance;
 mod label_embed;
@@ -15,8 +15,6 @@ mod patch_embed;
 mod rel_l1;
 mod residual_distance;
 mod residual_extrapolate;
-mod residual_reuse;
-mod residual_store;
 mod spectral_filter;
 mod tea_gate;
 mod temporal_embed;
@@ -34,13 +32,11 @@ pub static ALL: &[(&str, Cases)] = &[
     ("rel_l1", rel_l1::cases),
     ("modulate_rel_l1", modulate_rel_l1::cases),
     ("tea_gate", tea_gate::cases),
-    ("residual_store", residual_store::cases),
-    ("residual_reuse", residual_reuse::cases),
+    ("axpby", axpby::cases),
     ("residual_extrapolate", residual_extrapolate::cases),
     ("residual_distance", residual_distance::cases),
     ("spectral_filter", spectral_filter::cases),
     ("easy_distance", easy_distance::cases),
     ("norm_ratio", norm_ratio::cases),
     ("denoise", denoise::cases),
-    ("advance", advance::cases),
 ];

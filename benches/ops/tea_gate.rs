@@ -13,7 +13,7 @@ const STEP: usize = 1;
 
 pub fn cases(device: &Device, _: DType) -> Result<Vec<Case>> {
     let rule = TeaCache::new(1e6, [0.1, 0.2, 0.3, 0.4, 0.5], STEPS);
-    let run_rule = rule.clone();
+    let run_rule = rule.on_device();
     let partials = oracle::data(4, PARTIALS * 2, 4.0, 1.0);
     Ok(vec![Case {
         op: "tea_gate",
@@ -29,7 +29,14 @@ pub fn cases(device: &Device, _: DType) -> Result<Vec<Case>> {
         reads: vec![Tensor::from_f32(device, DType::F32, [PARTIALS, 2], &partials)?],
         run: Box::new(move |w, r| {
             let [flag, state, trace] = w else { unreachable!() };
-            tea_gate(Gate::Open, flag, state, trace, &r[0], TeaStep { rule: &run_rule, index: STEP })
+            tea_gate(
+                Gate::Open,
+                flag,
+                state,
+                trace,
+                &r[0],
+                TeaStep { rule: &run_rule, index: STEP, forced: false },
+            )
         }),
         spares: vec![],
         expect: Box::new(move |t| {

@@ -32,7 +32,9 @@ pub use path::shortest;
 pub use sea::{POWER, wiener};
 pub use spec::{Spec, Window};
 pub use taylor::Taylor;
-pub use teacache::{Indicator, Negative, TeaCache};
+pub use teacache::{Indicator, TeaCache};
+
+pub use crate::ops::Negative;
 pub use uniform::Uniform;
 
 /// What happens to the transformer's blocks on one step.

@@ -8,44 +8,7 @@
 //! ```
 
 use super::{Decision, IDENTITY, Policy, Step};
-
-/// What to do where the polynomial is negative.
-///
-/// Published polynomials go below zero outside the range they were fitted on (Wan 2.1 14B: everywhere
-/// below d = 0.13), and a sum that falls keeps a cache skipping long after it should have computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Negative {
-    /// Add it as it is, as the official code does.
-    Raw,
-    /// Take it as 0.
-    #[default]
-    Clamp,
-    /// Take |f(d)|, as ComfyUI-TeaCache does for FLUX.
-    Abs,
-}
-
-impl Negative {
-    /// Every mode.
-    pub const ALL: [Negative; 3] = [Negative::Raw, Negative::Clamp, Negative::Abs];
-
-    /// The mode as a cache setting spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Negative::Raw => "raw",
-            Negative::Clamp => "clamp",
-            Negative::Abs => "abs",
-        }
-    }
-
-    /// What is added to the sum for a finite f(d).
-    pub fn apply(self, rescaled: f64) -> f64 {
-        match self {
-            Negative::Raw => rescaled,
-            Negative::Clamp => rescaled.max(0.0),
-            Negative::Abs => rescaled.abs(),
-        }
-    }
-}
+use crate::ops::{Negative, Threshold};
 
 /// What a rule wants to have measured at each step; see [`sample`](mod@crate::sample) for how it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +149,12 @@ impl TeaCache {
     /// The range that is heeded: all numbers where there is none, or none is wanted.
     pub fn limits(&self) -> [f64; 2] {
         self.range.filter(|_| self.negative != Negative::Raw).unwrap_or([f64::NEG_INFINITY, f64::INFINITY])
+    }
+
+    /// The part of the rule that decides on the device, from the distance that is measured there.
+    pub fn on_device(&self) -> Threshold {
+        let &TeaCache { threshold, coefficients, negative, accumulates, max_skips, .. } = self;
+        Threshold { threshold, coefficients, negative, limits: self.limits(), accumulates, max_skips }
     }
 
     /// f(d) = (((c4·d + c3)·d + c2)·d + c1)·d + c0.

@@ -11,7 +11,6 @@ pub mod cuda;
 #[path = "cuda/absent.rs"]
 pub mod cuda;
 mod kernel;
-pub(crate) mod matmul;
 pub(crate) mod simd;
 pub mod wgpu;
 

@@ -18,9 +18,9 @@ use crate::{DType, Device, Error, Result, Tensor};
 
 // The six chunks of a block's modulation (adaLN-Zero), and the two of the head's.
 const ATTENTION: Chunks = Chunks { shift: 0, scale: 1 };
-const ATTENTION_GATE: usize = 2;
+const ATTENTION_ALPHA: usize = 2;
 const MLP: Chunks = Chunks { shift: 3, scale: 4 };
-const MLP_GATE: usize = 5;
+const MLP_ALPHA: usize = 5;
 const HEAD: Chunks = Chunks { shift: 0, scale: 1 };
 
 /// A model on a device.
@@ -266,7 +266,7 @@ impl Dit {
         attention(gate, &mut a.h, &a.qkv, self.config.heads, over)?;
         // The first two blocks add onto their input and write elsewhere: it survives without a copy.
         let onto = [&a.stack_in, &a.first].get(i).copied();
-        let back = Epilogue::GateAdd { mods: &a.mods, chunk: ATTENTION_GATE, onto };
+        let back = Epilogue::Residual { mods: &a.mods, chunk: ATTENTION_ALPHA, onto };
         linear(gate, &mut a.x, &a.h, &w.proj.w, &w.proj.b, back)?;
         modulate(gate, &mut a.h, &a.x, &a.mods, MLP)?;
         linear(gate, &mut a.hidden, &a.h, &w.fc1.w, &w.fc1.b, Epilogue::Gelu)?;
@@ -274,7 +274,7 @@ impl Dit {
             true => (Some(&a.x), &mut a.first),
             false => (None, &mut a.x),
         };
-        let back = Epilogue::GateAdd { mods: &a.mods, chunk: MLP_GATE, onto };
+        let back = Epilogue::Residual { mods: &a.mods, chunk: MLP_ALPHA, onto };
         linear(gate, out, &a.hidden, &w.fc2.w, &w.fc2.b, back)
     }
 

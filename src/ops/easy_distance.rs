@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::rel_l1::{SUM, check_partials};
+use super::shared::{SUM, check_partials};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};

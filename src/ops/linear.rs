@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::shared::{Rows, dot, matmul, widen};
 use crate::device::cpu::{Block, Launch};
-use crate::device::matmul::{Rows, dot, matmul, widen};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, gelu, mul_add, silu};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};
@@ -57,11 +57,12 @@ pub enum Epilogue<'a> {
     Silu,
     /// out = GELU(y), tanh approximation
     Gelu,
-    /// out = onto + gate·y: a transformer block's way back into the residual stream (adaLN-Zero's α).
-    GateAdd {
+    /// out = onto + α·y: a transformer block's way back into the residual stream, with adaLN-Zero's α (DiT, arXiv
+    /// 2212.09748, section 3.2).
+    Residual {
         /// Modulation, f32 [B, c·n]; row b belongs to the b-th of B equal runs of rows of `x`.
         mods: &'a Tensor,
-        /// Which of the c chunks of n is the gate.
+        /// Which of the c chunks of n is α.
         chunk: usize,
         /// f32, the shape of `out`; `None` adds onto `out` itself.
         onto: Option<&'a Tensor>,
@@ -75,21 +76,21 @@ struct Params {
     columns: u32,
     depth: u32,
     epilogue: u32,
-    /// Rows that share a row of modulation, its length, and where the gate starts in it.
+    /// Rows that share a row of modulation, its length, and where α starts in it.
     rows_per_sample: u32,
     mods_columns: u32,
-    gate_at: u32,
+    alpha_at: u32,
 }
 
 const BIAS: u32 = 0;
 const SILU: u32 = 1;
 const GELU: u32 = 2;
-const GATE_ADD: u32 = 3;
-const GATE_ADD_ONTO: u32 = 4;
+const RESIDUAL: u32 = 3;
+const RESIDUAL_ONTO: u32 = 4;
 
 /// `out = epilogue(x · wᵀ + bias)` with f32 accumulation.
 ///
-/// - `out`: T or f32, [.., n]; f32 with [`Epilogue::GateAdd`]
+/// - `out`: T or f32, [.., n]; f32 with [`Epilogue::Residual`]
 /// - `x`: T [.., k]
 /// - `w`: T [n, k], rows are outputs as in `torch.nn.Linear`
 /// - `bias`: `f32 [n]`
@@ -122,7 +123,7 @@ pub fn linear(
         epilogue: BIAS,
         rows_per_sample: 1,
         mods_columns: 0,
-        gate_at: 0,
+        alpha_at: 0,
     };
     // Every language binds the same five reads; those that the epilogue does not use repeat the bias.
     let (mut mods_read, mut onto_read) = (bias, bias);
@@ -130,7 +131,7 @@ pub fn linear(
         Epilogue::Bias => {}
         Epilogue::Silu => params.epilogue = SILU,
         Epilogue::Gelu => params.epilogue = GELU,
-        Epilogue::GateAdd { mods, chunk, onto } => {
+        Epilogue::Residual { mods, chunk, onto } => {
             let [samples, columns] = mods.dims(OP, "mods")?;
             let fits = (chunk + 1) * n <= columns && samples > 0 && rows.is_multiple_of(samples);
             if !fits || mods.dtype() != DType::F32 {
@@ -140,14 +141,14 @@ pub fn linear(
             if out.dtype() != DType::F32 {
                 return Err(Error::argument(OP, "out", "f32 (residual stream)", out.dtype()));
             }
-            params.epilogue = GATE_ADD;
+            params.epilogue = RESIDUAL;
             params.rows_per_sample = (rows / samples) as u32;
             params.mods_columns = columns as u32;
-            params.gate_at = (chunk * n) as u32;
+            params.alpha_at = (chunk * n) as u32;
             mods_read = mods;
             if let Some(onto) = onto {
                 onto.expect(OP, "onto", DType::F32, *out.shape())?;
-                params.epilogue = GATE_ADD_ONTO;
+                params.epilogue = RESIDUAL_ONTO;
                 onto_read = onto;
             }
         }
@@ -224,9 +225,9 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
         let at = i * n + columns.start..i * n + columns.end;
         // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
         let out = unsafe { l.write::<O>(0, at.clone()) };
-        let gates = || {
+        let alphas = || {
             let sample = i / p.rows_per_sample as usize;
-            let start = sample * p.mods_columns as usize + p.gate_at as usize;
+            let start = sample * p.mods_columns as usize + p.alpha_at as usize;
             &l.read::<f32>(3)[start + columns.start..start + columns.end]
         };
         let row = out.iter_mut().zip(y).zip(bias);
@@ -241,14 +242,14 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
                     *out = O::from_f32(gelu::<I>(y + b));
                 }
             }
-            GATE_ADD => {
-                for (((out, y), b), gate) in row.zip(gates()) {
-                    *out = O::from_f32(mul_add::<I>(*gate, y + b, out.to_f32()));
+            RESIDUAL => {
+                for (((out, y), b), alpha) in row.zip(alphas()) {
+                    *out = O::from_f32(mul_add::<I>(*alpha, y + b, out.to_f32()));
                 }
             }
-            GATE_ADD_ONTO => {
-                for ((((out, y), b), gate), onto) in row.zip(gates()).zip(&l.read::<f32>(4)[at]) {
-                    *out = O::from_f32(mul_add::<I>(*gate, y + b, *onto));
+            RESIDUAL_ONTO => {
+                for ((((out, y), b), alpha), onto) in row.zip(alphas()).zip(&l.read::<f32>(4)[at]) {
+                    *out = O::from_f32(mul_add::<I>(*alpha, y + b, *onto));
                 }
             }
             _ => {

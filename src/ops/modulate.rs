@@ -1,12 +1,13 @@
 //! `out = layer_norm(x) · (1 + scale) + shift`, adaLN's way of conditioning.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::rel_l1::SUM;
+use super::shared::{
+    LANES_OF_CPU, LAYER_NORM, LAYER_NORM_NAIVE, Modulation, ModulationParams, SUM, SUM_OF_LANES,
+    check_modulation,
+};
 use crate::device::cpu::{Block, Launch};
-use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, mul_add, prefetch, stream, streamed};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
-use crate::{DType, Error, Result, Tensor};
+use crate::device::simd::{Element, Isa, Scratch, by_dtype, prefetch, stream, streamed};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
+use crate::{Result, Tensor};
 
 /// See [`modulate`].
 pub static MODULATE: Kernel = Kernel {
@@ -26,11 +27,6 @@ pub static MODULATE: Kernel = Kernel {
     cuda: &[Source::cuda("warp", cu!("modulate"), 256, [1, 1, 8])],
 };
 
-pub(super) const LANES_OF_CPU: &str = wgsl!("cpu/lanes");
-pub(super) const SUM_OF_LANES: &str = wgsl!("cpu/sum");
-pub(super) const LAYER_NORM: &str = wgsl!("common/layer_norm");
-pub(super) const LAYER_NORM_NAIVE: &str = wgsl!("ladder/layer_norm_naive");
-
 /// Which chunks of a row of modulation are shift and scale, counted in units of d.
 #[derive(Debug, Clone, Copy)]
 pub struct Chunks {
@@ -40,23 +36,6 @@ pub struct Chunks {
     pub scale: usize,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(super) struct Params {
-    pub rows: u32,
-    pub dim: u32,
-    pub rows_per_sample: u32,
-    pub mods_columns: u32,
-    pub shift_at: u32,
-    pub scale_at: u32,
-}
-
-impl Params {
-    pub fn multiple(&self) -> usize {
-        multiple_of(&[self.dim as usize, self.mods_columns as usize])
-    }
-}
-
 /// `out = layer_norm(x) · (1 + scale) + shift` over the last dimension, no affine, ε = 1e-6, two passes in f32
 /// (DiT, arXiv 2212.09748, section 3.2).
 ///
@@ -64,7 +43,7 @@ impl Params {
 /// - `x`: f32 [B, .., d]
 /// - `mods`: f32 [B, c·d]; row b modulates sample b
 pub fn modulate(gate: Gate<'_>, out: &mut Tensor, x: &Tensor, mods: &Tensor, chunks: Chunks) -> Result<()> {
-    let params = check("modulate", ("out", out), x, mods, chunks)?;
+    let params = check_modulation("modulate", ("out", out), x, mods, chunks)?;
     Call {
         kernel: &MODULATE,
         writes: &mut [out],
@@ -78,38 +57,6 @@ pub fn modulate(gate: Gate<'_>, out: &mut Tensor, x: &Tensor, mods: &Tensor, chu
     .run()
 }
 
-/// The checks that `modulate` and `modulate_rel_l1` share; `name` is what the op calls its result.
-pub(super) fn check(
-    op: &'static str,
-    (name, out): (&'static str, &Tensor),
-    x: &Tensor,
-    mods: &Tensor,
-    chunks: Chunks,
-) -> Result<Params> {
-    x.expect(op, "x", DType::F32, *x.shape())?;
-    let dtype = out.float(op, name)?;
-    out.expect(op, name, dtype, *x.shape())?;
-    let [samples, columns] = mods.dims(op, "mods")?;
-    let dims = x.shape().dims();
-    let d = dims.last().copied().unwrap_or(0);
-    if dims.len() < 2 || dims[0] != samples || x.elements() == 0 {
-        return Err(Error::argument(op, "x", format!("f32 [{samples}, .., d]"), format!("{x:?}")));
-    }
-    if mods.dtype() != DType::F32 || (chunks.shift.max(chunks.scale) + 1) * d > columns {
-        let wanted = format!("f32 [{samples}, c·{d}] with {chunks:?}");
-        return Err(Error::argument(op, "mods", wanted, format!("{mods:?}")));
-    }
-    let rows = x.elements() / d;
-    Ok(Params {
-        rows: rows as u32,
-        dim: d as u32,
-        rows_per_sample: (rows / samples) as u32,
-        mods_columns: columns as u32,
-        shift_at: (chunks.shift * d) as u32,
-        scale_at: (chunks.scale * d) as u32,
-    })
-}
-
 /// Outputs of this many bytes leave the caches before anyone reads them.
 const LARGE: usize = 16 << 20;
 
@@ -120,7 +67,7 @@ fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
 
 #[inline(always)]
 fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
-    let p: Params = l.params();
+    let p: ModulationParams = l.params();
     let d = p.dim as usize;
     let large = p.rows as usize * d * size_of::<T>() >= LARGE;
     let mut scratch = Scratch::take(if large { d } else { 0 });
@@ -142,63 +89,4 @@ fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
     if large {
         streamed();
     }
-}
-
-/// What turns a row's elements into its modulated ones: its statistics and its sample's shift and scale.
-pub(super) struct Modulation<'a> {
-    mean: f32,
-    inverse_deviation: f32,
-    shift: &'a [f32],
-    scale: &'a [f32],
-}
-
-impl<'a> Modulation<'a> {
-    /// Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision.
-    #[inline(always)]
-    pub fn of_row<I: Isa>(p: &Params, mods: &'a [f32], x: &[f32], row: usize) -> Self {
-        let d = p.dim as usize;
-        let mods = &mods[row / p.rows_per_sample as usize * p.mods_columns as usize..];
-        let mean = sum::<I, false>(x, 0.0) / d as f32;
-        let squares = sum::<I, true>(x, mean);
-        Modulation {
-            mean,
-            inverse_deviation: 1.0 / (squares / d as f32 + 1e-6).sqrt(),
-            shift: &mods[p.shift_at as usize..][..d],
-            scale: &mods[p.scale_at as usize..][..d],
-        }
-    }
-
-    /// The row, modulated.
-    #[inline(always)]
-    pub fn apply<I: Isa, T: Element>(&self, x: &[f32], out: &mut [T]) {
-        let Modulation { mean, inverse_deviation, .. } = *self;
-        for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(self.scale).zip(self.shift) {
-            *out = T::from_f32(mul_add::<I>((x - mean) * inverse_deviation, 1.0 + scale, *shift));
-        }
-    }
-}
-
-/// Σ x, or Σ (x − mean)²: four vectors of accumulators, then a tree.
-#[inline(always)]
-fn sum<I: Isa, const SQUARES: bool>(x: &[f32], mean: f32) -> f32 {
-    // Every term is one fused multiply-add: x·1 + acc, or the square of x·1 − mean.
-    let (one, minus_mean) = (V::splat(1.0), V::splat(-mean));
-    let mut acc = [V::ZERO; 4];
-    let (whole, rest) = x.as_chunks::<{ 4 * LANES }>();
-    for x in whole {
-        for (i, acc) in acc.iter_mut().enumerate() {
-            let x = V::load(&x[i * LANES..]);
-            *acc = if SQUARES {
-                let deviation = x.mul_add::<I>(one, minus_mean);
-                deviation.mul_add::<I>(deviation, *acc)
-            } else {
-                x.mul_add::<I>(one, *acc)
-            };
-        }
-    }
-    let mut total = ((acc[0] + acc[1]) + (acc[2] + acc[3])).sum();
-    for x in rest {
-        total += if SQUARES { (x - mean) * (x - mean) } else { *x };
-    }
-    total
 }

@@ -1,13 +1,12 @@
 //! [`modulate`](super::modulate()) of block 0 and the relative-L1 change of its result, in one pass.
 
-use std::ops::Range;
-
 use bytemuck::{Pod, Zeroable};
 
-use super::modulate::{
-    self, Chunks, LANES_OF_CPU, LAYER_NORM, LAYER_NORM_NAIVE, Modulation, SUM_OF_LANES, check,
+use super::Chunks;
+use super::shared::{
+    CUT, LANES_OF_CPU, LAYER_NORM, LAYER_NORM_NAIVE, Modulation, ModulationParams, SUM, SUM_OF_LANES, Sums,
+    check_modulation, check_partials, share,
 };
-use super::rel_l1::{CUT, SUM, Sums, check_partials};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
@@ -40,7 +39,7 @@ pub static MODULATE_REL_L1: Kernel = Kernel {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
-    modulate: modulate::Params,
+    modulate: ModulationParams,
     runs: u32,
 }
 
@@ -64,7 +63,7 @@ pub fn modulate_rel_l1(
     chunks: Chunks,
 ) -> Result<()> {
     const OP: &str = "modulate_rel_l1";
-    let modulate = check(OP, ("signal", signal), x, mods, chunks)?;
+    let modulate = check_modulation(OP, ("signal", signal), x, mods, chunks)?;
     let runs = check_partials(OP, partials)?;
     let params = Params { modulate, runs: runs as u32 };
     Call {
@@ -104,10 +103,4 @@ fn runs<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
         // SAFETY: a run's pair belongs to one block.
         unsafe { l.write::<f32>(1, run * 2..run * 2 + 2) }.copy_from_slice(&sums.totals());
     }
-}
-
-/// The `i`-th of `parts` nearly equal runs of `n`.
-#[inline(always)]
-pub(super) fn share(n: usize, parts: usize, i: usize) -> Range<usize> {
-    n * i / parts..n * (i + 1) / parts
 }

@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::shared::{Rows, matmul, widen};
 use crate::device::cpu::{Block, Launch};
-use crate::device::matmul::{Rows, matmul, widen};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
 use crate::{DType, Error, Result, Tensor};

@@ -2,8 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::modulate_rel_l1::share;
-use super::rel_l1::{CUT, SUM, check_partials};
+use super::shared::{CUT, SUM, check_partials, share};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::residual_store::TILE;
+use super::shared::TILE;
 use super::{DECISION, TRACE_COLUMNS};
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Isa, mul_add};

@@ -1,12 +1,11 @@
 //! TeaCache's decision, on the device: partial sums to a distance, rescaled, accumulated, compared.
 //!
-//! `cache::TeaCache` is the specification; this is the same rule where the data is, so that nobody has to wait. What the
-//! partial sums are of is the rule's [`Indicator`](crate::cache::Indicator); here they are numbers.
+//! The specification is the rule of [`cache`](crate::cache), in f64 on the host; this is the same rule where the data
+//! is, so that nobody has to wait. What was measured is not known here: partial sums are numbers.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::rel_l1::SUM;
-use crate::cache::{Negative, TeaCache};
+use super::shared::SUM;
 use crate::device::cpu::{Block, Launch};
 use crate::device::simd::{Isa, mul_add};
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
@@ -26,14 +25,72 @@ pub const TRACE_COLUMNS: usize = 4;
 /// The column of the decision.
 pub const DECISION: usize = 3;
 
+/// What to do where the polynomial is negative.
+///
+/// Published polynomials go below zero outside the range they were fitted on (Wan 2.1 14B: everywhere
+/// below d = 0.13), and a sum that falls keeps a cache skipping long after it should have computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Negative {
+    /// Add it as it is, as the official code does.
+    Raw = 0,
+    /// Take it as 0.
+    #[default]
+    Clamp = 1,
+    /// Take |f(d)|, as ComfyUI-TeaCache does for FLUX.
+    Abs = 2,
+}
+
+impl Negative {
+    /// Every mode.
+    pub const ALL: [Negative; 3] = [Negative::Raw, Negative::Clamp, Negative::Abs];
+
+    /// The mode as a cache setting spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Negative::Raw => "raw",
+            Negative::Clamp => "clamp",
+            Negative::Abs => "abs",
+        }
+    }
+
+    /// What is added to the sum for a finite f(d).
+    pub fn apply(self, rescaled: f64) -> f64 {
+        match self {
+            Negative::Raw => rescaled,
+            Negative::Clamp => rescaled.max(0.0),
+            Negative::Abs => rescaled.abs(),
+        }
+    }
+}
+
+/// The rule that [`tea_gate`] applies: when the sum of rescaled distances is small enough to skip a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Threshold {
+    /// δ: a step is skipped while the sum stays below it. At 0 nothing is skipped.
+    pub threshold: f64,
+    /// The polynomial f that rescales distances, highest power first: `f(d) = c4·d⁴ + c3·d³ + c2·d² + c1·d + c0`.
+    pub coefficients: [f64; 5],
+    /// What is added to the sum where f(d) is negative.
+    pub negative: Negative,
+    /// Distances that f was fitted for: a shorter one counts as the first, a longer one computes. Infinite where there
+    /// is no limit.
+    pub limits: [f64; 2],
+    /// Whether distances add up from one skipped step to the next. Otherwise each step is decided by its own.
+    pub accumulates: bool,
+    /// How many steps in a row may be skipped.
+    pub max_skips: usize,
+}
+
 /// The step that is decided.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct TeaStep<'a> {
-    /// Threshold, coefficients and which steps are forced.
-    pub rule: &'a TeaCache,
+    /// How it is decided.
+    pub rule: &'a Threshold,
     /// Its index. At 0 there is nothing to compare with: `partials` are not read, the step computes, and with that the
     /// state begins anew.
     pub index: usize,
+    /// Whether it computes whatever was measured.
+    pub forced: bool,
 }
 
 #[repr(C)]
@@ -50,10 +107,6 @@ struct Params {
     lowest: f32,
     highest: f32,
 }
-
-const RAW: u32 = 0;
-const CLAMP: u32 = 1;
-const ABS: u32 = 2;
 
 /// Decides one step in f32:
 ///
@@ -83,21 +136,17 @@ pub fn tea_gate(
     state.expect(OP, "state", DType::F32, [2])?;
     let [steps, _] = trace.dims(OP, "trace")?;
     trace.expect(OP, "trace", DType::F32, [steps, TRACE_COLUMNS])?;
-    let runs = super::rel_l1::check_partials(OP, partials)?;
+    let runs = super::shared::check_partials(OP, partials)?;
     if step.index >= steps {
         return Err(Error::argument(OP, "step", format!("less than {steps}"), step.index));
     }
     // Shaders know no infinity; a distance that is infinite computes in any case.
-    let limits = step.rule.limits().map(|d| (d as f32).clamp(f32::MIN, f32::MAX));
+    let limits = step.rule.limits.map(|d| (d as f32).clamp(f32::MIN, f32::MAX));
     let params = Params {
         step: step.index as u32,
         partials: runs as u32,
-        forced: u32::from(step.rule.forced(step.index)),
-        negative: match step.rule.negative {
-            Negative::Raw => RAW,
-            Negative::Clamp => CLAMP,
-            Negative::Abs => ABS,
-        },
+        forced: u32::from(step.forced),
+        negative: step.rule.negative as u32,
         threshold: step.rule.threshold as f32,
         coefficients: step.rule.coefficients.map(|c| c as f32),
         accumulates: u32::from(step.rule.accumulates),
@@ -138,10 +187,12 @@ fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
     }
     let forced = p.forced != 0;
     let measured = !forced && d <= p.highest && f.is_finite();
-    let counted = match p.negative {
-        CLAMP if f < 0.0 => 0.0,
-        ABS => f.abs(),
-        _ => f,
+    let counted = if p.negative == Negative::Clamp as u32 && f < 0.0 {
+        0.0
+    } else if p.negative == Negative::Abs as u32 {
+        f.abs()
+    } else {
+        f
     };
     let sum = accumulated + counted;
     let skip = measured && computed_before && !full && p.threshold > 0.0 && sum < p.threshold;

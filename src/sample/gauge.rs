@@ -5,8 +5,8 @@ use crate::cache::{Decision, Indicator, Step, TeaCache, wiener};
 use crate::device::Gate;
 use crate::model::Dit;
 use crate::ops::{
-    DECISION, EasySums, PARTIALS, TRACE_COLUMNS, TeaStep, easy_distance, rel_l1, residual_distance,
-    residual_store, spectral_filter, tea_gate,
+    DECISION, EasySums, PARTIALS, TRACE_COLUMNS, TeaStep, axpby, easy_distance, rel_l1, residual_distance,
+    spectral_filter, tea_gate,
 };
 use crate::{DType, Device, Error, Result, Tensor};
 
@@ -116,10 +116,13 @@ impl Gauge {
                 easy_distance(always, partials, sums)?;
             }
         }
-        let step = TeaStep { rule: &self.rule, index };
+        let rule = self.rule.on_device();
+        let step = TeaStep { rule: &rule, index, forced: self.rule.forced(index) };
         tea_gate(always, flag, &mut self.state, trace, &self.partials, step)?;
         match &mut self.sensor {
-            Sensor::FirstBlock { kept } => residual_store(Gate::If(flag), kept, &a.first, &a.stack_in),
+            Sensor::FirstBlock { kept } => {
+                axpby(Gate::If(flag), kept, (1.0, Some(&a.first)), (-1.0, &a.stack_in))
+            }
             _ => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use super::{Batch, Progress, Record, Run, Settings};
 use crate::cache::{IDENTITY, Step, TeaCache};
 use crate::device::Gate;
 use crate::model::Dit;
-use crate::ops::{PARTIALS, denoise, norm_ratio, rel_l1, residual_reuse, residual_store};
+use crate::ops::{PARTIALS, axpby, denoise, norm_ratio, rel_l1};
 use crate::{DType, Error, Result, Tensor};
 
 /// Samples without a cache, and measures what TeaCache's polynomial is fitted on: at each step the distance of the
@@ -72,7 +72,7 @@ pub async fn magnitudes(model: &Dit, settings: &Settings, noise: &[f32]) -> Resu
     let mut ratios = vec![];
     for i in 0..settings.steps {
         batch.step(model, i)?;
-        residual_store(Gate::Open, &mut now, &batch.acts.x, &batch.acts.stack_in)?;
+        axpby(Gate::Open, &mut now, (1.0, Some(&batch.acts.x)), (-1.0, &batch.acts.stack_in))?;
         if i > 0 {
             norm_ratio(Gate::Open, &mut sums, &now, &before)?;
             ratios.push(sums.read_f32().await?.iter().map(|x| f64::from(*x)).sum::<f64>() / tokens);
@@ -97,7 +97,7 @@ impl Batch {
         let Batch { acts, z, times, labels, .. } = self;
         model.embed(acts, z, (times, i), labels)?;
         model.probe(acts, None)?;
-        residual_reuse(Gate::Open, &mut acts.x, &acts.stack_in, residual)?;
+        axpby(Gate::Open, &mut acts.x, (1.0, Some(&acts.stack_in)), (1.0, residual))?;
         model.head(acts)?;
         self.update(model, i)
     }
@@ -153,7 +153,7 @@ impl Recording {
         for i in 0..steps {
             clips.push(batch.z.read_f32().await?);
             batch.step(model, i)?;
-            residual_store(Gate::Open, &mut residual, &batch.acts.x, &batch.acts.stack_in)?;
+            axpby(Gate::Open, &mut residual, (1.0, Some(&batch.acts.x)), (-1.0, &batch.acts.stack_in))?;
             residuals.push(residual.read_f32().await?);
             progress(i + 1)?;
         }

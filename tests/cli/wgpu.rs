@@ -81,7 +81,7 @@ fn adapters_are_listed_and_benchmarked() {
     assert!(
         listed.lines().any(|l| l.starts_with("wgpu:0 ")) && listed.lines().any(|l| l.starts_with("cpu "))
     );
-    let rows = place.ok(&["bench", "--device", "cpu,wgpu", "--op", "residual_reuse", "--json"]);
+    let rows = place.ok(&["bench", "--device", "cpu,wgpu", "--op", "axpby", "--json"]);
     let rows: Vec<Value> = serde_json::from_str(&rows).unwrap();
     for device in ["cpu", "wgpu:0"] {
         let mut of = rows.iter().filter(|r| r["device"].as_str().unwrap().starts_with(device));

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use pollster::block_on;
 use steep::device::Gate;
-use steep::ops::{Update, advance};
+use steep::ops::axpby;
 use steep::{DType, Device, Tensor};
 
 use crate::executor::{executed_by_graphs, refused};
@@ -41,7 +41,7 @@ fn the_same_calls_on_two_executors() {
             for (round, set) in ROUNDS.into_iter().enumerate() {
                 flag.write(&u32::to_le_bytes(set)).unwrap();
                 let add = |gate, z: &mut Tensor, add: f32| {
-                    advance(gate, z, &v, Update { keep: 0.5, add, guidance: 1.0 }).unwrap();
+                    axpby(gate, z, (0.5, None), (add, &v)).unwrap();
                 };
                 (0..6).for_each(|_| add(Gate::If(&flag), &mut a, 1.0));
                 add(Gate::If(&flag), &mut b, round as f32);
@@ -89,12 +89,12 @@ fn bodies_run_when_they_are_wanted() {
     };
     let plain = graphs(&[PLAIN]);
     assert_eq!(counts(&plain, "condition"), [0; 5]);
-    assert_eq!(counts(&plain, "advance"), [17; 5]);
+    assert_eq!(counts(&plain, "axpby"), [17; 5]);
     // The flag is 1, 0, 0, 1, 1: a set one runs two bodies, of six calls and of five, and one that is not set runs the
     // third, of four. The call between them looks for itself, and the last has no gate.
     let conditional = graphs(&[CONDITIONAL]);
     assert_eq!(counts(&conditional, "condition"), [3; 5]);
-    assert_eq!(counts(&conditional, "advance"), [13, 6, 6, 13, 13]);
+    assert_eq!(counts(&conditional, "axpby"), [13, 6, 6, 13, 13]);
 }
 
 /// Without conditional nodes, or with some that do not do what they should, graphs are plain, unless that is not wanted.
@@ -108,7 +108,7 @@ fn a_failed_trial_falls_back() {
     {
         let pose = ("EMULATOR_CONDITIONAL", pose);
         let last = graphs(&[pose]).pop().unwrap();
-        assert_eq!(last, ["advance"; 17], "{pose:?}");
+        assert_eq!(last, ["axpby"; 17], "{pose:?}");
         let line = refused(FORWARD, &[pose, CONDITIONAL]);
         assert!(line.contains(why) && line.contains("STEEP_GRAPH=plain"), "{line}");
     }

@@ -251,27 +251,30 @@ fn tea_gate() {
     }
 }
 
+/// Factors of ±1 leave one rounding; a factor of 0 does not look at x.
 #[test]
-fn residuals() {
-    for n in [1, 7, 8, 40, 2047, 2048, 4101] {
-        let (a, b) = (normal(1, F32, n, 100.0, 1.0), normal(2, F32, n, 0.0, 1.0));
-        let call = Call {
-            work: [1, 1, n],
-            writes: vec![unwritten(F32, n)],
-            reads: vec![a.bytes(), b.bytes()],
-            params: params![n as u32],
-            ..Call::default()
-        };
-        let exact = |case: &str, out: &[u8], want: Vec<f64>| {
-            let want: Vec<f32> = want.iter().map(|w| *w as f32).collect();
-            assert!(from_bytes(F32, out) == want, "{case}");
-        };
-        each("residual_store", (F32, F32), &call, &[1, 2], |case, out| {
-            exact(case, &out[0], oracle::residual_store(&a.wide, &b.wide));
-        });
-        each("residual_reuse", (F32, F32), &call, &[1, 2], |case, out| {
-            exact(case, &out[0], oracle::residual_reuse(&a.wide, &b.wide));
-        });
+fn axpby() {
+    for (n, (a, b)) in [1, 7, 8, 40, 2047, 2048, 4101].into_iter().flat_map(|n| {
+        [(1.0f32, -1.0f32), (1.0, 1.0), (1.037, -0.211), (0.0, 2.0)].map(|factors| (n, factors))
+    }) {
+        let (x, y) = (normal(1, F32, n, 100.0, 1.0), normal(2, F32, n, 0.0, 1.0));
+        let want = oracle::axpby((a, &x.wide), (b, &y.wide));
+        let x = if a == 0.0 { unwritten(F32, n) } else { x.bytes() };
+        for in_place in [0u32, 1] {
+            let (out, first) = if in_place == 1 { (&x, y.bytes()) } else { (&unwritten(F32, n), x.clone()) };
+            let call = Call {
+                work: [1, 1, n],
+                writes: vec![out.clone()],
+                reads: vec![first, y.bytes()],
+                params: params![n as u32, in_place, a, b],
+                ..Call::default()
+            };
+            each("axpby", (F32, F32), &call, &[1, 2], |case, out| {
+                close(&format!("{case}, {a}, {b}, {in_place}"), F32, &out[0], &want, 1e-13);
+                let want: Vec<f32> = want.iter().map(|w| *w as f32).collect();
+                assert!(a == 1.037 || from_bytes(F32, &out[0]) == want, "{case}");
+            });
+        }
     }
 }
 

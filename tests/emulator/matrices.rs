@@ -60,7 +60,7 @@ fn linear(epilogue: u32) {
         let samples = (1..=4).rev().find(|b| rows % b == 0).unwrap();
         let mods = normal(4, F32, samples * 3 * n, 0.0, 1.0);
         let onto = normal(5, F32, rows * n, offset, 1.0);
-        let gate = oracle::Epilogue::GateAdd { mods: &mods.wide, samples, chunk: 1, onto: &onto.wide };
+        let gate = oracle::Epilogue::Residual { mods: &mods.wide, samples, chunk: 1, onto: &onto.wide };
         let (kind, gated) = match epilogue {
             0 => (oracle::Epilogue::Bias, false),
             1 => (oracle::Epilogue::Silu, false),
@@ -114,12 +114,12 @@ fn linear_gelu() {
 }
 
 #[test]
-fn linear_gate_add_in_place() {
+fn linear_residual_in_place() {
     linear(3);
 }
 
 #[test]
-fn linear_gate_add_onto_another() {
+fn linear_residual_onto_another() {
     linear(4);
 }
 

@@ -1,6 +1,5 @@
 //! Ops that only some cache policies need.
 
-use steep::ops::Update;
 use steep::oracle;
 
 use crate::source::{Call, each};
@@ -10,25 +9,6 @@ const SIZES: [usize; 6] = [1, 7, 8, 40, 2049, 4101];
 
 /// Each f32 operation rounds once: a few 2^-24 of the largest term, squared.
 const FEW_ROUNDINGS: f64 = 1e-13;
-
-#[test]
-fn advance() {
-    let update = Update { keep: 1.037, add: -0.211, guidance: 1.0 };
-    for n in SIZES {
-        let (z, v) = (normal(1, F32, n, 100.0, 1.0), normal(2, F32, n, 0.0, 1.0));
-        let call = Call {
-            work: [1, 1, n],
-            writes: vec![z.bytes()],
-            reads: vec![v.bytes()],
-            params: params![n as u32, update.keep, update.add],
-            ..Call::default()
-        };
-        let want = oracle::advance(&z.wide, &v.wide, update);
-        each("advance", (F32, F32), &call, &[1, 2], |case, out| {
-            close(case, F32, &out[0], &want, FEW_ROUNDINGS)
-        });
-    }
-}
 
 #[test]
 fn residual_extrapolate() {

@@ -37,8 +37,8 @@ enum Kind {
     Bias,
     Silu,
     Gelu,
-    GateAdd,
-    GateAddOnto,
+    Residual,
+    ResidualOnto,
 }
 
 fn check(dims: [usize; 3], kind: Kind, dtype: DType, offset: f32) {
@@ -53,12 +53,12 @@ fn check(dims: [usize; 3], kind: Kind, dtype: DType, offset: f32) {
         Kind::Bias => oracle::Epilogue::Bias,
         Kind::Silu => oracle::Epilogue::Silu,
         Kind::Gelu => oracle::Epilogue::Gelu,
-        Kind::GateAdd | Kind::GateAddOnto => {
-            oracle::Epilogue::GateAdd { mods: &mods.wide, samples, chunk: 1, onto: &onto.wide }
+        Kind::Residual | Kind::ResidualOnto => {
+            oracle::Epilogue::Residual { mods: &mods.wide, samples, chunk: 1, onto: &onto.wide }
         }
     };
     let want = oracle::linear(&x.wide, &w.wide, &bias.wide, dims, epilogue);
-    let adds = matches!(kind, Kind::GateAdd | Kind::GateAddOnto);
+    let adds = matches!(kind, Kind::Residual | Kind::ResidualOnto);
     for on in sources(&LINEAR) {
         let (x, w) = (on.tensor(dtype, [1, rows, k], &x.x), on.tensor(dtype, [n, k], &w.x));
         let (bias, mods) = (on.f32([n], &bias.x), on.f32([samples, 3 * n], &mods.x));
@@ -72,11 +72,11 @@ fn check(dims: [usize; 3], kind: Kind, dtype: DType, offset: f32) {
                 Kind::Bias => Epilogue::Bias,
                 Kind::Silu => Epilogue::Silu,
                 Kind::Gelu => Epilogue::Gelu,
-                Kind::GateAdd => {
+                Kind::Residual => {
                     out.write_f32(&onto.x).unwrap();
-                    Epilogue::GateAdd { mods: &mods, chunk: 1, onto: None }
+                    Epilogue::Residual { mods: &mods, chunk: 1, onto: None }
                 }
-                Kind::GateAddOnto => Epilogue::GateAdd { mods: &mods, chunk: 1, onto: Some(&onto_tensor) },
+                Kind::ResidualOnto => Epilogue::Residual { mods: &mods, chunk: 1, onto: Some(&onto_tensor) },
             };
             linear(Gate::Open, &mut out, &x, &w, &bias, epilogue).unwrap();
             let case = format!("{}, {kind:?} to {out_dtype}", on.case(dtype, dims, offset));
@@ -111,13 +111,13 @@ fn gelu_agrees_with_the_oracle() {
 }
 
 #[test]
-fn gate_add_in_place_agrees_with_the_oracle() {
-    check_all(Kind::GateAdd);
+fn residual_in_place_agrees_with_the_oracle() {
+    check_all(Kind::Residual);
 }
 
 #[test]
-fn gate_add_onto_another_agrees_with_the_oracle() {
-    check_all(Kind::GateAddOnto);
+fn residual_onto_another_agrees_with_the_oracle() {
+    check_all(Kind::ResidualOnto);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn gated() {
     let outputs = |on: &On| [on.inout(F32, [5, 3], &x[..15])];
     gates(&LINEAR, outputs, |on, gate, [out]| {
         let ((a, w, bias), mods) = (operands(on), on.f32([1, 3], &x[..3]));
-        linear(gate, out, &a, &w, &bias, Epilogue::GateAdd { mods: &mods, chunk: 0, onto: None })
+        linear(gate, out, &a, &w, &bias, Epilogue::Residual { mods: &mods, chunk: 0, onto: None })
     });
 }
 
@@ -169,24 +169,24 @@ fn refused() {
             check(&message, on.out(dtype, shape), x(), w(), bias());
         }
 
-        let gate_add = |message: &str, out: Tensor, mods: Tensor, chunk: usize, onto: Option<Tensor>| {
+        let residual = |message: &str, out: Tensor, mods: Tensor, chunk: usize, onto: Option<Tensor>| {
             let (x, w, bias) = (z(F16, [4, 5]), z(F16, [3, 5]), bias());
             refuses(&on, message, &mut [out], |[out]| {
-                let epilogue = Epilogue::GateAdd { mods: &mods, chunk, onto: onto.as_ref() };
+                let epilogue = Epilogue::Residual { mods: &mods, chunk, onto: onto.as_ref() };
                 linear(Gate::Open, out, &x, &w, &bias, epilogue)
             });
         };
         let (out, mods) = (|| on.out(F32, [4, 3]), || z(F32, [2, 6]));
         let message = "linear: out: wanted f32 (residual stream), got f16";
-        gate_add(message, on.out(F16, [4, 3]), mods(), 0, None);
+        residual(message, on.out(F16, [4, 3]), mods(), 0, None);
         let wanted = "linear: mods: wanted f32 [B, c·3], B dividing 4, c >";
-        gate_add(&format!("{wanted} 2, got f32 [2, 6]"), out(), mods(), 2, None);
-        gate_add(&format!("{wanted} 0, got f32 [3, 6]"), out(), z(F32, [3, 6]), 0, None);
-        gate_add(&format!("{wanted} 0, got f32 [0, 6]"), out(), z(F32, [0, 6]), 0, None);
-        gate_add(&format!("{wanted} 1, got f16 [2, 6]"), out(), z(F16, [2, 6]), 1, None);
+        residual(&format!("{wanted} 2, got f32 [2, 6]"), out(), mods(), 2, None);
+        residual(&format!("{wanted} 0, got f32 [3, 6]"), out(), z(F32, [3, 6]), 0, None);
+        residual(&format!("{wanted} 0, got f32 [0, 6]"), out(), z(F32, [0, 6]), 0, None);
+        residual(&format!("{wanted} 1, got f16 [2, 6]"), out(), z(F16, [2, 6]), 1, None);
         let message = "linear: onto: wanted f32 [4, 3], got f32 [3, 4]";
-        gate_add(message, out(), mods(), 1, Some(z(F32, [3, 4])));
+        residual(message, out(), mods(), 1, Some(z(F32, [3, 4])));
         let message = "linear: onto: wanted f32 [4, 3], got bf16 [4, 3]";
-        gate_add(message, out(), mods(), 1, Some(z(BF16, [4, 3])));
+        residual(message, out(), mods(), 1, Some(z(BF16, [4, 3])));
     }
 }

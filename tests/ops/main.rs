@@ -9,8 +9,8 @@ mod common;
 #[allow(dead_code)]
 mod tables;
 
-mod advance;
 mod attention;
+mod axpby;
 mod denoise;
 mod easy_distance;
 mod label_embed;
@@ -22,8 +22,6 @@ mod patch_embed;
 mod rel_l1;
 mod residual_distance;
 mod residual_extrapolate;
-mod residual_reuse;
-mod residual_store;
 mod spectral_filter;
 mod tea_gate;
 mod temporal_embed;

@@ -21,7 +21,7 @@ impl Run {
 
     fn step(&mut self, on: &On, rule: &TeaCache, index: usize, partials: &[f32]) {
         let partials = on.f32([partials.len() / 2, 2], partials);
-        let step = TeaStep { rule, index };
+        let step = TeaStep { rule: &rule.on_device(), index, forced: rule.forced(index) };
         tea_gate(Gate::Open, &mut self.flag, &mut self.state, &mut self.trace, &partials, step).unwrap();
     }
 }
@@ -316,7 +316,14 @@ fn gated() {
     let rule = TeaCache::new(0.25, IDENTITY, 4);
     let outputs = |on: &On| [on.out(U32, [1]), on.out(F32, [2]), on.out(F32, [4, TRACE_COLUMNS])];
     gates(&TEA_GATE, outputs, |on, gate, [flag, state, trace]| {
-        tea_gate(gate, flag, state, trace, &on.f32([1, 2], &[1.0, 2.0]), TeaStep { rule: &rule, index: 0 })
+        tea_gate(
+            gate,
+            flag,
+            state,
+            trace,
+            &on.f32([1, 2], &[1.0, 2.0]),
+            TeaStep { rule: &rule.on_device(), index: 0, forced: true },
+        )
     });
 }
 
@@ -327,7 +334,14 @@ fn refused() {
         let check = |message: &str, outs: [Tensor; 3], partials: Tensor, index: usize| {
             let mut outs = outs;
             refuses(&on, message, &mut outs, |[flag, state, trace]| {
-                tea_gate(Gate::Open, flag, state, trace, &partials, TeaStep { rule: &rule, index })
+                tea_gate(
+                    Gate::Open,
+                    flag,
+                    state,
+                    trace,
+                    &partials,
+                    TeaStep { rule: &rule.on_device(), index, forced: false },
+                )
             });
         };
         let (flag, state, trace) = (|| on.out(U32, [1]), || on.out(F32, [2]), || on.out(F32, [4, 4]));

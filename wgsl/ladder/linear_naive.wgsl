@@ -29,9 +29,9 @@ fn output(at: u32, old: f32) -> f32 {
     let j = column * p.depth + k;
     y += element(x[i / PER], i % PER) * element(w[j / PER], j % PER);
   }
-  var gate = 0.0;
+  var alpha = 0.0;
   var onto_this = old;
-  if GATES { gate = mods[gate_of(p, row, column)]; }
-  if EPILOGUE == GATE_ADD_ONTO { onto_this = onto[at]; }
-  return epilogue(vec4(y + bias[column]), vec4(gate), vec4(onto_this)).x;
+  if HAS_ALPHA { alpha = mods[alpha_index(p, row, column)]; }
+  if EPILOGUE == RESIDUAL_ONTO { onto_this = onto[at]; }
+  return epilogue(vec4(y + bias[column]), vec4(alpha), vec4(onto_this)).x;
 }

@@ -1,6 +1,6 @@
-//! The CPU executor's matrix product: the `gemm` crate on one tile, in f32.
+//! The matrix product of CPU kernels: the `gemm` crate on one tile, in f32.
 
-use super::simd::{Element, Isa, LANES, V};
+use crate::device::simd::{Element, Isa, LANES, V};
 
 /// A row-major matrix that starts at `at`; consecutive rows are `stride` elements apart.
 #[derive(Clone, Copy)]

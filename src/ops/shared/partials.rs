@@ -1,0 +1,67 @@
+//! Partial sums: how the ops that measure a distance divide their tensors, and what they add up.
+
+use std::ops::Range;
+
+use crate::device::simd::{Element, Isa, LANES, V};
+use crate::{DType, Error, Result, Tensor};
+
+/// How many partial sums a distance is made of, wherever it is computed: enough to fill a large GPU twice, few enough
+/// for one block to add up. Fixed, so that a distance does not depend on the machine.
+pub const PARTIALS: usize = 256;
+
+/// `partials` is f32 [P, 2]; returns P.
+pub fn check_partials(op: &'static str, partials: &Tensor) -> Result<usize> {
+    let [runs, _] = partials.dims(op, "partials")?;
+    if runs == 0 {
+        return Err(Error::argument(op, "partials", "f32 [P, 2], P > 0", format!("{partials:?}")));
+    }
+    partials.expect(op, "partials", DType::F32, [runs, 2])?;
+    Ok(runs)
+}
+
+/// The `i`-th of `parts` nearly equal runs of `n`.
+#[inline(always)]
+pub fn share(n: usize, parts: usize, i: usize) -> Range<usize> {
+    n * i / parts..n * (i + 1) / parts
+}
+
+/// Σ|cur − prev| and Σ|prev|: f32 for a stretch, f64 across stretches.
+#[derive(Default)]
+pub struct Sums([f64; 2]);
+
+impl Sums {
+    /// Adds a stretch of the sums and moves `prev` on to `cur`.
+    #[inline(always)]
+    pub fn step<I: Isa, T: Element>(&mut self, cur: &[T], prev: &mut [T]) {
+        const WIDTH: usize = 4 * LANES;
+        // Few enough additions in a row that equal addends, which all round the same way, do no harm.
+        const STRETCH: usize = 16 * WIDTH;
+        let (one, minus_one) = (V::splat(1.0), V::splat(-1.0));
+        for (cur, prev) in cur.chunks(STRETCH).zip(prev.chunks_mut(STRETCH)) {
+            let (mut change, mut size) = ([V::ZERO; 4], [V::ZERO; 4]);
+            let (cur, cur_rest) = cur.as_chunks::<WIDTH>();
+            let (prev, prev_rest) = prev.as_chunks_mut::<WIDTH>();
+            for (cur, prev) in cur.iter().zip(prev) {
+                for i in 0..4 {
+                    let (c, p) = (T::load(&cur[i * LANES..]), T::load(&prev[i * LANES..]));
+                    change[i] = p.mul_add::<I>(minus_one, c).abs().mul_add::<I>(one, change[i]);
+                    size[i] = p.abs().mul_add::<I>(one, size[i]);
+                }
+                *prev = *cur;
+            }
+            let [mut change, mut size] = [change, size].map(|v| ((v[0] + v[1]) + (v[2] + v[3])).sum());
+            for (cur, prev) in cur_rest.iter().zip(prev_rest) {
+                change += (cur.to_f32() - prev.to_f32()).abs();
+                size += prev.to_f32().abs();
+                *prev = *cur;
+            }
+            self.0[0] += f64::from(change);
+            self.0[1] += f64::from(size);
+        }
+    }
+
+    #[inline(always)]
+    pub fn totals(&self) -> [f32; 2] {
+        self.0.map(|t| t as f32)
+    }
+}
