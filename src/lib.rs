@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod calibrate;
+pub mod cases;
 pub mod device;
 mod error;
 #[cfg(feature = "cli")]
@@ -14,8 +15,6 @@ pub mod metrics;
 pub mod model;
 pub mod noise;
 pub mod ops;
-#[doc(hidden)]
-pub mod oracle;
 pub mod plot;
 pub mod sample;
 mod tensor;

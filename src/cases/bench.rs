@@ -1,8 +1,10 @@
 //! Times cases with the device's own marks, and verifies them before and after.
 
+use std::rc::Rc;
+
 use super::run::{Ready, fill, sources, tensors};
 use super::{Case, Finding, Values};
-use crate::device::Mark;
+use crate::device::{Gate, Mark};
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// What limits an op.
@@ -36,7 +38,7 @@ pub struct Bench {
     pub(super) reads: Vec<Tensor>,
     pub(super) run: Run,
     /// None of a model, which decides by itself what runs.
-    pub(super) case: Option<(Case, Values)>,
+    pub(super) case: Option<(Case, Rc<Values>)>,
     pub(super) judge: Judge,
     /// More operands of the same shapes, to run on in turn; see [`rotate`](Self::rotate).
     spares: Vec<(Vec<Tensor>, Vec<Tensor>)>,
@@ -55,10 +57,11 @@ impl Bench {
         let writes = tensors(device, &case.writes, before, false)?;
         let reads = tensors(device, &case.reads, reads, false)?;
         let call = case.call.clone();
-        let run: Run = Box::new(move |w, r| call(crate::device::Gate::Open, w, r));
-        let again = case.values();
+        let run: Run = Box::new(move |w, r| call(Gate::Open, w, r));
+        let values = Rc::new(values);
+        let before = values.clone();
         let judge: Judge =
-            Box::new(move |after| checks.iter().map(|check| check.judge(&again, after)).collect());
+            Box::new(move |after| checks.iter().map(|check| check.judge(&before, after)).collect());
         let (op, shape, dtype) = (case.kernel.name, case.name.clone(), case.dtype);
         let mut bench = Bench::of(device, (op, shape, dtype), (writes, reads), run, judge);
         (bench.bytes, bench.flops) = (case.bytes, case.flops);
@@ -75,7 +78,15 @@ impl Bench {
     ) -> Bench {
         let (device, spares) = (device.clone(), vec![]);
         Bench {
-            op, shape, dtype, device, writes, reads, run, judge, spares,
+            op,
+            shape,
+            dtype,
+            device,
+            writes,
+            reads,
+            run,
+            judge,
+            spares,
             bytes: 0,
             flops: 0,
             case: None,

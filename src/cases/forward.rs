@@ -38,8 +38,9 @@ pub async fn bench(device: &Device, checkpoint: &Checkpoint, dtype: DType, batch
 
     let (tensors, run) = evaluation(device, checkpoint, dtype, batch)?;
     let name = ("forward", format!("{} ×{batch}", checkpoint.name()), dtype);
-    let flops = checkpoint.config().flops(batch) as usize;
-    Ok(Bench { flops, ..Bench::of(device, name, tensors, run, Box::new(judge)) })
+    let mut bench = Bench::of(device, name, tensors, run, Box::new(judge));
+    bench.flops = checkpoint.config().flops(batch) as usize;
+    Ok(bench)
 }
 
 /// Output, inputs, and what makes the one of the others.

@@ -85,7 +85,7 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     all
 }
 
-/// The gate is chunk `at` of 3·at of a sample's modulation.
+/// α is chunk `at` of 3·at of a sample's modulation.
 fn case([dtype, out]: [DType; 2], dims: Dims, then: Then, (samples, at): (usize, usize), mean: f32) -> Case {
     let [rows, k, n] = dims;
     let onto = normal("out", DType::F32, [1, rows, n], 5).around(mean);
@@ -106,11 +106,11 @@ fn case([dtype, out]: [DType; 2], dims: Dims, then: Then, (samples, at): (usize,
             Bias => Epilogue::Bias,
             Silu => Epilogue::Silu,
             Gelu => Epilogue::Gelu,
-            Residual | ResidualOnto => Epilogue::GateAdd { mods: &r[3], chunk: at, onto: r.get(4) },
+            Residual | ResidualOnto => Epilogue::Residual { mods: &r[3], chunk: at, onto: r.get(4) },
         };
         linear(gate, &mut w[0], &r[0], &r[1], &r[2], epilogue)
     };
-    let case = Case::new(&LINEAR, dtype, times([rows, n, k]), ([written], []), call, move |v| {
+    Case::new(&LINEAR, dtype, times([rows, n, k]), ([written], reads), call, move |v| {
         let some = if rows * k * n > 1 << 27 { 16 } else { rows };
         let some: Vec<usize> = (0..some).map(|i| i * (rows - 1) / (some - 1).max(1)).collect();
         let want = naive(v, dims, &some, then, (samples, at));
@@ -120,8 +120,8 @@ fn case([dtype, out]: [DType; 2], dims: Dims, then: Then, (samples, at): (usize,
             a hundred times as large, and an output far in SiLU's tail multiplies the relative error by y";
         let of = if some.len() < rows { Of::Elements(0, elements) } else { Of::Output(0) };
         vec![Check { what: "out", of, want, bound: Bound::Stored(out, sum), why }]
-    });
-    case.reading(reads).flops(2 * rows * n * k)
+    })
+    .flops(2 * rows * n * k)
 }
 
 /// ½x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
@@ -131,7 +131,13 @@ fn gelu(x: f64) -> f64 {
 }
 
 /// Some rows of `epilogue(x·wᵀ + bias)`, n wide; row i is of sample i / (rows / samples).
-fn naive(v: &Values, [rows, k, n]: Dims, some: &[usize], then: Then, (samples, at): (usize, usize)) -> Vec<f64> {
+fn naive(
+    v: &Values,
+    [rows, k, n]: Dims,
+    some: &[usize],
+    then: Then,
+    (samples, at): (usize, usize),
+) -> Vec<f64> {
     let (x, w, bias) = (v.read(0), v.read(1), v.read(2));
     let onto = match then {
         Residual => v.before(0),
@@ -171,7 +177,7 @@ pub(super) fn wrong() -> Vec<Wrong> {
     let out = "out: wanted f16 or f32, 4 rows of 3, got";
     let mods = "mods: wanted f32 [B, c·3], B dividing 4, c >";
     let past = residual.calling(|gate, w, r| {
-        let epilogue = Epilogue::GateAdd { mods: &r[3], chunk: 2, onto: None };
+        let epilogue = Epilogue::Residual { mods: &r[3], chunk: 2, onto: None };
         linear(gate, &mut w[0], &r[0], &r[1], &r[2], epilogue)
     });
     vec![

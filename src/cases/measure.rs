@@ -10,8 +10,7 @@ use crate::{DType, noise};
 /// `n` normal numbers. They repeat after 2^20: nobody wants to wait for more.
 pub fn normal_numbers(seed: u64, n: usize, mean: f32, std: f32) -> Vec<f32> {
     const PERIOD: usize = 1 << 20;
-    let some: Vec<f32> =
-        noise::normal(seed, 0, n.min(PERIOD)).into_iter().map(|x| mean + std * x).collect();
+    let some: Vec<f32> = noise::normal(seed, 0, n.min(PERIOD)).into_iter().map(|x| mean + std * x).collect();
     if n <= PERIOD { some } else { some.iter().copied().cycle().take(n).collect() }
 }
 
@@ -43,6 +42,11 @@ pub fn nmse(ours: &[f64], theirs: &[f64]) -> f64 {
         ratio if ratio.is_nan() => f64::INFINITY,
         ratio => ratio,
     }
+}
+
+/// The sum of each column of a matrix.
+pub fn totals(x: &[f32], columns: usize) -> Vec<f64> {
+    (0..columns).map(|c| x.iter().skip(c).step_by(columns).map(|&x| f64::from(x)).sum()).collect()
 }
 
 /// What is compared, with what, and how near it must be.
@@ -94,7 +98,13 @@ pub enum Bound {
 
 impl Check {
     /// Of a whole output.
-    pub fn output(what: &'static str, output: usize, want: Vec<f64>, bound: Bound, why: &'static str) -> Check {
+    pub fn output(
+        what: &'static str,
+        output: usize,
+        want: Vec<f64>,
+        bound: Bound,
+        why: &'static str,
+    ) -> Check {
         Check { what, of: Of::Output(output), want, bound, why }
     }
 
@@ -108,10 +118,7 @@ impl Check {
         match &self.of {
             Of::Output(i) => wide(&after[*i]),
             Of::Elements(i, at) => at.iter().map(|&at| f64::from(after[*i][at])).collect(),
-            Of::Totals { output, columns } => {
-                let column = |c| after[*output].iter().skip(c).step_by(*columns).map(|&x| f64::from(x)).sum();
-                (0..*columns).map(column).collect()
-            }
+            Of::Totals { output, columns } => totals(&after[*output], *columns),
             Of::Derived(make) => make(values, after),
         }
     }
@@ -210,7 +217,8 @@ impl Bound {
                 (error, most, (error > most).then(fault))
             }
             Bound::Relative(bound) => {
-                let relative = |_, got: f64, want: f64| (got - want).abs() / if want == 0.0 { 1.0 } else { want.abs() };
+                let relative =
+                    |_, got: f64, want: f64| (got - want).abs() / if want == 0.0 { 1.0 } else { want.abs() };
                 let (i, error) = worst(&relative);
                 let fault = || format!("{}, relative error {error:.2e}, at most {bound:.2e}", element(i));
                 (error, *bound, (error > *bound).then(fault))

@@ -16,7 +16,7 @@ pub mod run;
 
 use std::sync::Arc;
 
-pub use measure::{Bound, Check, Of, nmse, normal_numbers, round, wide};
+pub use measure::{Bound, Check, Derived, Finding, Of, nmse, normal_numbers, round, totals, wide};
 
 use crate::device::{Gate, Kernel};
 use crate::{DType, Result, Shape, Tensor, ops};
@@ -38,15 +38,13 @@ macro_rules! for_each_op {
             rel_l1 REL_L1 FLOATS,
             modulate_rel_l1 MODULATE_REL_L1 FLOATS,
             tea_gate TEA_GATE F32,
-            residual_store RESIDUAL_STORE F32,
-            residual_reuse RESIDUAL_REUSE F32,
+            axpby AXPBY F32,
             residual_extrapolate RESIDUAL_EXTRAPOLATE F32,
             residual_distance RESIDUAL_DISTANCE F32,
             spectral_filter SPECTRAL_FILTER FLOATS,
             easy_distance EASY_DISTANCE F32,
             norm_ratio NORM_RATIO F32,
             denoise DENOISE F32,
-            advance ADVANCE F32,
         }
     };
 }
@@ -151,6 +149,8 @@ pub struct Operand {
     pub shape: Shape,
     /// What it holds before the call.
     pub fill: Fill,
+    /// How many of its elements the op must touch.
+    pub touched: usize,
 }
 
 /// What a tensor holds before the call.
@@ -203,7 +203,8 @@ pub struct Wrong {
 
 /// An operand that the op only writes.
 fn output(name: &'static str, dtype: DType, shape: impl Into<Shape>) -> Operand {
-    Operand { name, dtype, shape: shape.into(), fill: Fill::Poison }
+    let shape = shape.into();
+    Operand { name, dtype, shape, fill: Fill::Poison, touched: shape.dims().iter().product() }
 }
 
 /// An operand of normal numbers around 0.
@@ -248,6 +249,17 @@ impl Operand {
         self
     }
 
+    /// The same, of which the op must touch so many elements only.
+    fn touching(self, touched: usize) -> Operand {
+        Operand { touched, ..self }
+    }
+
+    /// Bytes that must be moved: those that are touched, twice if they are read and written.
+    fn moved(&self, written: bool) -> usize {
+        let passes = if written && !matches!(self.fill, Fill::Poison) { 2 } else { 1 };
+        passes * self.touched * self.dtype.size()
+    }
+
     /// The number of elements.
     pub fn elements(&self) -> usize {
         self.shape.dims().iter().product()
@@ -270,25 +282,24 @@ impl Operand {
 const MEANS: [f32; 2] = [0.0, 100.0];
 
 impl Case {
-    fn new<const W: usize, const R: usize>(
+    fn new(
         kernel: &'static Kernel,
         dtype: DType,
         name: impl ToString,
-        (writes, reads): ([Operand; W], [Operand; R]),
+        (writes, reads): (impl Into<Vec<Operand>>, impl Into<Vec<Operand>>),
         call: impl Fn(Gate<'_>, &mut [Tensor], &[Tensor]) -> Result<()> + Send + Sync + 'static,
         expect: impl Fn(&Values) -> Vec<Check> + Send + Sync + 'static,
     ) -> Case {
-        let passes = |t: &Operand| if matches!(t.fill, Fill::Poison) { 1 } else { 2 };
-        let of = |t: &Operand| t.elements() * t.dtype.size();
-        let written: usize = writes.iter().map(|t| passes(t) * of(t)).sum();
+        let (writes, reads) = (writes.into(), reads.into());
+        let written: usize = writes.iter().map(|t| t.moved(true)).sum();
         Case {
             kernel,
             name: name.to_string(),
             dtype,
-            bytes: written + reads.iter().map(of).sum::<usize>(),
+            bytes: written + reads.iter().map(|t| t.moved(false)).sum::<usize>(),
             flops: 0,
-            writes: writes.into(),
-            reads: reads.into(),
+            writes,
+            reads,
             call: Arc::new(call),
             expect: Arc::new(expect),
             purpose: Purpose::Test,
@@ -329,6 +340,7 @@ impl Case {
         let operand = all.find(|operand| operand.name == name).expect("an operand of the case");
         operand.dtype = dtype;
         operand.shape = Shape::try_from(shape).expect("a shape");
+        operand.touched = operand.elements();
         if !matches!(operand.fill, Fill::Poison) {
             let n = operand.elements();
             operand.fill = match dtype {

@@ -55,7 +55,8 @@ fn case(dtype: DType, dims: [usize; 3], change: impl Fn(Operand) -> Operand, mea
     let mods = normal("mods", DType::F32, [samples, 6 * d], 2).touching(samples * 2 * d);
     let x = change(normal("x", DType::F32, shape, 1));
     let operands = ([output("out", dtype, shape)], [x, mods]);
-    let call = |gate: Gate<'_>, w: &mut [Tensor], r: &[Tensor]| modulate(gate, &mut w[0], &r[0], &r[1], CHUNKS);
+    let call =
+        |gate: Gate<'_>, w: &mut [Tensor], r: &[Tensor]| modulate(gate, &mut w[0], &r[0], &r[1], CHUNKS);
     Case::new(&MODULATE, dtype, format!("{rows}×{d}"), operands, call, move |v| {
         let want = naive(&v.read(0), &v.read(1), dims);
         vec![Check::output("out", 0, want, Bound::Stored(dtype, two_passes(mean)), WHY)]

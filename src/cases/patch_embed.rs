@@ -31,7 +31,10 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let name = |case: Case, [b, _, f, c, h, w, p, d]: Dims| {
         case.named(format!("{}×{d}×{}", b * f * (h / p) * (w / p), c * p * p))
     };
-    tests.chain([gated]).chain(benches.into_iter().zip(BENCHES).map(|(case, dims)| name(case, dims))).collect()
+    tests
+        .chain([gated])
+        .chain(benches.into_iter().zip(BENCHES).map(|(case, dims)| name(case, dims)))
+        .collect()
 }
 
 fn case(dtype: DType, dims: Dims, mean: f32) -> Case {
@@ -46,7 +49,9 @@ fn case(dtype: DType, dims: Dims, mean: f32) -> Case {
             normal("pos", DType::F32, [tokens, d], 4),
         ],
     );
-    let call = |gate: Gate<'_>, w: &mut [Tensor], r: &[Tensor]| patch_embed(gate, &mut w[0], &r[0], &r[1], &r[2], &r[3]);
+    let call = |gate: Gate<'_>, w: &mut [Tensor], r: &[Tensor]| {
+        patch_embed(gate, &mut w[0], &r[0], &r[1], &r[2], &r[3])
+    };
     Case::new(&PATCH_EMBED, dtype, format!("{}, mean {mean}", times(dims)), operands, call, move |v| {
         let want = naive(&v.read(0), &v.read(1), &v.read(2), &v.read(3), dims);
         // The result is f32 whatever the weights are.

@@ -59,7 +59,11 @@ pub(super) fn tensors(
 ) -> Result<Vec<Tensor>> {
     let make = |(operand, values): (&Operand, &Vec<f32>)| {
         let (dtype, shape) = (operand.dtype, operand.shape);
-        let mut t = if guarded { Tensor::guarded(device, dtype, shape) } else { Tensor::zeros(device, dtype, shape) }?;
+        let mut t = if guarded {
+            Tensor::guarded(device, dtype, shape)
+        } else {
+            Tensor::zeros(device, dtype, shape)
+        }?;
         fill(&mut t, operand, values)?;
         Ok(t)
     };
@@ -150,9 +154,13 @@ impl<'a> Trial<'a> {
                 let counted = device.counters().await?.since(&start);
                 let right = if open { after } else { &before };
                 if outcome.bytes != right || !outcome.overrun.is_empty() {
-                    wrong.push(format!("{name}({flag}): {}", if open { "other results" } else { "something was written" }));
+                    wrong.push(format!(
+                        "{name}({flag}): {}",
+                        if open { "other results" } else { "something was written" }
+                    ));
                 }
-                let wanted = Counters { launched: open.into(), gated_off: (!open).into(), ..Counters::default() };
+                let wanted =
+                    Counters { launched: open.into(), gated_off: (!open).into(), ..Counters::default() };
                 let (launched, gated_off) = (counted.launched, counted.gated_off);
                 if (launched, gated_off) != (wanted.launched, wanted.gated_off) {
                     wrong.push(format!("{name}({flag}): counted {launched} launched, {gated_off} gated off"));

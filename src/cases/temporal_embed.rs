@@ -18,9 +18,9 @@ const SHAPES: [[usize; 4]; 10] = [
 ];
 
 pub(super) fn cases(_: DType) -> Vec<Case> {
-    let tests = SHAPES.into_iter().flat_map(|dims| {
-        MEANS.map(|mean| case(dims, mean).named(format!("{}, mean {mean}", times(dims))))
-    });
+    let tests = SHAPES
+        .into_iter()
+        .flat_map(|dims| MEANS.map(|mean| case(dims, mean).named(format!("{}, mean {mean}", times(dims)))));
     let gated = case([1, 2, 7, 3], 0.0).gated();
     let benches = [[2, 16, 16, 192], [2, 16, 128, 1152]].map(|dims| case(dims, 0.0).bench());
     tests.chain([gated]).chain(benches).collect()

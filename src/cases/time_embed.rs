@@ -13,7 +13,8 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         if batch == 2 { case.gated() } else { case }
     });
     // Times near 0, as good as any others.
-    let benches = [2, 64].map(|batch| case(dtype, batch, normal("times", DType::F32, [1, batch], 2), 0).bench_too());
+    let benches =
+        [2, 64].map(|batch| case(dtype, batch, normal("times", DType::F32, [1, batch], 2), 0).bench_too());
     tests.into_iter().chain(benches).collect()
 }
 

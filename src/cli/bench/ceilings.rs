@@ -2,20 +2,11 @@
 
 use memmap2::MmapMut;
 use rayon::prelude::*;
+use steep::cases::bench::{Bound, time};
+use steep::cases::normal_numbers;
 use steep::device::Gate;
 use steep::ops::{Epilogue, axpby, linear};
 use steep::{DType, Device, Error, Result, Tensor};
-
-use super::{normal, numbers, time};
-
-/// What limits an op.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
-    /// Bytes read and written per second, by a copy between buffers no cache holds.
-    Copy,
-    /// Multiplications and additions per second, by a large matrix product.
-    Matmul,
-}
 
 /// Several ways to reach each bound; the best one counts.
 pub struct Ceilings {
@@ -42,13 +33,18 @@ impl Ceilings {
     }
 
     /// The best rate now, from about `seconds` for each way.
-    pub fn measure(&mut self, bound: Bound, seconds: f64) -> Result<f64> {
+    pub async fn measure(&mut self, bound: Bound, seconds: f64) -> Result<f64> {
         let mut best: f64 = 0.0;
         for way in self.ways.iter_mut().filter(|way| way.bound == bound) {
-            best = best.max(way.amount / time(&self.device, seconds, &mut way.run)?);
+            best = best.max(way.amount / time(&self.device, seconds, &mut way.run).await?);
         }
         Ok(best)
     }
+}
+
+/// A tensor of normal numbers. Never zeros: predictable data lets hardware run faster than it ever will at work.
+fn normal<const N: usize>(device: &Device, dtype: DType, shape: [usize; N], seed: u64) -> Result<Tensor> {
+    Tensor::from_f32(device, dtype, shape, &normal_numbers(seed, shape.iter().product(), 0.0, 1.0))
 }
 
 /// Bytes of each copied buffer; last-level caches are an eighth of it or less.
@@ -76,7 +72,7 @@ fn product(device: &Device, dtype: DType) -> Result<Way> {
 
 /// The `gemm` crate as it divides the work itself.
 fn product_all_threads() -> Way {
-    let (x, w) = (numbers(1, SIDE * SIDE), numbers(2, SIDE * SIDE));
+    let (x, w) = (normal_numbers(1, SIDE * SIDE, 0.0, 1.0), normal_numbers(2, SIDE * SIDE, 0.0, 1.0));
     let mut out = vec![0f32; SIDE * SIDE];
     let (row, threads) = (SIDE as isize, gemm::Parallelism::Rayon(0));
     let run = Box::new(move || {
