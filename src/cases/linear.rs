@@ -52,6 +52,10 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     for (dims, mean) in SHAPES.into_iter().flat_map(|dims| MEANS.map(|mean| (dims, mean))) {
         let samples = (1..=4).rev().find(|b| dims[0] % b == 0).expect("1 divides all");
         for then in [Bias, Silu, Gelu, Residual, ResidualOnto] {
+            if dims == [1, 1, 1] && mean > 0.0 && matches!(then, Silu | Gelu) {
+                // A single number, so far in the tail that it is 0: a kernel of zeros would pass.
+                continue;
+            }
             let residual = matches!(then, Residual | ResidualOnto);
             // The residual stream is f32.
             let outs = [dtype, f32].into_iter().skip(usize::from(residual || dtype == f32));

@@ -148,12 +148,13 @@ fn play(rule: Threshold, distances: &[f32], warmup: usize, runs: usize) -> Vec<C
         if !near || forced {
             all.push(case(rule, index, forced, partials, state));
         }
-        state = State { sum: f64::from(after.sum as f32), ..after };
+        state = after;
     }
     all
 }
 
 fn case(rule: Threshold, index: usize, forced: bool, partials: Operand, before: State) -> Case {
+    let before = State { sum: f64::from(before.sum as f32), ..before };
     let State { sum, primed, skips } = before;
     let mut trace = vec![f32::NAN; (index + 2) * TRACE_COLUMNS];
     for i in 0..index {
