@@ -16,7 +16,7 @@ use steep::{Device, ops};
 use crate::harness;
 
 /// The largest case that is worth the time; see `Case::work`.
-const LARGEST: usize = 500_000;
+const LARGEST: usize = 1_500_000;
 /// Names the op, in the environment of a process of its own.
 const OP: &str = "EMULATED_OP";
 
@@ -62,7 +62,9 @@ fn the_cases_of_an_op() {
         let mut trial = Trial::new(&ready, &device, false).unwrap();
         for (label, times) in &mut ran {
             let at = format!("{name} ({label}), {} {}", case.dtype, case.name);
-            for finding in block_on(trial.check(label)).unwrap_or_else(|e| panic!("{at}: {e}")).unwrap_or_default() {
+            for finding in
+                block_on(trial.check(label)).unwrap_or_else(|e| panic!("{at}: {e}")).unwrap_or_default()
+            {
                 *times += 1;
                 assert!(finding.fault.is_none(), "{at}: {}", finding.fault.unwrap());
                 if finding.most > 0.0 {

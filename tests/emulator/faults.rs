@@ -111,7 +111,9 @@ fn number_formats() {
         grid: [n as u32 / 256, 1, 1],
         threads: 256,
         tensors: [true, true, true, false]
-            .map(|writable| (if writable { vec![0; 4 * n] } else { bytes(&input, |x| x.to_le_bytes()) }, writable))
+            .map(|writable| {
+                (if writable { vec![0; 4 * n] } else { bytes(&input, |x| x.to_le_bytes()) }, writable)
+            })
             .to_vec(),
         ..Launch::default()
     };
