@@ -186,8 +186,9 @@ impl Bound {
                 let same = got == want || (got.is_nan() && want.is_nan());
                 let share = if same { 0.0 } else { share(i, got, want) };
                 // NaN is as wrong as can be.
-                if !(share <= worst.1) {
-                    worst = (i, if share.is_nan() { f64::INFINITY } else { share });
+                let share = if share.is_nan() { f64::INFINITY } else { share };
+                if share > worst.1 {
+                    worst = (i, share);
                 }
             }
             worst

@@ -16,7 +16,7 @@ use steep::{Device, ops};
 use crate::harness;
 
 /// The largest case that is worth the time; see `Case::work`.
-const LARGEST: usize = 1_500_000;
+const LARGEST: usize = 2_500_000;
 /// Names the op, in the environment of a process of its own.
 const OP: &str = "EMULATED_OP";
 
