@@ -26,6 +26,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`ops`] | the ops, each in Rust, WGSL and CUDA C++ |
+//! | [`cases`] | what must be true of each op, as data: tests, benches and the CUDA emulator run it |
 //! | [`device`] | the executors: CPU, any GPU through wgpu, NVIDIA GPUs; and what an op is to them |
 //! | [`model`] | the model: [`model::Model`] is a trait, [`model::Dit`] is DiT and Latte |
 //! | [`cache`] | which steps are skipped: a policy is four values |
@@ -42,6 +43,7 @@
 //! - `cli` (default): the `steep` program and what it needs.
 
 pub mod cache;
+pub mod cases;
 pub mod device;
 mod error;
 pub mod evaluate;
@@ -49,8 +51,6 @@ mod generate;
 pub mod model;
 pub mod noise;
 pub mod ops;
-#[doc(hidden)]
-pub mod oracle;
 pub mod plot;
 pub mod sample;
 mod tensor;

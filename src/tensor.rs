@@ -131,7 +131,7 @@ pub struct Tensor {
     pub(crate) device: Device,
     pub(crate) storage: Storage,
     /// Bytes behind the elements that belong to nobody; see [`Tensor::guarded`].
-    guard: usize,
+    pub(crate) guard: usize,
 }
 
 /// What guard bytes and unwritten elements hold: NaN in every float type.

@@ -12,13 +12,7 @@ fn root() -> &'static Path {
 
 #[test]
 fn every_op_has_its_files() {
-    let folders =
-        [("src/ops", "rs"), ("wgsl", "wgsl"), ("kernels", "cu"), ("tests/ops", "rs"), ("benches/ops", "rs")];
-    for (folder, extension) in folders {
-        // Benches are not in every checkout.
-        if folder.starts_with("benches") && !root().join("benches").exists() {
-            continue;
-        }
+    for (folder, extension) in [("src/ops", "rs"), ("wgsl", "wgsl"), ("kernels", "cu"), ("src/cases", "rs")] {
         for kernel in ALL {
             let path = root().join(folder).join(kernel.name).with_extension(extension);
             assert!(path.is_file(), "{} is missing", path.display());
@@ -28,13 +22,16 @@ fn every_op_has_its_files() {
 
 #[test]
 fn every_op_file_is_an_op() {
-    for folder in ["src/ops", "tests/ops"] {
+    // Beside those of the ops, what they share.
+    let cases = ["bench", "forward", "measure", "run"];
+    for folder in ["src/ops", "src/cases"] {
         for path in files(&root().join(folder)) {
             if path.parent().unwrap().ends_with("ops/shared") {
                 continue;
             }
             let stem = path.file_stem().unwrap().to_str().unwrap();
-            let known = ["mod", "main"].contains(&stem) || ALL.iter().any(|kernel| kernel.name == stem);
+            let shared = stem == "mod" || folder == "src/cases" && cases.contains(&stem);
+            let known = shared || ALL.iter().any(|kernel| kernel.name == stem);
             assert!(known, "{} is no op of ops::ALL", path.display());
         }
     }

@@ -3,20 +3,18 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use steep::cases::bench::{Bench, Bound};
+use steep::cases::{ALL, forward};
 use steep::model::Checkpoint;
 use steep::{DType, Device, Error, Result};
 
-// `cargo bench` uses the rest.
-#[allow(dead_code)]
-#[path = "../../benches/cases.rs"]
-mod cases;
+mod ceilings;
 
-use cases::ceilings::{Bound, Ceilings};
-use cases::{Case, forward, ops};
+use ceilings::Ceilings;
 
 /// Time every op with every source, and the whole model, beside what this machine can do at best
 ///
-/// Each result is verified against a naive f64 reference before it is timed; a wrong one ends the run. Then five rounds go
+/// Each result is verified against a naive f64 reference before and after it is timed; a wrong one ends the run. Then five rounds go
 /// through the ceiling and all sources in turn, on random data, so that a slow moment of the machine hits all of them;
 /// what is printed are medians over rounds (a source that takes longer than a second runs in one round only).
 ///
@@ -60,7 +58,7 @@ const FORWARD: &str = "forward";
 
 pub async fn run(args: &Args) -> Result<()> {
     let wanted = |name: &str| args.op.as_deref().is_none_or(|op| op == name);
-    let names: Vec<&str> = ops::ALL.iter().map(|(name, _)| *name).chain([FORWARD]).collect();
+    let names: Vec<&str> = ALL.iter().map(|op| op.kernel.name).chain([FORWARD]).collect();
     if let Some(op) = args.op.as_ref().filter(|op| !names.contains(&op.as_str())) {
         return Err(Error::setting(format!("op `{op}`"), names.join(", ")));
     }
@@ -75,14 +73,13 @@ pub async fn run(args: &Args) -> Result<()> {
         let ceilings = Ceilings::new(&device, args.dtype)?;
         let cold = args.cold || device.is_gpu();
         let mut report = Report { device, ceilings, cold, rows: args.json.then(Vec::new) };
-        report.head()?;
-        for (_, cases) in ops::ALL.iter().filter(|(name, _)| wanted(name)) {
-            for case in cases(&report.device, args.dtype)? {
-                report.case(case)?;
-            }
+        report.head().await?;
+        for case in ALL.iter().filter(|op| wanted(op.kernel.name)).flat_map(|op| op.benches(args.dtype)) {
+            report.bench(Bench::new(&report.device, case)?).await?;
         }
         if wanted(FORWARD) {
-            report.case(forward::case(&report.device, &checkpoint, args.dtype, args.batch.into())?)?;
+            let (device, batch) = (&report.device, args.batch.into());
+            report.bench(forward::bench(device, &checkpoint, args.dtype, batch).await?).await?;
         }
         all.extend(report.rows.into_iter().flatten());
     }
@@ -101,16 +98,17 @@ struct Report {
 }
 
 impl Report {
-    fn head(&mut self) -> Result<()> {
+    async fn head(&mut self) -> Result<()> {
         if self.rows.is_some() {
             return Ok(());
         }
-        let [copy, matmul] = [Bound::Copy, Bound::Matmul].map(|bound| self.ceilings.measure(bound, 0.3));
+        let copy = self.ceilings.measure(Bound::Copy, 0.3).await?;
+        let matmul = self.ceilings.measure(Bound::Matmul, 0.3).await?;
         super::say(&format!(
             "{}: copy {:.1} GB/s, matmul {:.0} GFLOP/s\n\n{:16} {:9} {:22} {:5} {:>10} {:>14}  % of ceiling\n",
             self.device.describe(),
-            copy? / 1e9,
-            matmul? / 1e9,
+            copy / 1e9,
+            matmul / 1e9,
             "op",
             "source",
             "shape",
@@ -120,72 +118,78 @@ impl Report {
         ))
     }
 
-    /// Verifies a case with every source that fits, best first, then times them.
-    fn case(&mut self, mut case: Case) -> Result<()> {
+    /// Verifies a bench with every source that fits, best first, then times them and verifies them again.
+    async fn bench(&mut self, mut bench: Bench) -> Result<()> {
         const ROUNDS: usize = 5;
         const SECONDS: f64 = 0.06;
         const SLOW: f64 = 1.0;
         let mut sources = vec![];
-        for source in case.sources(&self.device) {
+        for source in bench.sources() {
             self.device.prefer(Some(source));
-            let error = case.verify();
+            let error = bench.verify().await;
             self.device.prefer(None);
             let error = error?;
             // Not all sources take all shapes.
-            if case.took(&self.device, source) {
+            if bench.took(source) {
                 sources.push((source, error));
             }
         }
         if self.cold {
-            case.rotate()?;
+            bench.rotate()?;
         }
-        let amount = if case.bound() == Bound::Copy { case.bytes } else { case.flops } as f64;
+        let amount = if bench.bound() == Bound::Copy { bench.bytes } else { bench.flops } as f64;
         let mut seconds = vec![vec![]; sources.len()];
         let mut shares = seconds.clone();
         for _ in 0..ROUNDS {
             super::go_on()?;
-            let ceiling = self.ceilings.measure(case.bound(), SECONDS)?;
+            let ceiling = self.ceilings.measure(bench.bound(), SECONDS).await?;
             for (i, (source, _)) in sources.iter().enumerate() {
                 if seconds[i].iter().any(|&s| s > SLOW) {
                     continue;
                 }
                 self.device.prefer(Some(source));
-                let timed = case.time(&self.device, SECONDS);
+                let timed = bench.time(SECONDS).await;
                 self.device.prefer(None);
                 let timed = timed?;
                 seconds[i].push(timed);
                 shares[i].push(amount / timed / ceiling);
             }
         }
+        for (source, _) in &sources {
+            self.device.prefer(Some(source));
+            let again = bench.verify().await;
+            self.device.prefer(None);
+            again?;
+        }
         let median = |mut of: Vec<f64>| {
             of.sort_by(f64::total_cmp);
             of[of.len() / 2]
         };
         for ((source, error), (seconds, shares)) in sources.into_iter().zip(seconds.into_iter().zip(shares)) {
-            self.row(&case, (source, error), median(seconds), median(shares))?;
+            self.row(&bench, (source, error), median(seconds), median(shares))?;
         }
         Ok(())
     }
 
-    fn row(&mut self, case: &Case, (source, error): (&str, f64), seconds: f64, share: f64) -> Result<()> {
-        let (bytes, flops) = (case.bytes as f64 / seconds, case.flops as f64 / seconds);
+    fn row(&mut self, bench: &Bench, (source, error): (&str, f64), seconds: f64, share: f64) -> Result<()> {
+        let (bytes, flops) = (bench.bytes as f64 / seconds, bench.flops as f64 / seconds);
         let (ms, percent) = (1e3 * seconds, 100.0 * share);
         let Some(rows) = &mut self.rows else {
-            let (rate, of) = match case.flops {
-                0 if case.cached() => (format!("{:.1} GB/s", bytes / 1e9), "copy, cached"),
+            let (rate, of) = match bench.flops {
+                0 if bench.cached() => (format!("{:.1} GB/s", bytes / 1e9), "copy, cached"),
                 0 => (format!("{:.1} GB/s", bytes / 1e9), "copy"),
                 _ => (format!("{:.1} GFLOP/s", flops / 1e9), "matmul"),
             };
-            let (op, shape, dtype) = (case.op, &case.shape, case.dtype.name());
+            let (op, shape, dtype) = (bench.op, &bench.shape, bench.dtype.name());
             return super::say(&format!(
                 "{op:16} {source:9} {shape:22} {dtype:5} {ms:10.4} {rate:>14}  {percent:4.0} of {of}\n"
             ));
         };
         let mut row = json!({
-            "op": case.op,
+            "op": bench.op,
             "source": source,
-            "shape": case.shape,
-            "dtype": case.dtype.name(),
+            "shape": bench.shape,
+            "dtype": bench.dtype.name(),
             "device": self.device.describe(),
             "error": error,
             "ms": ms,
@@ -198,17 +202,5 @@ impl Report {
         row["ceiling_pct"] = json!(percent);
         rows.push(row);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_op_has_cases() {
-        let theirs: Vec<&str> = steep::ops::ALL.iter().map(|kernel| kernel.name).collect();
-        let ours: Vec<&str> = ops::ALL.iter().map(|(name, _)| *name).collect();
-        assert_eq!(ours, theirs);
     }
 }

@@ -1,5 +1,7 @@
 //! EasyCache's distance from the sums it is made of, as one pair for `tea_gate` to divide.
 
+use std::borrow::Borrow;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::shared::check_partials;
@@ -22,31 +24,33 @@ struct Params {
     partials: u32,
 }
 
-/// What [`easy_distance`] puts together, each f32 [P, 2] as [`rel_l1`](super::rel_l1()) writes it.
-pub struct EasySums {
+/// What [`easy_distance`] puts together, each f32 [P, 2] as [`rel_l1`](super::rel_l1()) writes it. They are owned or borrowed.
+pub struct EasySums<T = Tensor> {
     /// The clip, from the step before to this one: Σ|x − x'|.
-    pub moved: Tensor,
+    pub moved: T,
     /// The clip, from the computed step before the last one to that one: Σ|x − x"|.
-    pub inputs: Tensor,
+    pub inputs: T,
     /// The output, likewise: Σ|v − v"|.
-    pub outputs: Tensor,
+    pub outputs: T,
     /// The output of the last computed step, as the size it is compared with: Σ|v|.
-    pub sizes: Tensor,
+    pub sizes: T,
 }
 
 /// `pair = (Σ|v − v"|·Σ|x − x'|, Σ|x − x"|·Σ|v|)`, whose quotient is the relative change of the output that is to be
 /// expected of this step (arXiv 2507.02860, equations 4 to 6): its rate of change times how far the clip has moved.
 ///
 /// - `pair`: f32 [1, 2]
-pub fn easy_distance(gate: Gate<'_>, pair: &mut Tensor, sums: &EasySums) -> Result<()> {
+pub fn easy_distance<T: Borrow<Tensor>>(gate: Gate<'_>, pair: &mut Tensor, sums: &EasySums<T>) -> Result<()> {
     const OP: &str = "easy_distance";
+    let [moved, inputs, outputs, sizes] =
+        [&sums.moved, &sums.inputs, &sums.outputs, &sums.sizes].map(|t| t.borrow());
     pair.expect(OP, "pair", DType::F32, [1, 2])?;
-    let runs = check_partials(OP, &sums.moved)?;
-    for (name, t) in [("inputs", &sums.inputs), ("outputs", &sums.outputs), ("sizes", &sums.sizes)] {
+    let runs = check_partials(OP, moved)?;
+    for (name, t) in [("inputs", inputs), ("outputs", outputs), ("sizes", sizes)] {
         t.expect(OP, name, DType::F32, [runs, 2])?;
     }
     let params = Params { partials: runs as u32 };
-    Call::new(&EASY_DISTANCE, gate, &mut [pair], &[&sums.moved, &sums.inputs, &sums.outputs, &sums.sizes])
+    Call::new(&EASY_DISTANCE, gate, &mut [pair], &[moved, inputs, outputs, sizes])
         .params(&params)
         .work([1, 1, 1])
         .run()

@@ -1,6 +1,6 @@
 //! The ops: each checks its arguments, then makes one [`Call`](crate::device::Call).
 //!
-//! One op, one stem: `modulate` is `src/ops/modulate.rs`, `tests/ops/modulate.rs` and `benches/ops/modulate.rs`.
+//! One op, one stem: `modulate` is `src/ops/modulate.rs`, and its cases are `src/cases/modulate.rs`.
 //! In signatures, what is written comes first; `gate` says [when](crate::device::Gate) the op does its work.
 //! Dimensions: B samples, F frames, N tokens of a frame, d channels, T the dtype of matrix operands.
 

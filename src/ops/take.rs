@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::shared::TILE;
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::Isa;
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Shape, Tensor};
 
 /// See [`take`].
@@ -41,23 +41,17 @@ pub fn take(gate: Gate<'_>, out: &mut Tensor, table: &Tensor, index: usize) -> R
     }
     let elements = out.elements();
     let params = Params { elements: elements as u32, index: index as u32 };
-    Call {
-        kernel: &TAKE,
-        writes: &mut [out],
-        reads: &[table],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, elements],
-        multiple: multiple_of(&[elements]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&TAKE, gate, &mut [out], &[table])
+        .params(&params)
+        .work([1, 1, elements])
+        .row_lengths(&[elements])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, span]): &Block) {
-    let p: Params = l.params();
-    let entry = &l.read::<f32>(0)[p.index as usize * p.elements as usize..];
-    // SAFETY: blocks are disjoint ranges of the output.
-    unsafe { l.write::<f32>(0, span.clone()) }.copy_from_slice(&entry[span.clone()]);
+fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, span]): &Tile) {
+    let p: Params = args.params();
+    let entry = &args.read::<f32>(0)[p.index as usize * p.elements as usize..];
+    // SAFETY: tiles are disjoint ranges of the output.
+    unsafe { args.write::<f32>(0, span.clone()) }.copy_from_slice(&entry[span.clone()]);
 }

@@ -2,10 +2,13 @@
 //! it is not.
 
 use half::{bf16, f16};
-use steep::oracle;
+use steep::cases::normal_numbers;
 
 use crate::harness::{self, Launch};
-use crate::{F32, from_bytes, params, to_bytes};
+
+fn bytes<T, const N: usize>(words: &[T], to: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
+    words.iter().flat_map(to).collect()
+}
 
 /// In the order of faults.cu: what the report says.
 const FAULTS: [(&str, &[&str]); 26] = [
@@ -65,8 +68,7 @@ fn every_fault_is_reported_by_name() {
             shared: 32,
             // Blocks write the same place only where that is the point.
             tensors: vec![(vec![7; 3 * 64 * 4], true), (vec![0; 4], true), (vec![0; 64 * 4], false)],
-            params: params![which as u32, right],
-            gate: None,
+            params: bytes(&[which as u32, right], |word| word.to_le_bytes()),
         };
         let one_block = |launch: Launch| match *name {
             "writes what another block writes" | "misses a fence" => launch,
@@ -97,7 +99,7 @@ fn number_formats() {
     }
     let program = harness::build("tests/emulator/numbers.cu", "numbers", &[]);
     let n = 1 << 16;
-    let random = oracle::data(1, n, 0.0, 1.0);
+    let random = normal_numbers(1, n, 0.0, 1.0);
     let value = |i: usize| match i % 4 {
         0 => f32::from_bits((i as u32) << 16 | (i as u32 * 40503) & 0xffff),
         1 => f32::from_bits((i as u32) << 16 | 0x8000),
@@ -109,12 +111,17 @@ fn number_formats() {
         grid: [n as u32 / 256, 1, 1],
         threads: 256,
         tensors: [true, true, true, false]
-            .map(|writable| (if writable { vec![0; 4 * n] } else { to_bytes(F32, &input) }, writable))
+            .map(|writable| {
+                (if writable { vec![0; 4 * n] } else { bytes(&input, |x| x.to_le_bytes()) }, writable)
+            })
             .to_vec(),
         ..Launch::default()
     };
     let out = launch.run(&program, 1).unwrap();
-    let [halves, brains] = [1, 2].map(|i| from_bytes(F32, &out[i]));
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let [halves, brains] = [1, 2].map(|i| floats(&out[i]));
     for (i, both) in out[0].chunks_exact(4).enumerate() {
         let (x, both) = (input[i], u32::from_le_bytes(both.try_into().unwrap()));
         let want = (f16::from_f32(x), bf16::from_f32(x));

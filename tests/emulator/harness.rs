@@ -155,13 +155,10 @@ pub struct Launch {
     /// Bytes, and whether the kernel may write them.
     pub tensors: Vec<(Vec<u8>, bool)>,
     pub params: Vec<u8>,
-    /// The flag, and `want`.
-    pub gate: Option<(u32, u32)>,
 }
 
 impl Launch {
-    /// Executes the kernel in the order of things that `seed` decides. Returns the written tensors and, with a gate,
-    /// its tally; or the fault.
+    /// Executes the kernel in the order of things that `seed` decides. Returns the written tensors, or the fault.
     pub fn run(&self, program: &Path, seed: u32) -> Result<Vec<Vec<u8>>, String> {
         let mut input = vec![];
         let mut words = |words: &[u32]| input.extend(words.iter().flat_map(|w| w.to_le_bytes()));
@@ -174,10 +171,8 @@ impl Launch {
         }
         input.extend((self.params.len() as u32).to_le_bytes());
         input.extend(&self.params);
-        let (flag, want) = self.gate.unwrap_or_default();
-        for word in [u32::from(self.gate.is_some()), flag, want] {
-            input.extend(word.to_le_bytes());
-        }
+        // No gate: of three words, none is set.
+        input.extend([0; 12]);
         let mut child = Command::new(program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -194,7 +189,7 @@ impl Launch {
         let mut written = vec![];
         let written_bytes =
             self.tensors.iter().filter(|(_, writable)| *writable).map(|(bytes, _)| bytes.len());
-        for bytes in written_bytes.chain(self.gate.map(|_| 8)) {
+        for bytes in written_bytes {
             let (tensor, more) = rest.split_at(bytes);
             written.push(tensor.to_vec());
             rest = more;

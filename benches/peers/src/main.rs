@@ -12,7 +12,8 @@ use burn::tensor::{Device as BurnDevice, DeviceKind, Tensor as Burn, TensorData}
 use pollster::block_on;
 use steep::device::Gate;
 use steep::ops::{self, Chunks, Epilogue, Over, PARTIALS};
-use steep::{DType, Device, Tensor, oracle};
+use steep::cases::{nmse, normal_numbers, wide};
+use steep::{DType, Device, Tensor};
 
 const ROUNDS: usize = 7;
 
@@ -77,7 +78,7 @@ fn row(steep: &Device, op: &str, shape: &str, unit: &str, amount: f64, ways: &[W
 }
 
 fn data(seed: u64, n: usize) -> Vec<f32> {
-    oracle::data(seed, n, 0.0, 1.0)
+    normal_numbers(seed, n, 0.0, 1.0)
 }
 
 fn ours<const N: usize>(device: &Device, x: &[f32], shape: [usize; N]) -> Tensor {
@@ -102,8 +103,7 @@ fn same(op: &str, ours: &[f32], theirs: TensorData) {
 fn within(op: &str, ours: &[f32], theirs: TensorData, bound: f64) {
     let theirs: Vec<f32> = theirs.iter::<f32>().collect();
     assert_eq!(ours.len(), theirs.len(), "{op}");
-    let wide = oracle::wide(&theirs);
-    let error = oracle::nmse(ours, &wide);
+    let error = nmse(&wide(ours), &wide(&theirs));
     assert!(error < bound, "{op}: steep and burn disagree, NMSE {error:.1e}");
 }
 

@@ -33,6 +33,7 @@ std::string setting(const char *name, const char *otherwise) {
 Status broken = SUCCESS;
 
 std::map<uint64_t, std::vector<uint8_t>> memory;
+std::map<uint64_t, size_t> extents;
 size_t in_use = 0;
 
 size_t total() {
@@ -155,6 +156,7 @@ API int cuMemAlloc_v2(uint64_t *at, size_t bytes) {
     // Poisoned: memory is not zero.
     std::vector<uint8_t> buffer(bytes, 0xcd);
     *at = reinterpret_cast<uint64_t>(buffer.data());
+    extents[*at] = bytes;
     memory.emplace(*at, std::move(buffer));
     return broken;
 }
@@ -176,6 +178,7 @@ API int cuMemsetD8Async(uint64_t at, unsigned char value, size_t bytes, void *) 
     if (buffer == nullptr || bytes > buffer->size()) return INVALID_VALUE;
     return enqueue([=] {
         memset(buffer->data(), value, bytes);
+        extents[at] = bytes;
         return SUCCESS;
     });
 }
@@ -183,8 +186,9 @@ API int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *
     auto *buffer = find(to);
     if (buffer == nullptr || bytes > buffer->size()) return INVALID_VALUE;
     const auto *start = static_cast<const uint8_t *>(from);
-    return enqueue([buffer, copy = std::vector<uint8_t>(start, start + bytes)] {
+    return enqueue([buffer, to, copy = std::vector<uint8_t>(start, start + bytes)] {
         memcpy(buffer->data(), copy.data(), copy.size());
+        extents[to] = copy.size();
         return SUCCESS;
     });
 }

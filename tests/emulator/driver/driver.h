@@ -34,6 +34,10 @@ void note(char what);
 
 extern std::map<uint64_t, std::vector<uint8_t>> memory;
 
+/// Of allocations, how many bytes the host has set last: as long is the tensor that is in there. A kernel may not
+/// touch what is behind.
+extern std::map<uint64_t, size_t> extents;
+
 /// The allocation that begins there, or none.
 std::vector<uint8_t> *find(uint64_t at);
 

@@ -53,7 +53,7 @@ Status run(const Launch &launch, std::map<uint64_t, uint32_t> *values) {
     for (unsigned n : {launch.threads, 1u, 1u, launch.shared}) put(input, n);
     std::string tensors, params, gate(12, '\0');
     uint32_t count = 0;
-    std::vector<std::vector<uint8_t> *> written;
+    std::vector<std::pair<uint8_t *, size_t>> written;
     uint32_t *tally = nullptr;
     for (size_t i = 0; i < launch.arguments.size(); i++) {
         const std::string &kind = launch.function->signature[i];
@@ -64,9 +64,10 @@ Status run(const Launch &launch, std::map<uint64_t, uint32_t> *values) {
             auto *tensor = find(at);
             if (tensor == nullptr) return fault(name + ": argument " + std::to_string(i) + " is no allocation");
             put(tensors, kind == "w");
-            put(tensors, tensor->size());
-            tensors.append(tensor->begin(), tensor->end());
-            if (kind == "w") written.push_back(tensor);
+            const size_t extent = extents[at];
+            put(tensors, extent);
+            tensors.append(tensor->begin(), tensor->begin() + extent);
+            if (kind == "w") written.push_back({tensor->data(), extent});
             count++;
         } else if (kind == "g") {
             Gate g;
@@ -92,9 +93,9 @@ Status run(const Launch &launch, std::map<uint64_t, uint32_t> *values) {
     if (execute(launch.function->program, in, out, err) != 0) return fault(name + ": " + contents(err));
     const std::string output = contents(out);
     size_t at = 0;
-    for (auto *tensor : written) {
-        memcpy(tensor->data(), output.data() + at, tensor->size());
-        at += tensor->size();
+    for (const auto &[to, bytes] : written) {
+        memcpy(to, output.data() + at, bytes);
+        at += bytes;
     }
     if (tally != nullptr) {
         uint32_t counts[2];
