@@ -1,8 +1,66 @@
-//! The whole contract between ops and executors.
+//! Devices, and what they run: the whole contract between ops and executors.
 //!
-//! An op is data: a [`Kernel`] names it and lists its [`Source`]s (`kernel.rs`), a [`Call`] says what one launch reads,
-//! writes and how much work there is. A [`Device`] has six verbs (`open`, `alloc`, `upload`, `run`, `read`, `mark`), and
-//! none of them knows an op. Adding an op therefore changes no executor, and adding an executor changes no op signature.
+//! An op is data. A [`Kernel`] names it and lists its [`Source`]s, which are its implementations in Rust, WGSL and CUDA
+//! C++; a [`Call`] says what one launch reads and writes and how much work there is. A [`Device`] picks the best source
+//! that fits it and the call. No executor knows an op, so a new op changes no executor, and a new executor no op.
+//!
+//! Calls are enqueued and nobody waits for them. Only what hands numbers to the host waits: reading a tensor,
+//! [`Device::seconds`] and [`Device::counters`].
+//!
+//! # An op of your own
+//!
+//! This one has a source for the CPU and one for every GPU that wgpu reaches. `examples/own_op` has a third, in CUDA C++,
+//! keeps its texts in files, and is checked and timed.
+//!
+//! ```
+//! use steep::device::cpu::{Arguments, Tile};
+//! use steep::device::simd::Isa;
+//! use steep::device::{Call, Gate, Kernel, Source, Text, cpu_sources};
+//! use steep::{DType, Device, Result, Tensor};
+//!
+//! static SQUARE: Kernel = Kernel {
+//!     name: "square",
+//!     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
+//!     wgsl: &[Source::wgsl("naive", Text::new("square.wgsl", SHADER), [1, 1, 64])],
+//!     cuda: &[],
+//! };
+//!
+//! /// Tensors in the order of the call, then the parameters; the entry point is named as the kernel.
+//! const SHADER: &str = "
+//! @group(0) @binding(0) var<storage, read_write> y: array<f32>;
+//! @group(0) @binding(1) var<storage, read> x: array<f32>;
+//! @group(0) @binding(2) var<uniform> elements: u32;
+//!
+//! @compute @workgroup_size(64)
+//! fn square(@builtin(global_invocation_id) id: vec3<u32>) {
+//!   if id.x < elements { y[id.x] = x[id.x] * x[id.x]; }
+//! }";
+//!
+//! #[inline(always)]
+//! fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, span]): &Tile) {
+//!     // SAFETY: tiles are disjoint ranges of y.
+//!     let y = unsafe { args.write::<f32>(0, span.clone()) };
+//!     y.iter_mut().zip(&args.read::<f32>(0)[span.clone()]).for_each(|(y, x)| *y = x * x);
+//! }
+//!
+//! fn square(gate: Gate<'_>, y: &mut Tensor, x: &Tensor) -> Result<()> {
+//!     x.expect("square", "x", DType::F32, *x.shape())?;
+//!     y.expect("square", "y", DType::F32, *x.shape())?;
+//!     let n = x.elements();
+//!     Call::new(&SQUARE, gate, &mut [y], &[x]).params(&(n as u32)).work([1, 1, n]).run()
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! for device in pollster::block_on(Device::all()) {
+//!     # if matches!(device, Device::Cuda(_)) { continue }
+//!     let x = Tensor::from_f32(&device, DType::F32, [3], &[1.0, 2.0, 3.0])?;
+//!     let mut y = Tensor::zeros(&device, DType::F32, [3])?;
+//!     square(Gate::Open, &mut y, &x)?;
+//!     assert_eq!(pollster::block_on(y.read_f32())?, [1.0, 4.0, 9.0]);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod cpu;
 #[cfg(feature = "cuda")]

@@ -1,8 +1,32 @@
-//! The ops: each checks its arguments, then makes one [`Call`](crate::device::Call).
+//! The ops: functions that check their arguments and then enqueue one [`Call`](crate::device::Call) of a
+//! [`Kernel`](crate::device::Kernel).
 //!
-//! One op, one stem: `modulate` is `src/ops/modulate.rs`, and its cases are `src/cases/modulate.rs`.
-//! In signatures, what is written comes first; `gate` says [when](crate::device::Gate) the op does its work.
-//! Dimensions: B samples, F frames, N tokens of a frame, d channels, T the dtype of matrix operands.
+//! An op works on tensors of any one device, and never waits for it: results are there when somebody reads them. What an
+//! op writes comes first in its signature, after the [`Gate`](crate::device::Gate), which says whether the op does its
+//! work at all.
+//!
+//! ```
+//! use steep::device::Gate;
+//! use steep::ops::axpby;
+//! use steep::{DType, Device, Tensor};
+//!
+//! # fn main() -> steep::Result<()> {
+//! let device = Device::cpu();
+//! let x = Tensor::from_f32(&device, DType::F32, [2, 2], &[1.0, 2.0, 3.0, 4.0])?;
+//! let y = Tensor::from_f32(&device, DType::F32, [2, 2], &[1.0; 4])?;
+//! let mut difference = Tensor::zeros(&device, DType::F32, [2, 2])?;
+//! axpby(Gate::Open, &mut difference, (1.0, Some(&x)), (-1.0, &y))?;
+//! assert_eq!(pollster::block_on(difference.read_f32())?, [0.0, 1.0, 2.0, 3.0]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An op has one name in every language: `modulate` is `src/ops/modulate.rs`, `wgsl/modulate.wgsl` and
+//! `kernels/modulate.cu`, its cases are `src/cases/modulate.rs`, and it is the entry point in each language. Its parameters are `struct Params` in each, with the same fields.
+//! An op of your own needs no change here: see [`device`](crate::device).
+//!
+//! In shapes, B stands for samples, F for frames, N for the tokens of a frame, d for channels, and T for the dtype of
+//! matrix operands: f32, f16 or bf16.
 
 // CPU kernels are generic over the instruction set that they are compiled for, whether they name it or not.
 #![allow(clippy::extra_unused_type_parameters)]
