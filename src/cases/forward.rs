@@ -43,13 +43,16 @@ pub async fn bench(device: &Device, checkpoint: &Checkpoint, dtype: DType, batch
     Ok(bench)
 }
 
+/// The written and the read ones.
+type Tensors = (Vec<Tensor>, Vec<Tensor>);
+
 /// Output, inputs, and what makes the one of the others.
 fn evaluation(
     device: &Device,
     checkpoint: &Checkpoint,
     dtype: DType,
     batch: usize,
-) -> Result<((Vec<Tensor>, Vec<Tensor>), Run)> {
+) -> Result<(Tensors, Run)> {
     let model = Dit::load(device, checkpoint, dtype)?;
     let mut acts = model.acts(batch)?;
     let c = model.config();
