@@ -67,6 +67,8 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
             }
         }
     }
+    // Many tiles.
+    all.push(Case { emulated: false, ..case([dtype, f32], [1100, 65, 300], Gelu, (4, 1), 0.0) });
     // Several layers of blocks.
     for then in [Silu, Residual] {
         let out = if then == Silu { dtype } else { f32 };
