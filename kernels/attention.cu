@@ -26,9 +26,9 @@ constexpr u32 PITCH = 16 * STEPS + 8;   // elements from row to row in shared me
 constexpr u32 KEY_TILES = KEYS / 8, CHANNEL_TILES = HEAD / 8;
 constexpr u32 STAGE = 2 * KEYS * PITCH; // keys and values
 // Dynamic shared memory: the queries, two stages.
-constexpr u32 SHARED_BYTES = 2 * (QUERIES * PITCH + 2 * STAGE);
+constexpr u32 LAYOUT_BYTES = 2 * (QUERIES * PITCH + 2 * STAGE);
 static_assert(HEAD % 8 == 0 && KEYS % 16 == 0, "whole 16-byte chunks, whole steps of the second product");
-static_assert(SHARED_BYTES <= 163 << 10, "more shared memory than a block of sm_80 can have");
+static_assert(LAYOUT_BYTES <= 163 << 10, "more shared memory than a block of sm_80 can have");
 
 /// Starts to load N rows of the queries, keys or values from `first` on; zeros past the sequence's end.
 template <u32 N>
@@ -60,7 +60,7 @@ DEVICE float over_row(float x, F combine) {
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, Gate gate) {
-    DYNAMIC_SHARED(shared);
+    DYNAMIC_SHARED(shared, LAYOUT_BYTES);
     if (gated_off(gate)) {
         return;
     }

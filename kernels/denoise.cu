@@ -6,7 +6,7 @@
 #include "common.cuh"
 
 struct Params {
-    u32 frames, channels, height, width, patch;
+    u32 frames, channels, height, width, patch_size;
     u32 predicted; // channels of a token's pixel: more than the clip's where the model also predicts
                    // variances
     u32 guided;
@@ -31,18 +31,18 @@ extern "C" __global__ void __launch_bounds__(256)
     if (gated_off(gate)) {
         return;
     }
-    const u32 band = blockIdx.x, down = p.height / p.patch, across = p.width / p.patch;
-    const u32 image = band / down, top = band % down * p.patch;
-    const u32 token = p.patch * p.patch * p.predicted;
+    const u32 band = blockIdx.x, down = p.height / p.patch_size, across = p.width / p.patch_size;
+    const u32 image = band / down, top = band % down * p.patch_size;
+    const u32 token = p.patch_size * p.patch_size * p.predicted;
     const u64 half = static_cast<u64>(p.bands) * across * token;
     tokens += static_cast<u64>(band) * across * token;
     const u32 step = p.width % 4 == 0 ? 4 : 1, steps = p.width / step;
-    for (u32 i = threadIdx.x; i < p.channels * p.patch * steps; i += blockDim.x) {
-        const u32 x = i % steps * step, y = i / steps % p.patch, channel = i / steps / p.patch;
+    for (u32 i = threadIdx.x; i < p.channels * p.patch_size * steps; i += blockDim.x) {
+        const u32 x = i % steps * step, y = i / steps % p.patch_size, channel = i / steps / p.patch_size;
         f32 *const to =
             z + (static_cast<u64>(image * p.channels + channel) * p.height + top + y) * p.width + x;
         const auto at = [&](u32 x) {
-            return tokens + x / p.patch * token + (y * p.patch + x % p.patch) * p.predicted + channel;
+            return tokens + x / p.patch_size * token + (y * p.patch_size + x % p.patch_size) * p.predicted + channel;
         };
         if (step == 4) {
             Quad line = load16(to);

@@ -28,8 +28,8 @@ constexpr u32 MMA_ROWS = TILE_ROWS / WARPS_DOWN / 16, MMA_COLUMNS = TILE_COLUMNS
 constexpr u32 STAGE = (TILE_ROWS + TILE_COLUMNS) * PITCH;
 constexpr u32 SUM_PITCH = TILE_COLUMNS + 4; // floats
 // Dynamic shared memory: the stages, and in the end the sums in their place.
-constexpr u32 SHARED_BYTES = 2 * STAGES * STAGE;
-static_assert(4 * TILE_ROWS * SUM_PITCH <= SHARED_BYTES, "the sums need more room than the stages");
+constexpr u32 LAYOUT_BYTES = 2 * STAGES * STAGE;
+static_assert(4 * TILE_ROWS * SUM_PITCH <= LAYOUT_BYTES, "the sums need more room than the stages");
 static_assert(MMA_COLUMNS % 2 == 0, "ldmatrix.x4 brings two columns of mma tiles");
 
 /// Starts to load N rows, k0 .. k0 + DEPTH of each; zeros outside of the matrix.
@@ -48,7 +48,7 @@ DEVICE void load_async(T *to, const T *from, u32 first, u32 rows, u32 k0, u32 de
 extern "C" __global__ void __launch_bounds__(THREADS)
     linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias,
            const f32 *__restrict__ mods, const f32 *__restrict__ onto, Params p, Gate gate) {
-    DYNAMIC_SHARED(shared);
+    DYNAMIC_SHARED(shared, LAYOUT_BYTES);
     if (gated_off(gate)) {
         return;
     }

@@ -2,6 +2,8 @@
 // rows per block.
 #include "modulate.cuh"
 
+using Params = Modulation;
+
 template <bool VECTOR>
 DEVICE void rows_of(T *out, const f32 *x, const f32 *mods, const Params &p) {
     const u32 row = blockIdx.x * 8 + threadIdx.x / 32;

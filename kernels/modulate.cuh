@@ -3,7 +3,8 @@
 #pragma once
 #include "common.cuh"
 
-struct Params {
+/// Parameters that describe the rows and their modulation.
+struct Modulation {
     u32 rows, dim, rows_per_sample, mods_columns, shift_at, scale_at;
 };
 
@@ -47,7 +48,7 @@ struct Row {
 
 /// Hands each eight elements of row `row` of the result to `sink(at, values)`.
 template <bool VECTOR, class Sink>
-DEVICE void modulate_row(const Params &p, const f32 *x, const f32 *mods, u32 row, Sink sink) {
+DEVICE void modulate_row(const Modulation &p, const f32 *x, const f32 *mods, u32 row, Sink sink) {
     const u32 n = p.dim;
     mods += static_cast<u64>(row / p.rows_per_sample) * p.mods_columns;
     Row<VECTOR> values(x + static_cast<u64>(row) * n, n);
@@ -78,6 +79,6 @@ DEVICE void modulate_row(const Params &p, const f32 *x, const f32 *mods, u32 row
 }
 
 /// Whether every row, of x as of mods, is a multiple of 16 bytes.
-DEVICE bool vectors(const Params &p) {
+DEVICE bool vectors(const Modulation &p) {
     return (p.dim | p.mods_columns | p.shift_at | p.scale_at) % 8 == 0;
 }

@@ -4,27 +4,32 @@
 // The gate of TeaCache rides on a kernel that runs anyway: all it adds is reading the previous signal.
 #include "modulate.cuh"
 
+struct Params {
+    Modulation modulation;
+    u32 runs;
+};
+
 constexpr u32 WARPS = 8;
 
 template <bool VECTOR>
 DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &p, double &change,
                         double &size) {
-    const u32 run = blockIdx.x, runs = gridDim.x;
-    const u32 end = share(p.rows, runs, run + 1);
-    for (u32 row = share(p.rows, runs, run) + threadIdx.x / 32; row < end; row += WARPS) {
-        T *const anchor = signal + static_cast<u64>(row) * p.dim;
+    const Modulation &m = p.modulation;
+    const u32 run = blockIdx.x, end = share(m.rows, p.runs, run + 1);
+    for (u32 row = share(m.rows, p.runs, run) + threadIdx.x / 32; row < end; row += WARPS) {
+        T *const anchor = signal + static_cast<u64>(row) * m.dim;
         // f32 for a few elements in a row, f64 from then on: equal addends all round the same way.
-        modulate_row<VECTOR>(p, x, mods, row, [&](u32 at, const float (&y)[8]) {
+        modulate_row<VECTOR>(m, x, mods, row, [&](u32 at, const float (&y)[8]) {
             float before[8], changes[8];
-            load8<VECTOR>(anchor, at, p.dim, before);
+            load8<VECTOR>(anchor, at, m.dim, before);
 #pragma unroll
             for (u32 i = 0; i < 8; i++) {
-                changes[i] = VECTOR || at + i < p.dim ? fabsf(rounded<T>(y[i]) - before[i]) : 0.0f;
+                changes[i] = VECTOR || at + i < m.dim ? fabsf(rounded<T>(y[i]) - before[i]) : 0.0f;
                 before[i] = fabsf(before[i]);
             }
             change += sum8(changes);
             size += sum8(before);
-            store8<VECTOR>(anchor, at, p.dim, y);
+            store8<VECTOR>(anchor, at, m.dim, y);
         });
     }
 }
@@ -37,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)
         return;
     }
     double change = 0.0, size = 0.0;
-    if (vectors(p)) {
+    if (vectors(p.modulation)) {
         run_of_rows<true>(signal, x, mods, p, change, size);
     } else {
         run_of_rows<false>(signal, x, mods, p, change, size);

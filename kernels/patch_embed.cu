@@ -6,7 +6,7 @@
 #include "common.cuh"
 
 struct Params {
-    u32 samples, frames, channels, height, width, patch, dim, rows;
+    u32 samples, frames, channels, height, width, patch_size, dim, rows;
 };
 
 constexpr u32 ROWS = 32, COLUMNS = 64, DEPTH = 16;
@@ -18,8 +18,8 @@ extern "C" __global__ void __launch_bounds__(256)
     if (gated_off(gate)) {
         return;
     }
-    const u32 across = p.width / p.patch, tokens = p.height / p.patch * across;
-    const u32 rows = p.rows, depth = p.channels * p.patch * p.patch;
+    const u32 across = p.width / p.patch_size, tokens = p.height / p.patch_size * across;
+    const u32 rows = p.rows, depth = p.channels * p.patch_size * p.patch_size;
     const u32 row0 = blockIdx.y * ROWS, column0 = blockIdx.x * COLUMNS;
     const u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     float acc[2][4] = {};
@@ -30,8 +30,8 @@ extern "C" __global__ void __launch_bounds__(256)
             float pixel = 0.0f;
             if (k < depth && row < rows) {
                 const u32 image = row / tokens % (p.samples * p.frames), token = row % tokens;
-                const u32 channel = k / (p.patch * p.patch), dy = k / p.patch % p.patch, dx = k % p.patch;
-                const u32 py = token / across * p.patch + dy, px = token % across * p.patch + dx;
+                const u32 channel = k / (p.patch_size * p.patch_size), dy = k / p.patch_size % p.patch_size, dx = k % p.patch_size;
+                const u32 py = token / across * p.patch_size + dy, px = token % across * p.patch_size + dx;
                 pixel = z[(static_cast<u64>(image * p.channels + channel) * p.height + py) * p.width + px];
             }
             patches[i % DEPTH][i / DEPTH] = pixel;

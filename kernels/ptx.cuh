@@ -26,6 +26,12 @@ struct alignas(16) Quad {
     u32 word[4];
 };
 
+/// The block's dynamic shared memory, `bytes` long. SHARED_BYTES is what the executor launches the kernel with: what
+/// `shared` says of the op's source in src/ops.
+#define DYNAMIC_SHARED(name, bytes) \
+    static_assert((bytes) == SHARED_BYTES, "the source in src/ops has another amount of shared memory"); \
+    SHARED_MEMORY(name)
+
 #ifdef STEEP_EMULATOR
 #include "ptx.h"
 #else
@@ -33,8 +39,7 @@ struct alignas(16) Quad {
 #define DEVICE static __device__ __forceinline__
 #define DEVICE_MEMBER __device__ __forceinline__
 
-/// The block's dynamic shared memory; its size is an argument of the launch.
-#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) u8 name[]
+#define SHARED_MEMORY(name) extern __shared__ __align__(16) u8 name[]
 
 // ---- memory
 

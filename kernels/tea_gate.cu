@@ -4,7 +4,7 @@
 
 struct Params {
     u32 step, partials, forced, negative;
-    f32 threshold, coefficients[5];
+    f32 threshold, c4, c3, c2, c1, c0;
     u32 accumulates, max_skips;
     f32 lowest, highest; // distances that the coefficients are good for
 };
@@ -54,11 +54,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const bool computed_before = state[1] != 0.0f;
     const float d = p.step == 0 ? not_a_number() : changes[0] / sizes[0];
     const float x = d < p.lowest ? p.lowest : d;
-    float f = p.coefficients[0];
-#pragma unroll
-    for (int c = 1; c < 5; c++) {
-        f = fmaf(f, x, p.coefficients[c]);
-    }
+    const float f = fmaf(fmaf(fmaf(fmaf(p.c4, x, p.c3), x, p.c2), x, p.c1), x, p.c0);
     const bool measured = !p.forced && finite(d) && d <= p.highest && finite(f);
     const float counted = p.negative == CLAMP && f < 0.0f ? 0.0f : p.negative == ABS ? fabsf(f) : f;
     const float sum = accumulated + counted;

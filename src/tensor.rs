@@ -153,8 +153,7 @@ impl Tensor {
         Tensor::new(device, dtype, shape.into(), 0)
     }
 
-    /// For tests: a tensor full of NaN, with 1 KiB of the same behind it that no kernel may touch.
-    #[doc(hidden)]
+    /// A tensor full of NaN, with 1 KiB of the same behind it that no kernel may touch: what tests of kernels write to.
     pub fn guarded(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Tensor> {
         let mut t = Tensor::new(device, dtype, shape.into(), 1024)?;
         let poison = vec![POISON; t.bytes() + t.guard];
@@ -162,8 +161,7 @@ impl Tensor {
         Ok(t)
     }
 
-    /// For tests: whether anything was written behind a [`guarded`](Self::guarded) tensor.
-    #[doc(hidden)]
+    /// Whether anything was written behind a [`guarded`](Self::guarded) tensor. Waits for the device.
     pub async fn overrun(&self) -> Result<bool> {
         let all = self.device.read(&[(self, self.bytes() + self.guard)]).await?;
         Ok(all[0][self.bytes()..].iter().any(|&b| b != POISON))
@@ -250,7 +248,7 @@ impl Tensor {
     }
 
     /// The dimensions as an array, or an error naming the op and its argument.
-    pub(crate) fn dims<const N: usize>(&self, op: &'static str, arg: &'static str) -> Result<[usize; N]> {
+    pub fn dims<const N: usize>(&self, op: &'static str, arg: &'static str) -> Result<[usize; N]> {
         self.shape
             .dims()
             .try_into()
@@ -258,7 +256,7 @@ impl Tensor {
     }
 
     /// Checks shape and dtype, naming the op and its argument in the error.
-    pub(crate) fn expect(
+    pub fn expect(
         &self,
         op: &'static str,
         arg: &'static str,
@@ -273,7 +271,7 @@ impl Tensor {
     }
 
     /// Checks that the dtype is one of the three float types and returns it.
-    pub(crate) fn float(&self, op: &'static str, arg: &'static str) -> Result<DType> {
+    pub fn float(&self, op: &'static str, arg: &'static str) -> Result<DType> {
         match self.dtype {
             DType::U32 => Err(Error::argument(op, arg, "f32, f16 or bf16", "u32")),
             float => Ok(float),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use naga::valid::{Capabilities, ModuleInfo, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage};
 use steep::DType;
-use steep::device::wgpu::prelude::{Variant, module};
-use steep::device::{Code, Kernel, Need, Source};
+use steep::device::wgpu::prelude::{INCLUDES, Module as Assembled, Variant};
+use steep::device::{Code, Kernel, Need, Source, Text};
 use steep::ops::ALL;
 
 // What WebGPU promises everywhere (W3C WebGPU, section 3.6.2).
@@ -72,8 +72,8 @@ fn check(kernel: &Kernel, source: &Source) {
     for variant in variants(kernel, source.needs) {
         let case = format!("{} ({}) {variant:?}", kernel.name, source.label);
         let native = variant.operands == DType::F16 && variant.shader_f16;
-        let text = module(&variant, constants, text);
-        let (module, info) = validate(&case, &text, native, source.needs);
+        let assembled = Assembled::new(&variant, constants, text).unwrap();
+        let (module, info) = validate(&case, assembled.text(), native, source.needs);
 
         let [entry] = &module.entry_points[..] else { panic!("{case}: wanted one entry point") };
         assert_eq!(entry.stage, ShaderStage::Compute);
@@ -116,32 +116,77 @@ fn every_op_has_a_source_for_every_shape() {
     }
 }
 
+fn assembled(text: Text) -> Assembled {
+    Assembled::new(&Variant::plain(DType::F32), &[("WG", 64)], text).unwrap()
+}
+
 /// The executor's own shader, which turns a flag into workgroup counts.
 #[test]
 fn the_gate_is_valid() {
-    let text = std::fs::read_to_string(root().join("wgsl/gate.wgsl")).unwrap();
-    validate("gate", &module(&Variant::plain(DType::F32), &[], &[&text]), false, Need::Nothing);
+    let text = std::fs::read_to_string(root().join("wgsl/gate.wgsl")).unwrap().leak();
+    validate("gate", assembled(Text::new("gate.wgsl", text)).text(), false, Need::Nothing);
 }
 
-/// The test above would not notice a file that no source lists.
+/// Where each line of a module comes from, as the kernel's file and those that it includes say it.
+#[test]
+fn lines_know_their_files() {
+    let text = "// first\n#include \"common/cut.wgsl\"\n#include \"common/sum.wgsl\"\n#include \"common/cut.wgsl\"\nlast\n";
+    let module = assembled(Text::new("own.wgsl", text));
+    let lines: Vec<&str> = module.text().lines().collect();
+    assert_eq!(module.origin(1), Some(("constants", 1)));
+    let mut counts = std::collections::HashMap::new();
+    for (i, line) in lines.iter().enumerate() {
+        let (file, n) = module.origin(i + 1).unwrap();
+        *counts.entry(file).or_insert(0) += 1;
+        let whole = match file {
+            "constants" => "const WG = 64u;".to_string(),
+            "own.wgsl" => text.to_string(),
+            _ => std::fs::read_to_string(root().join("wgsl").join(file)).unwrap(),
+        };
+        assert_eq!(whole.lines().nth(n - 1), Some(*line), "{file}:{n}");
+    }
+    // Each file once, and of our own what is not an include.
+    assert_eq!((counts["own.wgsl"], lines.last()), (2, Some(&"last")));
+    let cut = INCLUDES.iter().find(|text| text.file == "common/cut.wgsl").unwrap();
+    assert_eq!(counts["common/cut.wgsl"], cut.text.lines().count());
+    assert_eq!((module.origin(0), module.origin(lines.len() + 1)), (None, None));
+    let message = format!("error at wgsl:{}:3 and wgsl:999:1", lines.len());
+    assert_eq!(module.located(&message), "error at own.wgsl:5:3 and wgsl:999:1");
+}
+
+#[test]
+fn what_cannot_be_included_is_named() {
+    let text = Text::new("own.wgsl", "\n#include \"common/nothing.wgsl\"");
+    let error = Assembled::new(&Variant::plain(DType::F32), &[], text).unwrap_err().to_string();
+    assert!(
+        error.starts_with("device WGSL: own.wgsl:2: no file `common/nothing.wgsl`: wanted one of "),
+        "{error}"
+    );
+    assert!(error.ends_with("temporal_embed.wgsl") && !error.contains('\n'), "{error}");
+}
+
+/// Every file is a source's, or included by one: the tests above would not notice one that nobody has.
 #[test]
 fn every_file_is_somebodys() {
-    let pieces = |kernel: &&Kernel| -> Vec<&'static str> {
-        let text = |source: &Source| match source.code {
-            Code::Wgsl { text, .. } => text.to_vec(),
-            Code::Cpu { .. } | Code::Cuda(_) => vec![],
-        };
-        kernel.wgsl.iter().flat_map(text).collect()
-    };
-    let all: Vec<&str> = ALL.iter().flat_map(pieces).collect();
-    for folder in ["wgsl", "wgsl/ladder", "wgsl/cpu", "wgsl/common"] {
-        for path in files(&root().join(folder)) {
+    let mut used = BTreeSet::from(["gate.wgsl"]);
+    for source in ALL.iter().flat_map(|kernel| kernel.wgsl) {
+        let Code::Wgsl { text, .. } = source.code else { panic!("not WGSL") };
+        // A file of includes alone has no line in the module.
+        used.insert(text.file);
+        let module = assembled(text);
+        used.extend((1..).map_while(|line| module.origin(line)).map(|(file, _)| file));
+    }
+    for folder in ["", "ladder", "cpu", "common"] {
+        for path in files(&root().join("wgsl").join(folder)) {
+            let name = Path::new(folder).join(path.file_name().unwrap());
             let text = std::fs::read_to_string(&path).unwrap();
-            let known = path.ends_with("wgsl/gate.wgsl") || all.contains(&text.as_str());
-            assert!(known, "no source has {}", path.display());
+            assert!(used.contains(name.to_str().unwrap()), "no source has {}", path.display());
             let long = text.lines().find(|line| line.chars().count() > 120);
             assert!(long.is_none(), "{}: {}", path.display(), long.unwrap());
         }
+    }
+    for include in INCLUDES {
+        assert!(used.contains(include.file), "nobody includes {}", include.file);
     }
 }
 

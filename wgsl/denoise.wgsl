@@ -3,7 +3,7 @@
 //
 // A workgroup takes TILE rows of patches, an invocation one pixel of one channel at a time.
 struct Params {
-  frames: u32, channels: u32, height: u32, width: u32, size: u32, predicted: u32, guided: u32,
+  frames: u32, channels: u32, height: u32, width: u32, patch_size: u32, predicted: u32, guided: u32,
   keep: f32, add: f32, guidance: f32, bands: u32,
 }
 @group(0) @binding(0) var<storage, read_write> z: array<f32>;
@@ -12,27 +12,27 @@ struct Params {
 
 @compute @workgroup_size(WG)
 fn denoise(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let down = p.height / p.size;
-  let across = p.width / p.size;
-  let token = p.size * p.size * p.predicted;
+  let down = p.height / p.patch_size;
+  let across = p.width / p.patch_size;
+  let token = p.patch_size * p.patch_size * p.predicted;
   // Pixels of a band, channel by channel, line by line.
-  let lines = p.channels * p.size;
+  let lines = p.channels * p.patch_size;
   let pixels = lines * p.width;
   let end = min((group.x + 1u) * TILE, p.bands) * pixels;
   for (var i = group.x * TILE * pixels + thread; i < end; i += WG) {
     let band = i / pixels;
-    let channel = i % pixels / p.width / p.size;
-    let y = i / p.width % p.size;
+    let channel = i % pixels / p.width / p.patch_size;
+    let y = i / p.width % p.patch_size;
     let x = i % p.width;
-    let pixel = (y * p.size + x % p.size) * p.predicted + channel;
-    let first = (band * across + x / p.size) * token + pixel;
+    let pixel = (y * p.patch_size + x % p.patch_size) * p.predicted + channel;
+    let first = (band * across + x / p.patch_size) * token + pixel;
     var v = tokens[first];
     if p.guided != 0u {
       let u = tokens[p.bands * across * token + first];
       v = fma(p.guidance, v - u, u);
     }
     let image = band / down * p.channels + channel;
-    let at = (image * p.height + band % down * p.size + y) * p.width + x;
+    let at = (image * p.height + band % down * p.patch_size + y) * p.width + x;
     // At 0 the clip may be anything.
     var kept = 0.0;
     if p.keep != 0.0 {

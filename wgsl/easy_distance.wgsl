@@ -1,4 +1,6 @@
 // pair = (Σ|v − v"|·Σ|x − x'|, Σ|x − x"|·Σ|v|) from the partial sums of each. One workgroup.
+#include "common/sum.wgsl"
+
 const WG = 64u;
 
 struct Params { partials: u32 }

@@ -1,6 +1,8 @@
 // c = time + table[label] and act = c·σ(c); a label past the table means its last row.
 //
 // A workgroup takes TILE rows, an even number, as a row of f16 or bf16 may end in the middle of a word.
+#include "common/exp.wgsl"
+
 struct Params { dim: u32, rows: u32, batch: u32 }
 @group(0) @binding(0) var<storage, read_write> c: array<f32>;
 @group(0) @binding(1) var<storage, read_write> act: array<u32>;

@@ -2,6 +2,9 @@
 //
 // A workgroup takes ROWS rows, a run of WIDTH invocations one of them at a time, four elements to an
 // invocation.
+#include "common/sum.wgsl"
+#include "common/layer_norm.wgsl"
+
 struct Params {
   rows: u32, dim: u32, rows_per_sample: u32, mods_columns: u32, shift_at: u32, scale_at: u32,
 }

@@ -1,4 +1,7 @@
 // partials[r] = Σ ‖cur[row]‖ / ‖prev[row]‖ over the r-th share of the rows. A workgroup takes a share, row by row.
+#include "common/cut.wgsl"
+#include "common/sum.wgsl"
+
 const WG = 64u;
 
 struct Params { rows: u32, dim: u32, runs: u32 }

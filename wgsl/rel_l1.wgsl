@@ -2,6 +2,9 @@
 //
 // A workgroup takes a share. Each run of WIDTH invocations takes a part of that, in which they walk side by
 // side, four elements to an invocation.
+#include "common/cut.wgsl"
+#include "common/sum.wgsl"
+
 struct Params { elements: u32, runs: u32 }
 @group(0) @binding(0) var<storage, read_write> prev: array<T4>;
 @group(0) @binding(1) var<storage, read_write> partials: array<vec2<f32>>;

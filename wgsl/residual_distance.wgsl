@@ -1,4 +1,7 @@
 // partials[r] = (Σ|(out − in) − kept|, Σ|kept|) over the r-th share of the elements. A workgroup takes a share.
+#include "common/cut.wgsl"
+#include "common/sum.wgsl"
+
 const WG = 256u;
 
 struct Params { elements: u32, runs: u32 }

@@ -3,6 +3,8 @@
 //
 // One workgroup. Compilers may assume that there is neither NaN nor infinity, so what is either of them is
 // found by its bits and written as bits.
+#include "common/sum.wgsl"
+
 const WG = 64u;
 const NAN = 0x7fc00000u;
 const INFINITY = 0x7f800000u;

@@ -3,6 +3,8 @@
 //
 // An invocation takes four frequencies. Angles reach 1000, of which WGSL's own sine and cosine need not make
 // anything.
+#include "common/exp.wgsl"
+
 struct Params { batch: u32, step: u32 }
 @group(0) @binding(0) var<storage, read_write> out: array<T4>;
 @group(0) @binding(1) var<storage, read> times: array<f32>;

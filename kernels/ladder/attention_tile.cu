@@ -17,8 +17,8 @@ constexpr u32 PITCH = WIDTH + 4;           // floats from row to row
 constexpr u32 CHANNELS = (HEAD + 15) / 16; // of a thread
 constexpr u32 KEY_PITCH = KEYS + 4;
 // Dynamic shared memory: queries, keys or values, weights.
-constexpr u32 SHARED_BYTES = 4 * ((QUERIES + KEYS) * PITCH + QUERIES * KEY_PITCH);
-static_assert(SHARED_BYTES <= 227 << 10, "heads this long need another source");
+constexpr u32 LAYOUT_BYTES = 4 * ((QUERIES + KEYS) * PITCH + QUERIES * KEY_PITCH);
+static_assert(LAYOUT_BYTES <= 227 << 10, "heads this long need another source");
 
 /// Rows first .. first + N of the queries, keys or values; zeros past the end.
 template <u32 N>
@@ -51,7 +51,7 @@ DEVICE float over_row(float x, F combine) {
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, Gate gate) {
-    DYNAMIC_SHARED(shared);
+    DYNAMIC_SHARED(shared, LAYOUT_BYTES);
     if (gated_off(gate)) {
         return;
     }

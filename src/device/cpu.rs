@@ -1,6 +1,6 @@
-//! The CPU executor: blocks of a call run on rayon's threads, each block a function over its share of the work.
+//! The CPU executor: tiles of a call's work are done on rayon's threads, each by one call of the kernel, a function.
 //!
-//! The division into blocks comes from the source alone, never from the number of threads, so results do not depend
+//! The division into tiles comes from the source alone, never from the number of threads, so results do not depend
 //! on the machine's size.
 
 use std::cell::Cell;
@@ -11,7 +11,7 @@ use bytemuck::{AnyBitPattern, Pod, Zeroable};
 use memmap2::MmapMut;
 use rayon::prelude::*;
 
-use super::{Call, Choice, Code, Counters, Gate, Need, Source, Storage};
+use super::{Call, Choice, Code, Counters, Gate, MOST_TENSORS, Need, Source, Storage};
 use crate::{DType, Error, Result, Tensor};
 
 /// The CPU as a device.
@@ -86,19 +86,23 @@ impl Cpu {
         if !open {
             return Ok(());
         }
-        let Code::Cpu { run, tile } = source.code else { unreachable!("the CPU's sources are functions") };
-        let launch = Launch::new(call);
-        let work = launch.work;
-        let grid: [usize; 3] = std::array::from_fn(|i| work[i].div_ceil(tile[i]));
-        let block = |index: usize| {
+        let Code::Cpu { run, tile: size } = source.code else {
+            unreachable!("the CPU's sources are functions")
+        };
+        let arguments = Arguments::new(call);
+        let work = arguments.work;
+        let grid: [usize; 3] = std::array::from_fn(|i| work[i].div_ceil(size[i]));
+        let tile = |index: usize| {
             // The innermost dimension is the last one.
             let at = [index / (grid[1] * grid[2]), index / grid[2] % grid[1], index % grid[2]];
-            let span = |i: usize| at[i] * tile[i]..work[i].min((at[i] + 1) * tile[i]);
-            run(&launch, &Block([span(0), span(1), span(2)]));
+            let span = |i: usize| at[i] * size[i]..work[i].min((at[i] + 1) * size[i]);
+            let tile = Tile([span(0), span(1), span(2)]);
+            // SAFETY: `Device::choose` took a source whose needs are met, and tiles do not overlap.
+            unsafe { run(&arguments, &tile) }
         };
         match grid.iter().product() {
-            1 => block(0),
-            n => (0..n).into_par_iter().for_each(block),
+            1 => tile(0),
+            n => (0..n).into_par_iter().for_each(tile),
         }
         Ok(())
     }
@@ -164,8 +168,8 @@ fn buffer(t: &Tensor) -> &Buffer {
     buffer
 }
 
-/// A block's share of the work in each dimension.
-pub struct Block(pub [Range<usize>; 3]);
+/// What one call of a kernel does of the work: a range of each dimension. The tiles of a call are disjoint.
+pub struct Tile(pub [Range<usize>; 3]);
 
 /// A tensor as a kernel sees it.
 #[derive(Clone, Copy)]
@@ -175,27 +179,24 @@ struct View {
     dtype: DType,
 }
 
-const MAX_WRITES: usize = 3;
-const MAX_READS: usize = 6;
-
-/// A call on its way through the executor: typed access to what it reads and writes.
-pub struct Launch<'a> {
-    writes: [View; MAX_WRITES],
-    reads: [View; MAX_READS],
+/// What a kernel is called with: typed access to the tensors that its call reads and writes, and to its parameters.
+pub struct Arguments<'a> {
+    writes: [View; MOST_TENSORS],
+    reads: [View; MOST_TENSORS],
     params: &'a [u8],
     work: [usize; 3],
     tensors: PhantomData<&'a Tensor>,
 }
 
-// SAFETY: the views point into tensors that the call borrows for as long as the launch lives. Blocks share the read
-// views, and `Launch::write` makes its callers promise disjoint ranges of the written ones.
-unsafe impl Sync for Launch<'_> {}
+// SAFETY: the views point into tensors that the call borrows for as long as this lives. Tiles share the read
+// views, and `Arguments::write` makes its callers promise disjoint ranges of the written ones.
+unsafe impl Sync for Arguments<'_> {}
 
-impl<'a> Launch<'a> {
-    fn new(call: Call<'a, '_>) -> Launch<'a> {
+impl<'a> Arguments<'a> {
+    fn new(call: Call<'a, '_>) -> Arguments<'a> {
         let none =
             View { at: std::ptr::NonNull::<Line>::dangling().as_ptr().cast(), bytes: 0, dtype: DType::F32 };
-        let (mut writes, mut reads) = ([none; MAX_WRITES], [none; MAX_READS]);
+        let (mut writes, mut reads) = ([none; MOST_TENSORS], [none; MOST_TENSORS]);
         for (view, t) in writes.iter_mut().zip(call.writes.iter_mut()) {
             let (bytes, dtype) = (t.bytes(), t.dtype);
             let Storage::Cpu(buffer) = &mut t.storage else { unreachable!("a tensor of this device") };
@@ -203,11 +204,11 @@ impl<'a> Launch<'a> {
             *view = View { at, bytes, dtype };
         }
         for (view, t) in reads.iter_mut().zip(call.reads) {
-            // Never written through: `Launch::read` hands it out as a shared slice only.
+            // Never written through: `Arguments::read` hands it out as a shared slice only.
             let at = buffer(t).bytes().as_ptr().cast_mut();
             *view = View { at, bytes: t.bytes(), dtype: t.dtype };
         }
-        Launch { writes, reads, params: call.params, work: call.work, tensors: PhantomData }
+        Arguments { writes, reads, params: call.params, work: call.work, tensors: PhantomData }
     }
 
     /// The work of the whole call, in units of the op.
@@ -237,11 +238,11 @@ impl<'a> Launch<'a> {
         bytemuck::cast_slice(unsafe { std::slice::from_raw_parts(at, bytes) })
     }
 
-    /// Elements `range` of the `i`-th written tensor.
+    /// Elements `range` of the `i`-th written tensor. Panics if there are not as many.
     ///
     /// # Safety
-    /// While the slice lives, no other block may hold an overlapping range of the same tensor, and neither may this
-    /// block.
+    /// While the slice lives, no other call of the kernel may hold an overlapping range of the same tensor, and neither
+    /// may this one.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn write<T: Pod>(&self, i: usize, range: Range<usize>) -> &mut [T] {
         let View { at, bytes, .. } = self.writes[i];

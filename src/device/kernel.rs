@@ -1,6 +1,7 @@
 //! What an op is to the executors: its sources in every language, and what each needs.
 
-use super::{Call, cpu};
+use super::Call;
+use super::cpu::{Arguments, Tile};
 
 /// An op: its name (file stem and entry point in every language) and every implementation there is of it.
 pub struct Kernel {
@@ -22,7 +23,9 @@ impl Kernel {
     }
 }
 
-/// One implementation of an op in one language.
+/// One implementation of an op in one language. [`cpu_sources!`](crate::cpu_sources), [`wgsl`](Self::wgsl) and
+/// [`cuda`](Self::cuda) make one; the other functions change what it says about itself.
+#[non_exhaustive]
 pub struct Source {
     /// What tells it from its neighbours, such as `avx512` or `naive`.
     pub label: &'static str,
@@ -33,13 +36,35 @@ pub struct Source {
 }
 
 impl Source {
-    /// A WGSL source that runs on any adapter and takes any shape, of `text` pieces (see the macro `wgsl!`).
-    pub const fn wgsl(label: &'static str, text: &'static [&'static str], tile: [usize; 3]) -> Source {
+    /// A function over a tile of the work, for processors that have what it needs; see
+    /// [`cpu_sources!`](crate::cpu_sources).
+    ///
+    /// # Safety
+    /// A processor that has `needs` can run the function on any tile of any call that the op makes, and on several
+    /// disjoint tiles at a time.
+    pub const unsafe fn cpu(
+        label: &'static str,
+        needs: Need,
+        run: unsafe fn(&Arguments<'_>, &Tile),
+        tile: [usize; 3],
+    ) -> Source {
+        not_empty(tile);
+        Source { label, needs, code: Code::Cpu { run, tile } }
+    }
+
+    /// A WGSL source that runs on any adapter and takes any shape, in workgroups that take a tile each.
+    pub const fn wgsl(label: &'static str, text: Text, tile: [usize; 3]) -> Source {
+        not_empty(tile);
         Source { label, needs: Need::Nothing, code: Code::Wgsl { text, tile, constants: &[], multiple: 1 } }
     }
 
-    /// A CUDA source that runs on any GPU and takes any shape, in blocks of so many threads that take a tile each.
-    pub const fn cuda(label: &'static str, text: CudaText, threads: u32, tile: [usize; 3]) -> Source {
+    /// A CUDA source that runs on any GPU and takes any shape, in blocks of `threads` threads that take a tile each.
+    ///
+    /// No GPU checks what a kernel does, so its text must be [trusted](Text::trusted): another one is a panic, or an
+    /// error of the compiler where the source is a constant.
+    pub const fn cuda(label: &'static str, text: Text, threads: u32, tile: [usize; 3]) -> Source {
+        not_empty(tile);
+        assert!(text.trusted, "CUDA kernels run unchecked: their text must be trusted");
         let code = CudaCode {
             text,
             threads,
@@ -54,8 +79,9 @@ impl Source {
         Source { label, needs: Need::Nothing, code: Code::Cuda(code) }
     }
 
-    /// The same, for devices that have `needs`.
+    /// The same WGSL or CUDA source, for devices that have `needs`.
     pub const fn needs(mut self, needs: Need) -> Source {
+        assert!(!matches!(self.code, Code::Cpu { .. }), "a function's needs are fixed");
         self.needs = needs;
         self
     }
@@ -70,8 +96,9 @@ impl Source {
         self
     }
 
-    /// The same, for calls whose row lengths are multiples of `of`.
+    /// The same, for calls whose row lengths are multiples of `of`, a power of two up to 64.
     pub const fn multiple(mut self, of: usize) -> Source {
+        assert!(of.is_power_of_two() && of <= 64);
         match &mut self.code {
             Code::Wgsl { multiple, .. } => *multiple = of,
             Code::Cuda(code) => code.multiple = of,
@@ -136,10 +163,49 @@ impl Source {
     }
 }
 
+const fn not_empty(tile: [usize; 3]) {
+    assert!(tile[0] > 0 && tile[1] > 0 && tile[2] > 0, "a tile of nothing");
+}
+
+/// The text of a file that a kernel is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text {
+    /// The file's name, for messages: of the crate's own files the path below `wgsl/` or `kernels/`.
+    pub file: &'static str,
+    /// What it says.
+    pub text: &'static str,
+    /// Whether it may run unchecked.
+    pub(super) trusted: bool,
+}
+
+impl Text {
+    /// A shader that runs with all of WGSL's checks, as in a browser: accesses out of bounds touch nothing else, and
+    /// loops end.
+    pub const fn new(file: &'static str, text: &'static str) -> Text {
+        Text { file, text, trusted: false }
+    }
+
+    /// A shader or a kernel that runs unchecked.
+    ///
+    /// # Safety
+    /// In every call that the op makes, it stays inside of the tensors and of its own memory, its loops end, and its
+    /// threads do not race. A CUDA kernel takes the arguments that [`CudaCode`] lists.
+    pub const unsafe fn trusted(file: &'static str, text: &'static str) -> Text {
+        Text { file, text, trusted: true }
+    }
+}
+
 /// The text of `wgsl/NAME.wgsl`.
 macro_rules! wgsl {
     ($name:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wgsl/", $name, ".wgsl"))
+        // SAFETY: one of the crate's own shaders. They stay inside of their buffers and their loops end, which tests look
+        // at with guards around every output and, on `wgpu:core`, with the checks in place.
+        unsafe {
+            $crate::device::Text::trusted(
+                concat!($name, ".wgsl"),
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wgsl/", $name, ".wgsl")),
+            )
+        }
     };
 }
 pub(crate) use wgsl;
@@ -147,9 +213,12 @@ pub(crate) use wgsl;
 /// The text of `kernels/NAME.cu`.
 macro_rules! cu {
     ($name:literal) => {
-        crate::device::CudaText {
-            file: concat!($name, ".cu"),
-            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/", $name, ".cu")),
+        // SAFETY: one of the crate's own kernels, which tests execute with every access checked.
+        unsafe {
+            $crate::device::Text::trusted(
+                concat!($name, ".cu"),
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/", $name, ".cu")),
+            )
         }
     };
 }
@@ -175,17 +244,18 @@ pub enum Need {
 
 /// The languages.
 pub enum Code {
-    /// A function over one block of the work.
+    /// A function over one tile of the work.
+    #[non_exhaustive]
     Cpu {
-        /// Runs the block.
-        run: fn(&cpu::Launch<'_>, &cpu::Block),
-        /// How much work a block takes, in the op's units; the last block of a row may be smaller.
+        /// Does the tile. See [`Source::cpu`] for when it may be called.
+        run: unsafe fn(&Arguments<'_>, &Tile),
+        /// How much work a tile is, in the op's units; the last one of a row may be smaller.
         tile: [usize; 3],
     },
     /// A compute shader whose entry point has the op's name.
     Wgsl {
-        /// The pieces of the module, without what [`prelude::module`](super::wgpu::prelude::module) puts in front of them.
-        text: &'static [&'static str],
+        /// The file that has the entry point; [`Module`](super::wgpu::prelude::Module) makes a module of it.
+        text: Text,
         /// How much work a workgroup takes; `workgroup_id.x` counts along the last dimension.
         tile: [usize; 3],
         /// `const NAME = VALUEu;`
@@ -197,28 +267,21 @@ pub enum Code {
     Cuda(CudaCode),
 }
 
-/// A file below `kernels/`.
-#[derive(Debug, Clone, Copy)]
-pub struct CudaText {
-    /// Its name.
-    pub file: &'static str,
-    /// What it says.
-    pub text: &'static str,
-}
-
 /// How a CUDA source is compiled and launched.
 ///
 /// Its arguments are the written tensors, the tensors that are read, the op's parameters, and the gate. The executor
 /// defines `T`, the narrowest float type among the tensors, and `O`, the type of the first written one.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct CudaCode {
     /// The file that has the entry point.
-    pub text: CudaText,
+    pub text: Text,
     /// Threads of a block.
     pub threads: u32,
     /// How much work a block takes; `blockIdx.x` counts along the last dimension.
     pub tile: [usize; 3],
-    /// Bytes of dynamic shared memory, given the values of `takes`.
+    /// Bytes of dynamic shared memory, given the values of `takes`. The kernel knows them as the macro `SHARED_BYTES`,
+    /// and does not compile where its layout has another size.
     pub shared: fn(&[u32]) -> usize,
     /// Whether T must have 16 bits.
     pub halves: bool,

@@ -11,41 +11,122 @@ pub mod cuda;
 #[path = "cuda/absent.rs"]
 pub mod cuda;
 mod kernel;
-pub(crate) mod simd;
+pub mod simd;
 pub mod wgpu;
 
-pub use kernel::{Code, CudaCode, CudaText, Kernel, Need, Source};
+pub use kernel::{Code, CudaCode, Kernel, Need, Source, Text};
 pub(crate) use kernel::{cu, wgsl};
-pub(crate) use simd::cpu_sources;
+pub use simd::cpu_sources;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+use bytemuck::NoUninit;
+
 use crate::{DType, Error, Result, Tensor};
 
-/// One launch of an op: all that an executor is told. Binding order is writes, reads, params in every language.
+/// One launch of an op: all that an executor is told.
+///
+/// Kernels bind, in every language, the written tensors, then those that are read, then the parameters.
 pub struct Call<'a, 'w> {
     pub(crate) kernel: &'static Kernel,
-    /// Tensors the op may write; in-place ops also read them.
     pub(crate) writes: &'a mut [&'w mut Tensor],
     pub(crate) reads: &'a [&'w Tensor],
-    /// One `#[repr(C)]` Pod struct.
     pub(crate) params: &'a [u8],
-    /// In units of the op: rows, tiles, elements.
     pub(crate) work: [usize; 3],
-    /// A power of two that divides the length of every row the op deals in; see [`multiple_of`].
+    /// A power of two that divides the length of every row.
     pub(crate) multiple: usize,
-    /// What languages that are compiled while the program runs may take as constant.
     pub(crate) constants: &'a [(&'static str, u32)],
     pub(crate) gate: Gate<'a>,
 }
 
-/// The largest power of two, up to 64, that divides all of `lengths`.
-pub(crate) fn multiple_of(lengths: &[usize]) -> usize {
-    1 << lengths.iter().fold(64, |all, length| all | length).trailing_zeros()
-}
+/// Tensors of a call, written and read together: what WebGPU binds everywhere.
+const MOST_TENSORS: usize = 8;
+/// Bytes of a call's parameters: what lies between two offsets that every adapter takes.
+const MOST_PARAMS: usize = 256;
 
-impl Call<'_, '_> {
+impl<'a, 'w> Call<'a, 'w> {
+    /// A call of `kernel`, which does its work if `gate` lets it.
+    ///
+    /// `writes` are the tensors that it may write, and read before; `reads` are those that it only reads. What they must
+    /// be is for the op to check, before: [`Tensor::expect`].
+    pub fn new(
+        kernel: &'static Kernel,
+        gate: Gate<'a>,
+        writes: &'a mut [&'w mut Tensor],
+        reads: &'a [&'w Tensor],
+    ) -> Call<'a, 'w> {
+        Call { kernel, writes, reads, params: &[], work: [1; 3], multiple: 1, constants: &[], gate }
+    }
+
+    /// The op's parameters: a `#[repr(C)]` struct of 32-bit numbers, at most 256 bytes. Every call has some.
+    pub fn params(mut self, params: &'a impl NoUninit) -> Self {
+        self.params = bytemuck::bytes_of(params);
+        self
+    }
+
+    /// How much work there is, in units of the op (rows, tiles, elements), innermost dimension last. [`Source`]s say how
+    /// much of it a block takes.
+    pub fn work(mut self, work: [usize; 3]) -> Self {
+        self.work = work;
+        self
+    }
+
+    /// The lengths of the rows that the op deals in. Sources that take only multiples of a number
+    /// ([`Source::multiple`]) run where all of these are such; without a call of this, they do not run.
+    pub fn row_lengths(mut self, lengths: &[usize]) -> Self {
+        self.multiple = 1 << lengths.iter().fold(64, |all, length| all | length).trailing_zeros();
+        self
+    }
+
+    /// Numbers that languages which are compiled while the program runs may take as constants: all of them in WGSL, in
+    /// CUDA C++ those that the source is [taking](Source::taking). Each combination is a compilation.
+    pub fn constants(mut self, constants: &'a [(&'static str, u32)]) -> Self {
+        self.constants = constants;
+        self
+    }
+
+    /// Enqueues the launch on the device of its first written tensor. Never waits.
+    ///
+    /// It is an error if there is no tensor to write, or there are more than eight tensors, or some of another device
+    /// than the rest; if the parameters are none, more than 256 bytes, or not whole words; or if the work has more than
+    /// 2^64 units. What goes wrong on the device is reported by whoever reads from it next.
+    pub fn run(self) -> Result<()> {
+        let op = self.kernel.name;
+        let tensors = self.writes.len() + self.reads.len();
+        if self.writes.is_empty() || tensors > MOST_TENSORS {
+            let wanted = format!("1 to {MOST_TENSORS} in all, at least one of them written");
+            return Err(Error::argument(
+                op,
+                "tensors",
+                wanted,
+                format!("{} and {}", self.writes.len(), self.reads.len()),
+            ));
+        }
+        let params = self.params.len();
+        if params == 0 || params > MOST_PARAMS || !params.is_multiple_of(4) {
+            let wanted = format!("4 to {MOST_PARAMS} bytes, a multiple of 4");
+            return Err(Error::argument(op, "params", wanted, params));
+        }
+        if self.work.iter().try_fold(1usize, |all, n| all.checked_mul(*n)).is_none() {
+            return Err(Error::argument(op, "work", "less than 2^64 units", format!("{:?}", self.work)));
+        }
+        let device = self.writes[0].device.clone();
+        let flag = match self.gate {
+            Gate::Open => None,
+            Gate::If(flag) | Gate::Unless(flag) => Some(flag),
+        };
+        if let Some(flag) = flag {
+            flag.expect(op, "gate", DType::U32, [1])?;
+        }
+        let mut tensors = self.writes.iter().map(|t| &**t).chain(self.reads.iter().copied()).chain(flag);
+        if tensors.any(|t| !t.device.is(&device)) {
+            let wanted = format!("all on {}", device.name());
+            return Err(Error::argument(op, "tensors", wanted, "tensors of two devices"));
+        }
+        device.run(self)
+    }
+
     /// The narrowest float type among the tensors.
     pub(crate) fn operands(&self) -> DType {
         let all = self.writes.iter().map(|t| t.dtype).chain(self.reads.iter().map(|t| t.dtype));
@@ -56,28 +137,6 @@ impl Call<'_, '_> {
     pub(crate) fn output(&self) -> DType {
         let operands = self.operands();
         if self.writes[0].dtype == operands { operands } else { DType::F32 }
-    }
-
-    /// Enqueues the launch on the device of its first written tensor. Never waits.
-    pub(crate) fn run(self) -> Result<()> {
-        let device = self.writes[0].device.clone();
-        let flag = match self.gate {
-            Gate::Open => None,
-            Gate::If(flag) | Gate::Unless(flag) => Some(flag),
-        };
-        if let Some(flag) = flag {
-            flag.expect(self.kernel.name, "gate", DType::U32, [1])?;
-        }
-        let mut tensors = self.writes.iter().map(|t| &**t).chain(self.reads.iter().copied()).chain(flag);
-        if tensors.any(|t| !t.device.is(&device)) {
-            return Err(Error::argument(
-                self.kernel.name,
-                "tensors",
-                format!("all on {}", device.name()),
-                "tensors of two devices",
-            ));
-        }
-        device.run(self)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Sixteen f32 at a time, in plain Rust: arrays and loops that the compiler turns into vector instructions once they
 //! are inlined into a function with the right target features.
 //!
-//! A kernel is written once, generic over [`Isa`], and [`cpu_sources!`](crate::device::cpu_sources) makes one
+//! A kernel is written once, generic over [`Isa`], and [`cpu_sources!`](crate::cpu_sources) makes one
 //! [`Source`](super::Source) of it per instruction set. Everything between the kernel and the arithmetic must be
 //! `#[inline(always)]`: a function or closure that is not inlined is compiled for the baseline and runs ten times
 //! slower. Two shapes of loop come out well: plain ones over zipped slices, and arrays of accumulators; [`V`] is for
 //! kernels that must say which way the lanes run.
 
 use bytemuck::Pod;
-use half::{bf16, f16};
+pub use half::{bf16, f16};
 
 /// What a kernel may know about the instructions it is compiled for.
 pub trait Isa {
@@ -135,51 +135,58 @@ impl Isa for Portable {
     const ACCUMULATORS: usize = 4;
 }
 
-/// The sources of a CPU kernel `fn body<I: Isa>(&Launch, &Block)`, one per instruction set, best first.
+/// The sources of a CPU kernel `fn body<I: Isa>(&Arguments<'_>, &Tile)`, one per instruction set, best first.
+///
+/// `body` is `#[inline(always)]`, and so is what it calls. `tile` is how much of the work one call of it does.
+///
+/// ```
+/// use steep::cpu_sources;
+/// use steep::device::Source;
+/// use steep::device::cpu::{Arguments, Tile};
+/// use steep::device::simd::Isa;
+///
+/// static SOURCES: &[Source] = cpu_sources!(negate, tile: [1, 1, 1 << 14]);
+///
+/// #[inline(always)]
+/// fn negate<I: Isa>(args: &Arguments<'_>, Tile([_, _, span]): &Tile) {
+///     // SAFETY: tiles are disjoint ranges of the output.
+///     let out = unsafe { args.write::<f32>(0, span.clone()) };
+///     for (out, x) in out.iter_mut().zip(&args.read::<f32>(0)[span.clone()]) {
+///         *out = -x;
+///     }
+/// }
+/// ```
+#[macro_export]
 macro_rules! cpu_sources {
-    ($body:ident, tile: $tile:expr) => {
+    ($body:ident, tile: $tile:expr) => {{
+        const TILE: [usize; 3] = $tile;
+        const PORTABLE: fn(&$crate::device::cpu::Arguments<'_>, &$crate::device::cpu::Tile) =
+            $body::<$crate::device::simd::Portable>;
         &[
             #[cfg(target_arch = "x86_64")]
-            $crate::device::Source {
-                label: "avx512",
-                needs: $crate::device::Need::Avx512,
-                code: $crate::device::Code::Cpu {
-                    run: {
-                        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2")]
-                        fn run(l: &$crate::device::cpu::Launch<'_>, b: &$crate::device::cpu::Block) {
-                            $body::<$crate::device::simd::Avx512>(l, b)
-                        }
-                        // SAFETY: the executor runs a source only where `Cpu::has` found what it needs.
-                        |l, b| unsafe { run(l, b) }
-                    },
-                    tile: $tile,
-                },
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2")]
+                fn run(args: &$crate::device::cpu::Arguments<'_>, tile: &$crate::device::cpu::Tile) {
+                    $body::<$crate::device::simd::Avx512>(args, tile)
+                }
+                // SAFETY: what the function needs is what the source says.
+                unsafe { $crate::device::Source::cpu("avx512", $crate::device::Need::Avx512, run, TILE) }
             },
             #[cfg(target_arch = "x86_64")]
-            $crate::device::Source {
-                label: "avx2",
-                needs: $crate::device::Need::Avx2,
-                code: $crate::device::Code::Cpu {
-                    run: {
-                        #[target_feature(enable = "avx2,fma,f16c,bmi2")]
-                        fn run(l: &$crate::device::cpu::Launch<'_>, b: &$crate::device::cpu::Block) {
-                            $body::<$crate::device::simd::Avx2>(l, b)
-                        }
-                        // SAFETY: as above.
-                        |l, b| unsafe { run(l, b) }
-                    },
-                    tile: $tile,
-                },
+            {
+                #[target_feature(enable = "avx2,fma,f16c,bmi2")]
+                fn run(args: &$crate::device::cpu::Arguments<'_>, tile: &$crate::device::cpu::Tile) {
+                    $body::<$crate::device::simd::Avx2>(args, tile)
+                }
+                // SAFETY: as above.
+                unsafe { $crate::device::Source::cpu("avx2", $crate::device::Need::Avx2, run, TILE) }
             },
-            $crate::device::Source {
-                label: "portable",
-                needs: $crate::device::Need::Nothing,
-                code: $crate::device::Code::Cpu { run: $body::<$crate::device::simd::Portable>, tile: $tile },
-            },
+            // SAFETY: a function for any processor.
+            unsafe { $crate::device::Source::cpu("portable", $crate::device::Need::Nothing, PORTABLE, TILE) },
         ]
-    };
+    }};
 }
-pub(crate) use cpu_sources;
+pub use cpu_sources;
 
 /// Lanes of a [`V`].
 pub const LANES: usize = 16;
@@ -448,18 +455,20 @@ impl Element for bf16 {
     }
 }
 
-/// Calls `$f::<I, T>($args)` with `T` the element type of a dtype known at run time.
+/// Calls `f::<I, T>(args)` with T the element type of a dtype that is known at run time, a float type:
+/// `by_dtype!(dtype, f::<I>(args))`.
+#[macro_export]
 macro_rules! by_dtype {
     ($dtype:expr, $f:ident::<$isa:ident>($($arg:expr),*)) => {
         match $dtype {
             $crate::DType::F32 => $f::<$isa, f32>($($arg),*),
-            $crate::DType::F16 => $f::<$isa, half::f16>($($arg),*),
-            $crate::DType::BF16 => $f::<$isa, half::bf16>($($arg),*),
+            $crate::DType::F16 => $f::<$isa, $crate::device::simd::f16>($($arg),*),
+            $crate::DType::BF16 => $f::<$isa, $crate::device::simd::bf16>($($arg),*),
             $crate::DType::U32 => unreachable!("ops check dtypes before they call"),
         }
     };
 }
-pub(crate) use by_dtype;
+pub use by_dtype;
 
 /// Copies around the cache: an ordinary store first reads the line it is about to overwrite, a streaming one does not.
 /// For outputs that no cache holds; followed by [`streamed`] before anybody else may look.

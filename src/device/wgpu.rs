@@ -27,7 +27,7 @@ use ::wgpu::{
 pub(crate) use buffers::Buffer;
 use buffers::{Id, Pool};
 use gated::Gates;
-use prelude::Variant;
+use prelude::{Module, Variant};
 pub use stamps::Stamp;
 use stamps::Stamps;
 
@@ -84,6 +84,12 @@ impl Failure {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
+    fn reword(&self, reword: impl FnOnce(&str) -> String) {
+        if let Some(fault) = &mut *self.0.lock().unwrap_or_else(|e| e.into_inner()) {
+            fault.what = reword(&fault.what);
+        }
+    }
+
     fn clear(&self) {
         *self.0.lock().unwrap_or_else(|e| e.into_inner()) = None;
     }
@@ -109,7 +115,7 @@ struct Layout {
 }
 
 /// Bytes between the parameters of two calls: what every adapter can take as an offset.
-const SLOT: usize = 256;
+const SLOT: usize = super::MOST_PARAMS;
 /// Calls that one submission takes: about a step of a small model.
 const SLOTS: usize = 128;
 /// Uploads are submitted when they have become this large.
@@ -139,8 +145,8 @@ impl Wgpu {
         }
     }
 
-    /// For tests: the adapter goes away, as when somebody pulls it out.
-    #[doc(hidden)]
+    /// The adapter goes away, as when somebody pulls it out: from now on every verb that can fail does. This is how
+    /// programs try what they do then.
     pub fn lose(&self) {
         self.device.destroy();
     }
@@ -302,23 +308,24 @@ impl Wgpu {
             lanes: self.lanes,
             constants: call.constants.to_vec(),
         };
-        let text = prelude::module(&variant, constants, text);
-        let pipeline = self.pipeline(call.kernel.name, &text, call.writes.len(), call.reads.len());
+        let module = Module::new(&variant, constants, text)?;
+        let pipeline = self.pipeline(call.kernel.name, &module, call.writes.len(), call.reads.len());
         self.check()?;
         self.pipelines.borrow_mut().insert(key.clone(), pipeline);
         Ok(key)
     }
 
-    fn pipeline(&self, name: &str, text: &str, writes: usize, reads: usize) -> ComputePipeline {
-        let module = ShaderModuleDescriptor { label: Some(name), source: ShaderSource::Wgsl(text.into()) };
-        let module = match self.checked {
+    fn pipeline(&self, name: &str, text: &Module, writes: usize, reads: usize) -> ComputePipeline {
+        let module =
+            ShaderModuleDescriptor { label: Some(name), source: ShaderSource::Wgsl(text.text().into()) };
+        let module = match self.checked || !text.trusted() {
             true => self.device.create_shader_module(module),
-            // SAFETY: the sources are this crate's own. They stay inside their buffers and their loops end, which the
-            // tests look at with guards around every output and, on `wgpu:core`, with the checks in place.
+            // SAFETY: by the promise that `Text::trusted` takes.
             false => unsafe {
                 self.device.create_shader_module_trusted(module, ShaderRuntimeChecks::unchecked())
             },
         };
+        self.failed.reword(|what| text.located(what));
         let mut layouts = self.layouts.borrow_mut();
         let layout =
             layouts.entry((writes, reads)).or_insert_with(|| Layout::new(&self.device, writes, reads));

@@ -16,9 +16,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{Error, Result, Tensor};
 
 /// See [`attention`].
@@ -26,13 +26,13 @@ pub static ATTENTION: Kernel = Kernel {
     name: "attention",
     cpu: cpu_sources!(cpu, tile: [1, 2, 64]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("cpu/attention")], [1, 1, 32])
+        Source::wgsl("cpu", wgsl!("cpu/attention"), [1, 1, 32])
             .needs(Need::CpuAdapter)
             .with(&[("TILE", 32)])
             .multiple(4),
-        Source::wgsl("tile", &[wgsl!("attention")], [1, 1, 64]).multiple(4),
-        Source::wgsl("online", &[wgsl!("ladder/attention_online")], [1, 1, 64]).multiple(4),
-        Source::wgsl("naive", &[wgsl!("ladder/attention_naive")], [1, 1, 64]),
+        Source::wgsl("tile", wgsl!("attention"), [1, 1, 64]).multiple(4),
+        Source::wgsl("online", wgsl!("ladder/attention_online"), [1, 1, 64]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/attention_naive"), [1, 1, 64]),
     ],
     cuda: &[
         Source::cuda("mma", cu!("attention"), 128, [1, 1, 128])
@@ -108,38 +108,32 @@ pub fn attention(gate: Gate<'_>, out: &mut Tensor, qkv: &Tensor, heads: usize, o
         heads: heads as u32,
         head: (dim / heads) as u32,
     };
-    Call {
-        kernel: &ATTENTION,
-        writes: &mut [out],
-        reads: &[qkv],
-        params: bytemuck::bytes_of(&params),
-        work: [sequences, heads, length],
-        multiple: multiple_of(&[dim / heads]),
-        // Sources that can make do with fewer invocations when there are few queries, do so for 16 (a workgroup more
-        // than covers them then).
-        constants: &[("HEAD", params.head), ("QUERIES", if length <= 16 { 16 } else { 64 })],
-        gate,
-    }
-    .run()
+    // Sources that can make do with fewer invocations when there are few queries, do so for 16 (a workgroup more
+    Call::new(&ATTENTION, gate, &mut [out], &[qkv])
+        .params(&params)
+        .work([sequences, heads, length])
+        .row_lengths(&[dim / heads])
+        .constants(&[("HEAD", params.head), ("QUERIES", if length <= 16 { 16 } else { 64 })])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    by_dtype!(l.write_dtype(0), heads::<I>(l, block))
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    by_dtype!(args.write_dtype(0), heads::<I>(args, part))
 }
 
 #[inline(always)]
-fn heads<I: Isa, T: Element>(l: &Launch<'_>, Block([sequences, heads, queries]): &Block) {
+fn heads<I: Isa, T: Element>(args: &Arguments<'_>, Tile([sequences, heads, queries]): &Tile) {
     for sequence in sequences.clone() {
         for head in heads.clone() {
             let mut at = queries.start;
             while at < queries.end {
                 // Two vectors of queries share each key that is read; the rest makes do with one.
                 if queries.end - at > LANES {
-                    lanes::<I, T, 2>(l, sequence, head, at..queries.end.min(at + 2 * LANES));
+                    lanes::<I, T, 2>(args, sequence, head, at..queries.end.min(at + 2 * LANES));
                     at += 2 * LANES;
                 } else {
-                    lanes::<I, T, 1>(l, sequence, head, at..queries.end);
+                    lanes::<I, T, 1>(args, sequence, head, at..queries.end);
                     at += LANES;
                 }
             }
@@ -153,18 +147,18 @@ const KEYS: usize = 32;
 /// `Q`·16 queries of one head of one sequence.
 #[inline(always)]
 fn lanes<I: Isa, T: Element, const Q: usize>(
-    l: &Launch<'_>,
+    args: &Arguments<'_>,
     sequence: usize,
     head: usize,
     queries: std::ops::Range<usize>,
 ) {
-    let p: Params = l.params();
+    let p: Params = args.params();
     let (length, h) = (p.length as usize, p.head as usize);
     let dim = p.heads as usize * h;
     let (inner, outer) = (p.inner as usize, p.outer as usize);
     let start = sequence / inner * outer + sequence % inner;
     let row = |token: usize| start + token * p.stride as usize;
-    let qkv = l.read::<T>(0);
+    let qkv = args.read::<T>(0);
     let part = |token: usize, which: usize| {
         let at = row(token) * 3 * dim + which * dim + head * h;
         &qkv[at..at + h]
@@ -246,7 +240,7 @@ fn lanes<I: Isa, T: Element, const Q: usize>(
     for (lane, token) in queries.enumerate() {
         let at = row(token) * dim + head * h;
         // SAFETY: a token's output in one head belongs to one block.
-        let out = unsafe { l.write::<T>(0, at..at + h) };
+        let out = unsafe { args.write::<T>(0, at..at + h) };
         let (o, inverse) = (&o[lane * hv..][..hv], V::splat(inverse[lane]));
         for (out, o) in out.chunks_mut(LANES).zip(o.chunks_exact(LANES)) {
             let o = V::load(o) * inverse;

@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::shared::TILE;
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Isa, mul_add};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Result, Tensor};
 
 /// See [`axpby`].
@@ -13,14 +13,14 @@ pub static AXPBY: Kernel = Kernel {
     name: "axpby",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("cpu/lanes"), wgsl!("axpby")], [1, 1, TILE])
+        Source::wgsl("cpu", wgsl!("cpu/axpby"), [1, 1, TILE])
             .with(&[("TILE", TILE as u32)])
             .needs(Need::CpuAdapter)
             .multiple(4),
-        Source::wgsl("vec4", &[wgsl!("axpby")], [1, 1, TILE])
+        Source::wgsl("vec4", wgsl!("axpby"), [1, 1, TILE])
             .with(&[("TILE", TILE as u32), ("WG", 256)])
             .multiple(4),
-        Source::wgsl("naive", &[wgsl!("ladder/axpby_naive")], [1, 1, TILE]).with(&[("TILE", TILE as u32)]),
+        Source::wgsl("naive", wgsl!("ladder/axpby_naive"), [1, 1, TILE]).with(&[("TILE", TILE as u32)]),
     ],
     cuda: &[Source::cuda("vec8", cu!("axpby"), 256, [1, 1, 2048])],
 };
@@ -58,26 +58,20 @@ pub fn axpby(
     y.expect(OP, "y", DType::F32, shape)?;
     let elements = out.elements();
     let params = Params { elements: elements as u32, in_place: u32::from(x.is_none()), a, b };
-    Call {
-        kernel: &AXPBY,
-        writes: &mut [out],
-        // Every language binds two reads; in place, the first is y again, and nobody looks at it.
-        reads: &[x.unwrap_or(y), y],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, elements],
-        multiple: multiple_of(&[elements]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    // Every language binds two reads; in place, the first is y again, and nobody looks at it.
+    Call::new(&AXPBY, gate, &mut [out], &[x.unwrap_or(y), y])
+        .params(&params)
+        .work([1, 1, elements])
+        .row_lengths(&[elements])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, span]): &Block) {
-    let Params { in_place, a, b, .. } = l.params();
-    let [x, y] = [0, 1].map(|i| &l.read::<f32>(i)[span.clone()]);
+fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, span]): &Tile) {
+    let Params { in_place, a, b, .. } = args.params();
+    let [x, y] = [0, 1].map(|i| &args.read::<f32>(i)[span.clone()]);
     // SAFETY: blocks are disjoint ranges of the output.
-    let out = unsafe { l.write::<f32>(0, span.clone()) };
+    let out = unsafe { args.write::<f32>(0, span.clone()) };
     if a == 0.0 {
         for (out, y) in out.iter_mut().zip(y) {
             *out = mul_add::<I>(b, *y, 0.0);

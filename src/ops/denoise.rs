@@ -2,16 +2,16 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Isa, mul_add};
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`denoise`].
 pub static DENOISE: Kernel = Kernel {
     name: "denoise",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
-    wgsl: &[Source::wgsl("naive", &[wgsl!("denoise")], [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
+    wgsl: &[Source::wgsl("naive", wgsl!("denoise"), [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
     cuda: &[Source::cuda("vec4", cu!("denoise"), 256, [1, 1, 1])],
 };
 
@@ -33,7 +33,7 @@ struct Params {
     channels: u32,
     height: u32,
     width: u32,
-    patch: u32,
+    patch_size: u32,
     /// Channels of a token's pixel: more than the clip's where the model also predicts variances.
     predicted: u32,
     guided: u32,
@@ -72,7 +72,7 @@ pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, up
         channels: channels as u32,
         height: height as u32,
         width: width as u32,
-        patch: patch as u32,
+        patch_size: patch as u32,
         predicted: predicted as u32,
         guided: u32::from(batch != samples),
         keep: update.keep,
@@ -80,27 +80,21 @@ pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, up
         guidance: update.guidance,
         bands: bands as u32,
     };
-    Call {
-        kernel: &DENOISE,
-        writes: &mut [z],
-        reads: &[tokens],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, bands],
-        multiple: multiple_of(&[width, pixels]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&DENOISE, gate, &mut [z], &[tokens])
+        .params(&params)
+        .work([1, 1, bands])
+        .row_lengths(&[width, pixels])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, bands]): &Block) {
-    let p: Params = l.params();
+fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, bands]): &Tile) {
+    let p: Params = args.params();
     let (c, h, w) = (p.channels as usize, p.height as usize, p.width as usize);
-    let (size, predicted) = (p.patch as usize, p.predicted as usize);
+    let (size, predicted) = (p.patch_size as usize, p.predicted as usize);
     let (down, across) = (h / size, w / size);
     let token = size * size * predicted;
-    let tokens = l.read::<f32>(0);
+    let tokens = args.read::<f32>(0);
     let unconditional = if p.guided != 0 { tokens.len() / 2 } else { 0 };
     for band in bands.clone() {
         let (image, top) = (band / down, band % down * size);
@@ -109,7 +103,7 @@ fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, bands]): &Block) {
             for y in 0..size {
                 let at = ((image * c + channel) * h + top + y) * w;
                 // SAFETY: a line of pixels belongs to one band, a band to one block.
-                let line = unsafe { l.write::<f32>(0, at..at + w) };
+                let line = unsafe { args.write::<f32>(0, at..at + w) };
                 for (x, z) in line.iter_mut().enumerate() {
                     let pixel = (y * size + x % size) * predicted + channel;
                     let at = first + x / size * token + pixel;

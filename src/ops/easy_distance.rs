@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{SUM, check_partials};
-use crate::device::cpu::{Block, Launch};
+use super::shared::check_partials;
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Result, Tensor};
@@ -14,7 +14,7 @@ use crate::{DType, Result, Tensor};
 pub static EASY_DISTANCE: Kernel = Kernel {
     name: "easy_distance",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1]),
-    wgsl: &[Source::wgsl("naive", &[SUM, wgsl!("easy_distance")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("easy_distance"), [1, 1, 1])],
     cuda: &[Source::cuda("block", cu!("easy_distance"), 256, [1, 1, 1])],
 };
 
@@ -50,27 +50,20 @@ pub fn easy_distance<T: Borrow<Tensor>>(gate: Gate<'_>, pair: &mut Tensor, sums:
         t.expect(OP, name, DType::F32, [runs, 2])?;
     }
     let params = Params { partials: runs as u32 };
-    Call {
-        kernel: &EASY_DISTANCE,
-        writes: &mut [pair],
-        reads: &[moved, inputs, outputs, sizes],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, 1],
-        multiple: 1,
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&EASY_DISTANCE, gate, &mut [pair], &[moved, inputs, outputs, sizes])
+        .params(&params)
+        .work([1, 1, 1])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
+fn cpu<I: Isa>(args: &Arguments<'_>, _: &Tile) {
     // The size of what did not move stands in the second column.
     let [moved, inputs, outputs, size] = [(0, 0), (1, 0), (2, 0), (3, 1)].map(|(i, column)| {
-        let column = l.read::<f32>(i).iter().skip(column).step_by(2);
+        let column = args.read::<f32>(i).iter().skip(column).step_by(2);
         column.map(|x| f64::from(*x)).sum::<f64>()
     });
     // SAFETY: there is one block.
-    let pair = unsafe { l.write::<f32>(0, 0..2) };
+    let pair = unsafe { args.write::<f32>(0, 0..2) };
     pair.copy_from_slice(&[(outputs * moved) as f32, (inputs * size) as f32]);
 }

@@ -2,18 +2,16 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, by_dtype, silu};
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`label_embed`].
 pub static LABEL_EMBED: Kernel = Kernel {
     name: "label_embed",
     cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
-    wgsl: &[
-        Source::wgsl("naive", &[wgsl!("common/exp"), wgsl!("label_embed")], [1, 1, 2]).with(&[("TILE", 2)])
-    ],
+    wgsl: &[Source::wgsl("naive", wgsl!("label_embed"), [1, 1, 2]).with(&[("TILE", 2)])],
     cuda: &[Source::cuda("row", cu!("label_embed"), 128, [1, 1, 1])],
 };
 
@@ -54,35 +52,29 @@ pub fn label_embed(
         return Err(Error::argument(OP, "table", "at least one row", format!("{table:?}")));
     }
     let params = Params { dim: dim as u32, rows: rows as u32, batch: batch as u32 };
-    Call {
-        kernel: &LABEL_EMBED,
-        writes: &mut [c, act],
-        reads: &[time, table, labels],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, batch],
-        multiple: multiple_of(&[dim]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&LABEL_EMBED, gate, &mut [c, act], &[time, table, labels])
+        .params(&params)
+        .work([1, 1, batch])
+        .row_lengths(&[dim])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    by_dtype!(l.write_dtype(1), rows::<I>(l, block))
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    by_dtype!(args.write_dtype(1), rows::<I>(args, part))
 }
 
 #[inline(always)]
-fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
-    let p: Params = l.params();
+fn rows<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, _, rows]): &Tile) {
+    let p: Params = args.params();
     let d = p.dim as usize;
     for b in rows.clone() {
-        let label = l.read::<u32>(2)[b].min(p.rows - 1) as usize;
-        let time = &l.read::<f32>(0)[b * d..(b + 1) * d];
-        let table = &l.read::<f32>(1)[label * d..(label + 1) * d];
+        let label = args.read::<u32>(2)[b].min(p.rows - 1) as usize;
+        let time = &args.read::<f32>(0)[b * d..(b + 1) * d];
+        let table = &args.read::<f32>(1)[label * d..(label + 1) * d];
         // SAFETY: a row belongs to one block.
         let (c, act) =
-            unsafe { (l.write::<f32>(0, b * d..(b + 1) * d), l.write::<T>(1, b * d..(b + 1) * d)) };
+            unsafe { (args.write::<f32>(0, b * d..(b + 1) * d), args.write::<T>(1, b * d..(b + 1) * d)) };
         for j in 0..d {
             c[j] = time[j] + table[j];
             act[j] = T::from_f32(silu::<I>(c[j]));

@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::shared::{Rows, dot, matmul, widen};
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, gelu, mul_add, silu};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`linear`].
@@ -13,11 +13,9 @@ pub static LINEAR: Kernel = Kernel {
     name: "linear",
     cpu: cpu_sources!(cpu, tile: [1, 512, 96]),
     wgsl: &[
-        Source::wgsl("cpu", &[ACTIVATIONS, COMMON, VEC4, wgsl!("cpu/matmul")], [1, 64, 64])
-            .needs(Need::CpuAdapter)
-            .multiple(4),
-        Source::wgsl("tile", &[ACTIVATIONS, COMMON, VEC4, wgsl!("common/matmul")], [1, 64, 64]).multiple(4),
-        Source::wgsl("naive", &[ACTIVATIONS, COMMON, wgsl!("ladder/linear_naive")], [1, 64, 4]),
+        Source::wgsl("cpu", wgsl!("cpu/linear"), [1, 64, 64]).needs(Need::CpuAdapter).multiple(4),
+        Source::wgsl("tile", wgsl!("linear"), [1, 64, 64]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/linear_naive"), [1, 64, 4]),
     ],
     cuda: &[
         Source::cuda("mma", cu!("linear"), 256, [1, 128, 128])
@@ -37,10 +35,6 @@ pub static LINEAR: Kernel = Kernel {
         Source::cuda("naive", cu!("ladder/linear_naive"), 256, [1, 1, 256]),
     ],
 };
-
-const ACTIVATIONS: &str = wgsl!("common/activations");
-const COMMON: &str = wgsl!("common/linear");
-const VEC4: &str = wgsl!("linear");
 
 /// Blocks of a product that fill a large GPU.
 const WIDE: usize = 128;
@@ -153,43 +147,38 @@ pub fn linear(
             }
         }
     }
-    Call {
-        kernel: &LINEAR,
-        writes: &mut [out],
-        reads: &[x, w, bias, mods_read, onto_read],
-        params: bytemuck::bytes_of(&params),
-        work: [1, rows, n],
-        multiple: multiple_of(&[n, k]),
-        constants: &[("EPILOGUE", params.epilogue), ("FEW_ROWS", u32::from(rows <= FEW_ROWS))],
-        gate,
-    }
-    .run()
+    Call::new(&LINEAR, gate, &mut [out], &[x, w, bias, mods_read, onto_read])
+        .params(&params)
+        .work([1, rows, n])
+        .row_lengths(&[n, k])
+        .constants(&[("EPILOGUE", params.epilogue), ("FEW_ROWS", u32::from(rows <= FEW_ROWS))])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    if l.write_dtype(0) == DType::F32 {
-        by_dtype!(l.read_dtype(0), to_f32::<I>(l, block))
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    if args.write_dtype(0) == DType::F32 {
+        by_dtype!(args.read_dtype(0), to_f32::<I>(args, part))
     } else {
-        by_dtype!(l.read_dtype(0), to_same::<I>(l, block))
+        by_dtype!(args.read_dtype(0), to_same::<I>(args, part))
     }
 }
 
 #[inline(always)]
-fn to_f32<I: Isa, T: Element>(l: &Launch<'_>, block: &Block) {
-    tile::<I, T, f32>(l, block)
+fn to_f32<I: Isa, T: Element>(args: &Arguments<'_>, part: &Tile) {
+    tile::<I, T, f32>(args, part)
 }
 
 #[inline(always)]
-fn to_same<I: Isa, T: Element>(l: &Launch<'_>, block: &Block) {
-    tile::<I, T, T>(l, block)
+fn to_same<I: Isa, T: Element>(args: &Arguments<'_>, part: &Tile) {
+    tile::<I, T, T>(args, part)
 }
 
 /// One tile of `out`: products into working memory that stays in the cache, then the epilogue, row by row.
 #[inline(always)]
-fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]): &Block) {
-    let p: Params = l.params();
-    let (x, w, bias) = (l.read::<T>(0), l.read::<T>(1), l.read::<f32>(2));
+fn tile<I: Isa, T: Element, O: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Tile) {
+    let p: Params = args.params();
+    let (x, w, bias) = (args.read::<T>(0), args.read::<T>(1), args.read::<f32>(2));
     let (k, n) = (p.depth as usize, p.columns as usize);
     let (m, width) = (rows.len(), columns.len());
     let (x, w) = (&x[rows.start * k..rows.end * k], &w[columns.start * k..columns.end * k]);
@@ -224,11 +213,11 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
     for (i, y) in rows.clone().zip(y.chunks_exact(width)) {
         let at = i * n + columns.start..i * n + columns.end;
         // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
-        let out = unsafe { l.write::<O>(0, at.clone()) };
+        let out = unsafe { args.write::<O>(0, at.clone()) };
         let alphas = || {
             let sample = i / p.rows_per_sample as usize;
             let start = sample * p.mods_columns as usize + p.alpha_at as usize;
-            &l.read::<f32>(3)[start + columns.start..start + columns.end]
+            &args.read::<f32>(3)[start + columns.start..start + columns.end]
         };
         let row = out.iter_mut().zip(y).zip(bias);
         match p.epilogue {
@@ -248,7 +237,7 @@ fn tile<I: Isa, T: Element, O: Element>(l: &Launch<'_>, Block([_, rows, columns]
                 }
             }
             RESIDUAL_ONTO => {
-                for ((((out, y), b), alpha), onto) in row.zip(alphas()).zip(&l.read::<f32>(4)[at]) {
+                for ((((out, y), b), alpha), onto) in row.zip(alphas()).zip(&args.read::<f32>(4)[at]) {
                     *out = O::from_f32(mul_add::<I>(*alpha, y + b, *onto));
                 }
             }

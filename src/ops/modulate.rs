@@ -1,10 +1,7 @@
 //! `out = layer_norm(x) · (1 + scale) + shift`, adaLN's way of conditioning.
 
-use super::shared::{
-    LANES_OF_CPU, LAYER_NORM, LAYER_NORM_NAIVE, Modulation, ModulationParams, SUM, SUM_OF_LANES,
-    check_modulation,
-};
-use crate::device::cpu::{Block, Launch};
+use super::shared::{Modulation, ModulationParams as Params, check_modulation};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, prefetch, stream, streamed};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{Result, Tensor};
@@ -14,15 +11,14 @@ pub static MODULATE: Kernel = Kernel {
     name: "modulate",
     cpu: cpu_sources!(cpu, tile: [1, 1, 32]),
     wgsl: &[
-        Source::wgsl("cpu", &[LANES_OF_CPU, SUM_OF_LANES, LAYER_NORM, wgsl!("cpu/modulate")], [1, 1, 16])
+        Source::wgsl("cpu", wgsl!("cpu/modulate"), [1, 1, 16])
             .with(&[("ROWS", 16)])
             .needs(Need::CpuAdapter)
             .multiple(4),
-        Source::wgsl("vec4", &[SUM, LAYER_NORM, wgsl!("modulate")], [1, 1, 16])
+        Source::wgsl("vec4", wgsl!("modulate"), [1, 1, 16])
             .with(&[("ROWS", 16), ("WG", 256), ("WIDTH", 64)])
             .multiple(4),
-        Source::wgsl("naive", &[LAYER_NORM_NAIVE, wgsl!("ladder/modulate_naive")], [1, 1, 64])
-            .with(&[("ROWS", 64)]),
+        Source::wgsl("naive", wgsl!("ladder/modulate_naive"), [1, 1, 64]).with(&[("ROWS", 64)]),
     ],
     cuda: &[Source::cuda("warp", cu!("modulate"), 256, [1, 1, 8])],
 };
@@ -44,41 +40,35 @@ pub struct Chunks {
 /// - `mods`: f32 [B, c·d]; row b modulates sample b
 pub fn modulate(gate: Gate<'_>, out: &mut Tensor, x: &Tensor, mods: &Tensor, chunks: Chunks) -> Result<()> {
     let params = check_modulation("modulate", ("out", out), x, mods, chunks)?;
-    Call {
-        kernel: &MODULATE,
-        writes: &mut [out],
-        reads: &[x, mods],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, params.rows as usize],
-        multiple: params.multiple(),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&MODULATE, gate, &mut [out], &[x, mods])
+        .params(&params)
+        .work([1, 1, params.rows as usize])
+        .row_lengths(&params.row_lengths())
+        .run()
 }
 
 /// Outputs of this many bytes leave the caches before anyone reads them.
 const LARGE: usize = 16 << 20;
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    by_dtype!(l.write_dtype(0), rows::<I>(l, block))
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    by_dtype!(args.write_dtype(0), rows::<I>(args, part))
 }
 
 #[inline(always)]
-fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
-    let p: ModulationParams = l.params();
+fn rows<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, _, rows]): &Tile) {
+    let p: Params = args.params();
     let d = p.dim as usize;
     let large = p.rows as usize * d * size_of::<T>() >= LARGE;
     let mut scratch = Scratch::take(if large { d } else { 0 });
     for row in rows.clone() {
-        let x = &l.read::<f32>(0)[row * d..(row + 1) * d];
+        let x = &args.read::<f32>(0)[row * d..(row + 1) * d];
         // SAFETY: a row belongs to one block.
-        let out = unsafe { l.write::<T>(0, row * d..(row + 1) * d) };
-        let m = Modulation::of_row::<I>(&p, l.read(1), x, row);
+        let out = unsafe { args.write::<T>(0, row * d..(row + 1) * d) };
+        let m = Modulation::of_row::<I>(&p, args.read(1), x, row);
         if large {
             // Memory would idle while a row is worked on: the next one is asked for meanwhile.
-            prefetch(l.read::<f32>(0).get((row + 1) * d..(row + 2) * d).unwrap_or(&[]));
+            prefetch(args.read::<f32>(0).get((row + 1) * d..(row + 2) * d).unwrap_or(&[]));
             let staged = &mut bytemuck::cast_slice_mut(scratch.floats())[..d];
             m.apply::<I, T>(x, staged);
             stream(bytemuck::cast_slice_mut(out), bytemuck::cast_slice(staged));

@@ -3,11 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::Chunks;
-use super::shared::{
-    CUT, LANES_OF_CPU, LAYER_NORM, LAYER_NORM_NAIVE, Modulation, ModulationParams, SUM, SUM_OF_LANES, Sums,
-    check_modulation, check_partials, share,
-};
-use crate::device::cpu::{Block, Launch};
+use super::shared::{Modulation, ModulationParams, Sums, check_modulation, check_partials, share};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{Result, Tensor};
@@ -17,21 +14,11 @@ pub static MODULATE_REL_L1: Kernel = Kernel {
     name: "modulate_rel_l1",
     cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
     wgsl: &[
-        Source::wgsl(
-            "cpu",
-            &[LANES_OF_CPU, CUT, SUM_OF_LANES, LAYER_NORM, wgsl!("modulate_rel_l1")],
-            [1, 1, 1],
-        )
-        .needs(Need::CpuAdapter)
-        .multiple(4),
-        Source::wgsl("vec4", &[CUT, SUM, LAYER_NORM, wgsl!("modulate_rel_l1")], [1, 1, 1])
+        Source::wgsl("cpu", wgsl!("cpu/modulate_rel_l1"), [1, 1, 1]).needs(Need::CpuAdapter).multiple(4),
+        Source::wgsl("vec4", wgsl!("modulate_rel_l1"), [1, 1, 1])
             .with(&[("WG", 256), ("WIDTH", 64)])
             .multiple(4),
-        Source::wgsl(
-            "naive",
-            &[CUT, SUM, LAYER_NORM_NAIVE, wgsl!("ladder/modulate_rel_l1_naive")],
-            [1, 1, 1],
-        ),
+        Source::wgsl("naive", wgsl!("ladder/modulate_rel_l1_naive"), [1, 1, 1]),
     ],
     cuda: &[Source::cuda("block", cu!("modulate_rel_l1"), 256, [1, 1, 1])],
 };
@@ -66,41 +53,35 @@ pub fn modulate_rel_l1(
     let modulate = check_modulation(OP, ("signal", signal), x, mods, chunks)?;
     let runs = check_partials(OP, partials)?;
     let params = Params { modulate, runs: runs as u32 };
-    Call {
-        kernel: &MODULATE_REL_L1,
-        writes: &mut [signal, partials],
-        reads: &[x, mods],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, runs],
-        multiple: modulate.multiple(),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&MODULATE_REL_L1, gate, &mut [signal, partials], &[x, mods])
+        .params(&params)
+        .work([1, 1, runs])
+        .row_lengths(&modulate.row_lengths())
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    by_dtype!(l.write_dtype(0), runs::<I>(l, block))
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    by_dtype!(args.write_dtype(0), runs::<I>(args, part))
 }
 
 #[inline(always)]
-fn runs<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
-    let p = l.params::<Params>().modulate;
+fn runs<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, _, runs]): &Tile) {
+    let p = args.params::<Params>().modulate;
     let (rows, d) = (p.rows as usize, p.dim as usize);
-    let total = l.work()[2];
+    let total = args.work()[2];
     let mut scratch = Scratch::take(d);
     for run in runs.clone() {
         let mut sums = Sums::default();
         for row in share(rows, total, run) {
-            let x = &l.read::<f32>(0)[row * d..(row + 1) * d];
+            let x = &args.read::<f32>(0)[row * d..(row + 1) * d];
             // SAFETY: a row belongs to one run, a run to one block.
-            let signal = unsafe { l.write::<T>(0, row * d..(row + 1) * d) };
+            let signal = unsafe { args.write::<T>(0, row * d..(row + 1) * d) };
             let cur = &mut bytemuck::cast_slice_mut(scratch.floats())[..d];
-            Modulation::of_row::<I>(&p, l.read(1), x, row).apply::<I, T>(x, cur);
+            Modulation::of_row::<I>(&p, args.read(1), x, row).apply::<I, T>(x, cur);
             sums.step::<I, T>(cur, signal);
         }
         // SAFETY: a run's pair belongs to one block.
-        unsafe { l.write::<f32>(1, run * 2..run * 2 + 2) }.copy_from_slice(&sums.totals());
+        unsafe { args.write::<f32>(1, run * 2..run * 2 + 2) }.copy_from_slice(&sums.totals());
     }
 }

@@ -2,17 +2,17 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{CUT, SUM, share};
-use crate::device::cpu::{Block, Launch};
+use super::shared::share;
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::Isa;
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`norm_ratio`].
 pub static NORM_RATIO: Kernel = Kernel {
     name: "norm_ratio",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
-    wgsl: &[Source::wgsl("naive", &[CUT, SUM, wgsl!("norm_ratio")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("norm_ratio"), [1, 1, 1])],
     cuda: &[Source::cuda("warp", cu!("norm_ratio"), 256, [1, 1, 1])],
 };
 
@@ -40,30 +40,24 @@ pub fn norm_ratio(gate: Gate<'_>, partials: &mut Tensor, cur: &Tensor, prev: &Te
     }
     partials.expect(OP, "partials", DType::F32, [runs, 1])?;
     let params = Params { rows: (batch * frames * tokens) as u32, dim: dim as u32, runs: runs as u32 };
-    Call {
-        kernel: &NORM_RATIO,
-        writes: &mut [partials],
-        reads: &[cur, prev],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, runs],
-        multiple: multiple_of(&[dim]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&NORM_RATIO, gate, &mut [partials], &[cur, prev])
+        .params(&params)
+        .work([1, 1, runs])
+        .row_lengths(&[dim])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
-    let p: Params = l.params();
+fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, runs]): &Tile) {
+    let p: Params = args.params();
     let d = p.dim as usize;
     let norm = |x: &[f32]| x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     for run in runs.clone() {
-        let span = share(p.rows as usize, l.work()[2], run);
-        let [cur, prev] = [0, 1].map(|i| l.read::<f32>(i)[span.start * d..span.end * d].chunks_exact(d));
+        let span = share(p.rows as usize, args.work()[2], run);
+        let [cur, prev] = [0, 1].map(|i| args.read::<f32>(i)[span.start * d..span.end * d].chunks_exact(d));
         let total: f64 = cur.zip(prev).map(|(cur, prev)| norm(cur) / norm(prev)).sum();
         // SAFETY: a run's number belongs to one block.
-        let partial = unsafe { l.write::<f32>(0, run..run + 1) };
+        let partial = unsafe { args.write::<f32>(0, run..run + 1) };
         partial[0] = total as f32;
     }
 }

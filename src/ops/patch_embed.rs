@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::shared::{Rows, matmul, widen};
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`patch_embed`].
@@ -13,12 +13,12 @@ pub static PATCH_EMBED: Kernel = Kernel {
     name: "patch_embed",
     cpu: cpu_sources!(cpu, tile: [1, 64, 1024]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("patch_embed"), wgsl!("cpu/matmul")], [1, 64, 64])
+        Source::wgsl("cpu", wgsl!("cpu/patch_embed"), [1, 64, 64])
             .with(&[("FEW_ROWS", 0)])
             .needs(Need::CpuAdapter)
             .multiple(4),
-        Source::wgsl("tile", &[wgsl!("patch_embed"), wgsl!("common/matmul")], [1, 64, 64]).multiple(4),
-        Source::wgsl("naive", &[wgsl!("ladder/patch_embed_naive")], [1, 64, 4]),
+        Source::wgsl("tile", wgsl!("patch_embed"), [1, 64, 64]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/patch_embed_naive"), [1, 64, 4]),
     ],
     cuda: &[Source::cuda("tile", cu!("patch_embed"), 256, [1, 32, 64])],
 };
@@ -31,7 +31,7 @@ struct Params {
     channels: u32,
     height: u32,
     width: u32,
-    patch: u32,
+    patch_size: u32,
     dim: u32,
     rows: u32,
 }
@@ -75,34 +75,33 @@ pub fn patch_embed(
         channels: channels as u32,
         height: height as u32,
         width: width as u32,
-        patch: patch as u32,
+        patch_size: patch as u32,
         dim: dim as u32,
         rows: (batch * frames * tokens) as u32,
     };
-    Call {
-        kernel: &PATCH_EMBED,
-        writes: &mut [x],
-        reads: &[z, w, bias, pos],
-        params: bytemuck::bytes_of(&params),
-        work: [1, batch * frames * tokens, dim],
-        multiple: multiple_of(&[dim, channels * patch * patch]),
-        constants: &[("PATCH", params.patch), ("ACROSS", (width / patch) as u32), ("TOKENS", tokens as u32)],
-        gate,
-    }
-    .run()
+    Call::new(&PATCH_EMBED, gate, &mut [x], &[z, w, bias, pos])
+        .params(&params)
+        .work([1, batch * frames * tokens, dim])
+        .row_lengths(&[dim, channels * patch * patch])
+        .constants(&[
+            ("PATCH", params.patch_size),
+            ("ACROSS", (width / patch) as u32),
+            ("TOKENS", tokens as u32),
+        ])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    by_dtype!(l.read_dtype(1), tile::<I>(l, block))
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    by_dtype!(args.read_dtype(1), tile::<I>(args, part))
 }
 
 #[inline(always)]
-fn tile<I: Isa, T: Element>(l: &Launch<'_>, Block([_, rows, columns]): &Block) {
-    let p: Params = l.params();
-    let (c, h, w, size) = (p.channels as usize, p.height as usize, p.width as usize, p.patch as usize);
-    let (z, weights) = (l.read::<f32>(0), l.read::<T>(1));
-    let (bias, pos) = (l.read::<f32>(2), l.read::<f32>(3));
+fn tile<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Tile) {
+    let p: Params = args.params();
+    let (c, h, w, size) = (p.channels as usize, p.height as usize, p.width as usize, p.patch_size as usize);
+    let (z, weights) = (args.read::<f32>(0), args.read::<T>(1));
+    let (bias, pos) = (args.read::<f32>(2), args.read::<f32>(3));
     let (dim, across) = (p.dim as usize, w / size);
     let tokens = h / size * across;
     let (k, m, n) = (c * size * size, rows.len(), columns.len());
@@ -129,7 +128,7 @@ fn tile<I: Isa, T: Element>(l: &Launch<'_>, Block([_, rows, columns]): &Block) {
     };
     for (row, y) in rows.clone().zip(y.chunks_exact(n)) {
         // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
-        let x = unsafe { l.write::<f32>(0, row * dim + columns.start..row * dim + columns.end) };
+        let x = unsafe { args.write::<f32>(0, row * dim + columns.start..row * dim + columns.end) };
         let pos = &pos[row % tokens * dim..][columns.clone()];
         for (((x, y), b), pos) in x.iter_mut().zip(y).zip(&bias[columns.clone()]).zip(pos) {
             *x = y + b + pos;

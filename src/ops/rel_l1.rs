@@ -2,10 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{CUT, SUM, Sums, check_partials, share};
-use crate::device::cpu::{Block, Launch};
+use super::shared::{Sums, check_partials, share};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, LANES, by_dtype};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{Result, Tensor};
 
 /// See [`rel_l1`].
@@ -13,13 +13,9 @@ pub static REL_L1: Kernel = Kernel {
     name: "rel_l1",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
     wgsl: &[
-        Source::wgsl("cpu", &[wgsl!("cpu/rel_l1"), CUT, SUM, wgsl!("rel_l1")], [1, 1, 1])
-            .needs(Need::CpuAdapter)
-            .multiple(4),
-        Source::wgsl("vec4", &[CUT, SUM, wgsl!("rel_l1")], [1, 1, 1])
-            .with(&[("WG", 256), ("WIDTH", 256)])
-            .multiple(4),
-        Source::wgsl("naive", &[CUT, SUM, wgsl!("ladder/rel_l1_naive")], [1, 1, 1]),
+        Source::wgsl("cpu", wgsl!("cpu/rel_l1"), [1, 1, 1]).needs(Need::CpuAdapter).multiple(4),
+        Source::wgsl("vec4", wgsl!("rel_l1"), [1, 1, 1]).with(&[("WG", 256), ("WIDTH", 256)]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/rel_l1_naive"), [1, 1, 1]),
     ],
     cuda: &[Source::cuda("vec8", cu!("rel_l1"), 512, [1, 1, 1])],
 };
@@ -45,38 +41,32 @@ pub fn rel_l1(gate: Gate<'_>, prev: &mut Tensor, partials: &mut Tensor, cur: &Te
     prev.expect(OP, "prev", dtype, *cur.shape())?;
     let runs = check_partials(OP, partials)?;
     let params = Params { elements: cur.elements() as u32, runs: runs as u32 };
-    Call {
-        kernel: &REL_L1,
-        writes: &mut [prev, partials],
-        reads: &[cur],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, runs],
-        multiple: multiple_of(&[cur.elements()]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&REL_L1, gate, &mut [prev, partials], &[cur])
+        .params(&params)
+        .work([1, 1, runs])
+        .row_lengths(&[cur.elements()])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    by_dtype!(l.write_dtype(0), runs::<I>(l, block))
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    by_dtype!(args.write_dtype(0), runs::<I>(args, part))
 }
 
 #[inline(always)]
-fn runs<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
-    let all = l.read::<T>(0);
+fn runs<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, _, runs]): &Tile) {
+    let all = args.read::<T>(0);
     // Shares are whole vectors, and the last one takes what is left over.
     let vectors = all.len().div_ceil(LANES);
     for run in runs.clone() {
-        let share = share(vectors, l.work()[2], run);
+        let share = share(vectors, args.work()[2], run);
         let span = share.start * LANES..(share.end * LANES).min(all.len());
         let cur = &all[span.clone()];
         // SAFETY: shares are disjoint, and a share belongs to one block.
-        let prev = unsafe { l.write::<T>(0, span) };
+        let prev = unsafe { args.write::<T>(0, span) };
         let mut sums = Sums::default();
         sums.step::<I, T>(cur, prev);
         // SAFETY: a run's pair belongs to one block.
-        unsafe { l.write::<f32>(1, run * 2..run * 2 + 2) }.copy_from_slice(&sums.totals());
+        unsafe { args.write::<f32>(1, run * 2..run * 2 + 2) }.copy_from_slice(&sums.totals());
     }
 }

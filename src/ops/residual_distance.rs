@@ -2,17 +2,17 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{CUT, SUM, check_partials, share};
-use crate::device::cpu::{Block, Launch};
+use super::shared::{check_partials, share};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::Isa;
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Result, Tensor};
 
 /// See [`residual_distance`].
 pub static RESIDUAL_DISTANCE: Kernel = Kernel {
     name: "residual_distance",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
-    wgsl: &[Source::wgsl("naive", &[CUT, SUM, wgsl!("residual_distance")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("residual_distance"), [1, 1, 1])],
     cuda: &[Source::cuda("vec8", cu!("residual_distance"), 512, [1, 1, 1])],
 };
 
@@ -45,27 +45,21 @@ pub fn residual_distance(
     kept.expect(OP, "kept", DType::F32, shape)?;
     let runs = check_partials(OP, partials)?;
     let params = Params { elements: out.elements() as u32, runs: runs as u32 };
-    Call {
-        kernel: &RESIDUAL_DISTANCE,
-        writes: &mut [partials],
-        reads: &[out, input, kept],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, runs],
-        multiple: multiple_of(&[out.elements()]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&RESIDUAL_DISTANCE, gate, &mut [partials], &[out, input, kept])
+        .params(&params)
+        .work([1, 1, runs])
+        .row_lengths(&[out.elements()])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
+fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, runs]): &Tile) {
     // Few enough additions in a row, in enough lanes, that equal addends, which all round the same way, do no harm.
     const LANES: usize = 16;
     const STRETCH: usize = 64 * LANES;
-    let [out, input, kept] = [0, 1, 2].map(|i| l.read::<f32>(i));
+    let [out, input, kept] = [0, 1, 2].map(|i| args.read::<f32>(i));
     for run in runs.clone() {
-        let span = share(out.len(), l.work()[2], run);
+        let span = share(out.len(), args.work()[2], run);
         let mut sums = [0.0f64; 2];
         for start in span.clone().step_by(STRETCH) {
             let stretch = start..(start + STRETCH).min(span.end);
@@ -81,6 +75,6 @@ fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, runs]): &Block) {
             sums[1] += size.iter().map(|x| f64::from(*x)).sum::<f64>();
         }
         // SAFETY: a run's pair belongs to one block.
-        unsafe { l.write::<f32>(0, run * 2..run * 2 + 2) }.copy_from_slice(&sums.map(|sum| sum as f32));
+        unsafe { args.write::<f32>(0, run * 2..run * 2 + 2) }.copy_from_slice(&sums.map(|sum| sum as f32));
     }
 }

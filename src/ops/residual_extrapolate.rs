@@ -5,18 +5,16 @@ use bytemuck::{Pod, Zeroable};
 
 use super::shared::TILE;
 use super::{DECISION, TRACE_COLUMNS};
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Isa, mul_add};
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`residual_extrapolate`].
 pub static RESIDUAL_EXTRAPOLATE: Kernel = Kernel {
     name: "residual_extrapolate",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
-    wgsl: &[
-        Source::wgsl("naive", &[wgsl!("residual_extrapolate")], [1, 1, TILE]).with(&[("TILE", TILE as u32)])
-    ],
+    wgsl: &[Source::wgsl("naive", wgsl!("residual_extrapolate"), [1, 1, TILE]).with(&[("TILE", TILE as u32)])],
     cuda: &[Source::cuda("vec8", cu!("residual_extrapolate"), 256, [1, 1, 2048])],
 };
 
@@ -56,26 +54,20 @@ pub fn residual_extrapolate(
     }
     let elements = out.elements();
     let params = Params { elements: elements as u32, step: step as u32 };
-    Call {
-        kernel: &RESIDUAL_EXTRAPOLATE,
-        writes: &mut [out],
-        reads: &[input, residual, before, trace],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, elements],
-        multiple: multiple_of(&[elements]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&RESIDUAL_EXTRAPOLATE, gate, &mut [out], &[input, residual, before, trace])
+        .params(&params)
+        .work([1, 1, elements])
+        .row_lengths(&[elements])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, Block([_, _, span]): &Block) {
-    let p: Params = l.params();
-    let ahead = ahead(&l.read::<f32>(3)[..p.step as usize * TRACE_COLUMNS]);
-    let [input, residual, before] = [0, 1, 2].map(|i| &l.read::<f32>(i)[span.clone()]);
+fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, span]): &Tile) {
+    let p: Params = args.params();
+    let ahead = ahead(&args.read::<f32>(3)[..p.step as usize * TRACE_COLUMNS]);
+    let [input, residual, before] = [0, 1, 2].map(|i| &args.read::<f32>(i)[span.clone()]);
     // SAFETY: blocks are disjoint ranges of the output.
-    let out = unsafe { l.write::<f32>(0, span.clone()) };
+    let out = unsafe { args.write::<f32>(0, span.clone()) };
     for (((out, x), r), b) in out.iter_mut().zip(input).zip(residual).zip(before) {
         *out = x + mul_add::<I>(ahead, r - b, *r);
     }

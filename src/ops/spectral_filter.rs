@@ -2,16 +2,16 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, by_dtype, mul_add};
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`spectral_filter`].
 pub static SPECTRAL_FILTER: Kernel = Kernel {
     name: "spectral_filter",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 12]),
-    wgsl: &[Source::wgsl("naive", &[wgsl!("spectral_filter")], [1, 1, 1024])],
+    wgsl: &[Source::wgsl("naive", wgsl!("spectral_filter"), [1, 1, 1024])],
     cuda: &[Source::cuda("vec8", cu!("spectral_filter"), 128, [1, 1, 1024])],
 };
 
@@ -57,30 +57,24 @@ pub fn spectral_filter(
     let outer = x.elements() / axis;
     let params =
         Params { outer: outer as u32, places: places as u32, stride: stride as u32, step: step as u32 };
-    Call {
-        kernel: &SPECTRAL_FILTER,
-        writes: &mut [out],
-        reads: &[x, kernels],
-        params: bytemuck::bytes_of(&params),
-        work: [outer, places, stride],
-        multiple: multiple_of(&[stride]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&SPECTRAL_FILTER, gate, &mut [out], &[x, kernels])
+        .params(&params)
+        .work([outer, places, stride])
+        .row_lengths(&[stride])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    by_dtype!(l.read_dtype(0), filter::<I>(l, block))
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    by_dtype!(args.read_dtype(0), filter::<I>(args, part))
 }
 
 #[inline(always)]
-fn filter<I: Isa, T: Element>(l: &Launch<'_>, Block([outer, places, span]): &Block) {
-    let p: Params = l.params();
+fn filter<I: Isa, T: Element>(args: &Arguments<'_>, Tile([outer, places, span]): &Tile) {
+    let p: Params = args.params();
     let (n, stride, step) = (p.places as usize, p.stride as usize, p.step as usize);
-    let x = l.read::<T>(0);
-    let kernel = &l.read::<f32>(1)[step * n..(step + 1) * n];
+    let x = args.read::<T>(0);
+    let kernel = &args.read::<f32>(1)[step * n..(step + 1) * n];
     let row = |o: usize, i: usize| {
         let at = (o * n + i) * stride;
         at + span.start..at + span.end
@@ -88,7 +82,7 @@ fn filter<I: Isa, T: Element>(l: &Launch<'_>, Block([outer, places, span]): &Blo
     for o in outer.clone() {
         for i in places.clone() {
             // SAFETY: a stretch of a row belongs to one block.
-            let out = unsafe { l.write::<f32>(0, row(o, i)) };
+            let out = unsafe { args.write::<f32>(0, row(o, i)) };
             out.fill(0.0);
             for j in 0..n {
                 let weight = kernel[(i + n - j) % n];

@@ -5,8 +5,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::SUM;
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Isa, mul_add};
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
@@ -15,7 +14,7 @@ use crate::{DType, Error, Result, Tensor};
 pub static TEA_GATE: Kernel = Kernel {
     name: "tea_gate",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1]),
-    wgsl: &[Source::wgsl("naive", &[SUM, wgsl!("tea_gate")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("tea_gate"), [1, 1, 1])],
     cuda: &[Source::cuda("block", cu!("tea_gate"), 1024, [1, 1, 1])],
 };
 
@@ -101,7 +100,11 @@ struct Params {
     forced: u32,
     negative: u32,
     threshold: f32,
-    coefficients: [f32; 5],
+    c4: f32,
+    c3: f32,
+    c2: f32,
+    c1: f32,
+    c0: f32,
     accumulates: u32,
     max_skips: u32,
     lowest: f32,
@@ -142,48 +145,43 @@ pub fn tea_gate(
     }
     // Shaders know no infinity; a distance that is infinite computes in any case.
     let limits = step.rule.limits.map(|d| (d as f32).clamp(f32::MIN, f32::MAX));
+    let [c4, c3, c2, c1, c0] = step.rule.coefficients.map(|c| c as f32);
     let params = Params {
         step: step.index as u32,
         partials: runs as u32,
         forced: u32::from(step.forced),
         negative: step.rule.negative as u32,
         threshold: step.rule.threshold as f32,
-        coefficients: step.rule.coefficients.map(|c| c as f32),
+        c4,
+        c3,
+        c2,
+        c1,
+        c0,
         accumulates: u32::from(step.rule.accumulates),
         max_skips: u32::try_from(step.rule.max_skips).unwrap_or(u32::MAX),
         lowest: limits[0],
         highest: limits[1],
     };
-    Call {
-        kernel: &TEA_GATE,
-        writes: &mut [flag, state, trace],
-        reads: &[partials],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, 1],
-        multiple: 1,
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&TEA_GATE, gate, &mut [flag, state, trace], &[partials]).params(&params).work([1, 1, 1]).run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, _: &Block) {
-    let p: Params = l.params();
+fn cpu<I: Isa>(args: &Arguments<'_>, _: &Tile) {
+    let p: Params = args.params();
     let row = p.step as usize * TRACE_COLUMNS;
     // SAFETY: there is one block.
     let (flag, state, trace) = unsafe {
-        (l.write::<u32>(0, 0..1), l.write::<f32>(1, 0..2), l.write::<f32>(2, 0..row + TRACE_COLUMNS))
+        (args.write::<u32>(0, 0..1), args.write::<f32>(1, 0..2), args.write::<f32>(2, 0..row + TRACE_COLUMNS))
     };
     let (past, trace) = trace.split_at_mut(row);
     let skips = past.rchunks_exact(TRACE_COLUMNS).take_while(|row| row[DECISION] == 0.0);
     let full = skips.take(p.max_skips as usize).count() >= p.max_skips as usize;
     let (accumulated, computed_before) = (state[0], state[1] != 0.0);
-    let d = if p.step == 0 { f32::NAN } else { distance(l.read::<f32>(0)) };
+    let d = if p.step == 0 { f32::NAN } else { distance(args.read::<f32>(0)) };
     let counted = if d < p.lowest { p.lowest } else { d };
-    let mut f = p.coefficients[0];
-    for c in &p.coefficients[1..] {
-        f = mul_add::<I>(f, counted, *c);
+    let mut f = p.c4;
+    for c in [p.c3, p.c2, p.c1, p.c0] {
+        f = mul_add::<I>(f, counted, c);
     }
     let forced = p.forced != 0;
     let measured = !forced && d <= p.highest && f.is_finite();

@@ -2,16 +2,16 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::device::cpu::{Block, Launch};
+use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, by_dtype};
-use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, multiple_of, wgsl};
+use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`time_embed`].
 pub static TIME_EMBED: Kernel = Kernel {
     name: "time_embed",
     cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
-    wgsl: &[Source::wgsl("naive", &[wgsl!("common/exp"), wgsl!("time_embed")], [1, 1, 1])],
+    wgsl: &[Source::wgsl("naive", wgsl!("time_embed"), [1, 1, 1])],
     cuda: &[Source::cuda("row", cu!("time_embed"), 128, [1, 1, 1])],
 };
 
@@ -43,31 +43,25 @@ pub fn time_embed(gate: Gate<'_>, out: &mut Tensor, times: &Tensor, step: usize)
         return Err(Error::argument(OP, "step", format!("less than {steps}"), step));
     }
     let params = Params { batch: batch as u32, step: step as u32 };
-    Call {
-        kernel: &TIME_EMBED,
-        writes: &mut [out],
-        reads: &[times],
-        params: bytemuck::bytes_of(&params),
-        work: [1, 1, batch],
-        multiple: multiple_of(&[2 * FREQUENCIES]),
-        constants: &[],
-        gate,
-    }
-    .run()
+    Call::new(&TIME_EMBED, gate, &mut [out], &[times])
+        .params(&params)
+        .work([1, 1, batch])
+        .row_lengths(&[2 * FREQUENCIES])
+        .run()
 }
 
 #[inline(always)]
-fn cpu<I: Isa>(l: &Launch<'_>, block: &Block) {
-    by_dtype!(l.write_dtype(0), rows::<I>(l, block))
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    by_dtype!(args.write_dtype(0), rows::<I>(args, part))
 }
 
 #[inline(always)]
-fn rows<I: Isa, T: Element>(l: &Launch<'_>, Block([_, _, rows]): &Block) {
-    let p: Params = l.params();
+fn rows<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, _, rows]): &Tile) {
+    let p: Params = args.params();
     for b in rows.clone() {
-        let t = l.read::<f32>(0)[(p.step * p.batch) as usize + b];
+        let t = args.read::<f32>(0)[(p.step * p.batch) as usize + b];
         // SAFETY: a row belongs to one block.
-        let out = unsafe { l.write::<T>(0, b * 2 * FREQUENCIES..(b + 1) * 2 * FREQUENCIES) };
+        let out = unsafe { args.write::<T>(0, b * 2 * FREQUENCIES..(b + 1) * 2 * FREQUENCIES) };
         let (cos, sin) = out.split_at_mut(FREQUENCIES);
         for (k, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
             // Rounded to f32 at each step as the reference rounds: at t = 1000 the last place of an exponent is

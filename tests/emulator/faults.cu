@@ -29,7 +29,7 @@ DEVICE void writes_before_an_argument(const Case &c) {
     c.out[c.t == 0 && !c.right ? -1 : static_cast<int>(c.t)] = 1;
 }
 DEVICE void reads_past_dynamic_shared_memory(const Case &c) {
-    DYNAMIC_SHARED(bytes);
+    DYNAMIC_SHARED(bytes, 32);
     c.out[c.t] = bytes[c.right ? 31 : 32];
 }
 DEVICE void loads_a_misaligned_vector(const Case &c) {

@@ -60,7 +60,7 @@ fn every_fault_is_reported_by_name() {
     if !harness::available() {
         return;
     }
-    let program = harness::build("tests/emulator/faults.cu", "faults", &[]);
+    let program = harness::build("tests/emulator/faults.cu", "faults", &["SHARED_BYTES=32".into()]);
     for (which, (name, report)) in FAULTS.iter().enumerate() {
         let launch = |right: u32| Launch {
             grid: [3, 1, 1],

@@ -3,7 +3,7 @@
 
 #define DEVICE static inline
 #define DEVICE_MEMBER inline
-#define DYNAMIC_SHARED(name) u8 *const name = emulator::dynamic_shared()
+#define SHARED_MEMORY(name) u8 *const name = emulator::dynamic_shared()
 
 namespace emulator {
 

@@ -1,5 +1,5 @@
 // Layer norm of rows of x: their statistics, found by runs of WIDTH invocations with a row each, and what
-// they do.
+// they do. Whoever includes this brings a `sum`, and `x` and `p` of the op.
 struct Row { mean: f32, inverse_deviation: f32 }
 
 // Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision.

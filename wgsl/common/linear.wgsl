@@ -1,6 +1,8 @@
 // What all sources of `linear` share: its parameters and the epilogue, which is a constant of the call:
 // EPILOGUE. On llvmpipe, where both sides of a branch are computed, choosing it in the kernel would halve the
 // kernel's speed.
+#include "common/activations.wgsl"
+
 struct Params {
   rows: u32,
   columns: u32,

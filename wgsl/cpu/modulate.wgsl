@@ -2,6 +2,10 @@
 //
 // On a processor every lane's load counts, wherever the line is: a workgroup takes ROWS rows, so that it
 // loads shift and scale once for all of them, or once for each sample that they belong to.
+#include "cpu/lanes.wgsl"
+#include "cpu/sum.wgsl"
+#include "common/layer_norm.wgsl"
+
 struct Params {
   rows: u32, dim: u32, rows_per_sample: u32, mods_columns: u32, shift_at: u32, scale_at: u32,
 }

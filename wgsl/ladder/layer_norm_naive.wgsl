@@ -1,4 +1,4 @@
-// Layer norm of rows of x, one invocation to a row.
+// Layer norm of rows of x, one invocation to a row. `x`, `mods` and `p` are the op's.
 struct Row { mean: f32, inverse_deviation: f32 }
 
 // Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision. Sums

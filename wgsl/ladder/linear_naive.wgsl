@@ -1,6 +1,8 @@
 // out = epilogue(x · wᵀ + bias): an output to an invocation.
 //
 // Where a word holds two outputs, the invocation of the first makes both.
+#include "common/linear.wgsl"
+
 @group(0) @binding(0) var<storage, read_write> out: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<u32>;
 @group(0) @binding(2) var<storage, read> w: array<u32>;

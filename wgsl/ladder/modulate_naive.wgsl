@@ -1,6 +1,8 @@
 // out = layer_norm(x) · (1 + scale) + shift, the last two from row b of `mods` for sample b.
 //
 // An invocation takes a row; of f16 and bf16 two rows, because a row of them may end in the middle of a word.
+#include "ladder/layer_norm_naive.wgsl"
+
 struct Params {
   rows: u32, dim: u32, rows_per_sample: u32, mods_columns: u32, shift_at: u32, scale_at: u32,
 }

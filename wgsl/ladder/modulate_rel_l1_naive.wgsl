@@ -3,6 +3,10 @@
 //
 // A workgroup takes a share, an invocation one of its rows at a time; of f16 and bf16 two rows, because a row
 // of them may end in the middle of a word. The sums are of the values as stored.
+#include "common/cut.wgsl"
+#include "common/sum.wgsl"
+#include "ladder/layer_norm_naive.wgsl"
+
 const WG = 64u;
 
 struct Params {

@@ -1,6 +1,9 @@
 // partials[r] = (Σ|cur − prev|, Σ|prev|) over the r-th share of the elements, then prev = cur.
 //
 // A workgroup takes a share, word by word: an element of f32, two of f16 or bf16.
+#include "common/cut.wgsl"
+#include "common/sum.wgsl"
+
 const WG = 256u;
 
 struct Params { elements: u32, runs: u32 }

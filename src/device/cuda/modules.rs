@@ -10,7 +10,7 @@ use cudarc::driver::{result, sys};
 use super::Cuda;
 use super::nvrtc::{HEADERS, Nvrtc, OPTIONS, Unit};
 use crate::device::{Call, Code, CudaCode, Kernel, Source};
-use crate::{DType, Result};
+use crate::{DType, Error, Result};
 
 /// What tells a function from others: the source (by its address), T, O, and the constants it takes.
 pub(super) type Key = (usize, DType, DType, Vec<u32>);
@@ -26,11 +26,15 @@ pub(super) struct Function {
 }
 
 /// The source as NVRTC is to see it.
-pub fn unit(code: &CudaCode, operands: DType, output: DType, taken: &[u32]) -> Unit {
+pub fn unit(code: &CudaCode, operands: DType, output: DType, values: &[u32]) -> Unit {
     let types = [("T", operands), ("O", output)].map(|(name, dtype)| format!("{name}={dtype}"));
-    let taken = code.takes.iter().zip(taken).map(|(name, value)| format!("{name}={value}"));
+    let taken = code.takes.iter().zip(values).map(|(name, value)| format!("{name}={value}"));
     let constants = code.constants.iter().map(|(name, value)| format!("{name}={value}"));
-    let defines = types.into_iter().chain(taken).chain(constants).collect();
+    let shared = match (code.shared)(values) {
+        0 => None,
+        bytes => Some(format!("SHARED_BYTES={bytes}")),
+    };
+    let defines = types.into_iter().chain(taken).chain(constants).chain(shared).collect();
     Unit { file: code.text.file, text: code.text.text, defines }
 }
 
@@ -101,11 +105,12 @@ impl Cuda {
     pub(super) fn function(&self, source: &'static Source, call: &Call<'_, '_>) -> Result<Function> {
         let Code::Cuda(code) = &source.code else { unreachable!("a source of this language") };
         let (operands, output) = (call.operands(), call.output());
-        let value = |name: &&str| {
+        let value = |name: &&'static str| {
             let found = call.constants.iter().find(|(n, _)| n == name);
-            found.expect("an op gives every constant that its sources take").1
+            let missing = || Error::argument(call.kernel.name, name, "a constant of the call", "none");
+            found.map(|(_, value)| *value).ok_or_else(missing)
         };
-        let taken: Vec<u32> = code.takes.iter().map(value).collect();
+        let taken: Vec<u32> = code.takes.iter().map(value).collect::<Result<_>>()?;
         let key = (std::ptr::from_ref(source) as usize, operands, output, taken);
         if let Some(function) = self.functions.borrow().get(&key) {
             return Ok(*function);

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 
 use ::wgpu::{BindGroup, BufferUsages, ComputePipeline};
 
-use super::{Buffer, Id, Wgpu, own, prelude};
+use super::prelude::{Module, Variant};
+use super::{Buffer, Id, Wgpu, own};
+use crate::device::{Text, wgsl};
 use crate::{DType, Result};
 
 #[derive(Default)]
@@ -36,6 +38,8 @@ struct Shared {
     tally: ::wgpu::Buffer,
 }
 
+/// The executor's own shader.
+const GATE: Text = wgsl!("gate");
 /// Grids that a flag gates at the same time.
 const SLOTS: usize = 256;
 
@@ -80,8 +84,8 @@ impl Wgpu {
     }
 
     fn shared(&self) -> Shared {
-        let variant = prelude::Variant::plain(DType::F32);
-        let text = prelude::module(&variant, &[], &[super::super::wgsl!("gate")]);
+        let variant = Variant::plain(DType::F32);
+        let text = Module::new(&variant, &[], GATE).expect("it includes nothing");
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
         Shared { pipeline: self.pipeline("gate", &text, 3, 2), tally: own(&self.device, "tally", 16, usage) }
     }

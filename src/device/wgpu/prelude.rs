@@ -1,6 +1,8 @@
-//! What stands in front of a WGSL source before it is compiled: its constants and its element types.
+//! From a WGSL file to the module that is compiled: the file with what it includes, behind its constants and its
+//! element types.
 
-use crate::DType;
+use crate::device::{Text, wgsl};
+use crate::{DType, Error, Result};
 
 /// What a WGSL source leaves open.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,40 +20,128 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// Of one type, and nothing else known.
+    /// The variant whose tensors all have one type, without constants and for an adapter of which nothing is known.
     pub fn plain(dtype: DType) -> Variant {
         Variant { operands: dtype, output: dtype, shader_f16: false, lanes: None, constants: vec![] }
     }
 }
 
-macro_rules! piece {
-    ($name:literal) => {
-        include_str!(concat!("../../../wgsl/prelude/", $name, ".wgsl"))
-    };
+/// The files that a shader can include, by their paths below `wgsl/`. They are part of the crate.
+pub const INCLUDES: [Text; 17] = [
+    wgsl!("common/activations"),
+    wgsl!("common/cut"),
+    wgsl!("common/exp"),
+    wgsl!("common/layer_norm"),
+    wgsl!("common/linear"),
+    wgsl!("common/linear_operands"),
+    wgsl!("common/matmul"),
+    wgsl!("common/modulate_rel_l1"),
+    wgsl!("common/patch_operands"),
+    wgsl!("common/sum"),
+    wgsl!("cpu/lanes"),
+    wgsl!("cpu/matmul"),
+    wgsl!("cpu/sum"),
+    wgsl!("ladder/layer_norm_naive"),
+    wgsl!("axpby"),
+    wgsl!("rel_l1"),
+    wgsl!("temporal_embed"),
+];
+
+/// A module, ready to be compiled. It knows where each of its lines comes from.
+#[derive(Debug, Clone)]
+pub struct Module {
+    text: String,
+    /// File and line, of each line of the text.
+    origins: Vec<(&'static str, usize)>,
+    trusted: bool,
 }
 
-/// The whole module: prelude, then the pieces of the source.
-pub fn module(variant: &Variant, constants: &[(&str, u32)], pieces: &[&str]) -> String {
-    let Variant { operands, output, shader_f16, lanes, .. } = variant;
-    let native = *operands == DType::F16 && *shader_f16;
-    let lanes = lanes.map(|n| ("LANES", n));
-    let constants = constants.iter().copied().chain(variant.constants.iter().copied()).chain(lanes);
-    let mut text = String::new();
-    if native {
-        text += "enable f16;\n";
+impl Module {
+    /// The whole module for a file: constants, element types, and the file with the lines `#include "PATH"` replaced by
+    /// the files they name. Each of those is taken once, however often it is named, and may include others.
+    ///
+    /// An error names the file and the line that includes what is not in [`INCLUDES`].
+    pub fn new(variant: &Variant, constants: &[(&str, u32)], file: Text) -> Result<Module> {
+        let Variant { operands, output, shader_f16, lanes, .. } = variant;
+        let native = *operands == DType::F16 && *shader_f16;
+        let lanes = lanes.map(|n| ("LANES", n));
+        let constants = constants.iter().copied().chain(variant.constants.iter().copied()).chain(lanes);
+        let enable = native.then(|| "enable f16;".to_string());
+        let lines = enable.into_iter().chain(constants.map(|(name, n)| format!("const {name} = {n}u;")));
+
+        let mut module = Module { text: String::new(), origins: vec![], trusted: file.trusted };
+        lines.zip(1..).for_each(|(line, n)| module.push(&line, ("constants", n)));
+        let types: &[Text] = match operands {
+            DType::F16 if native => &[wgsl!("prelude/f16"), wgsl!("prelude/f16_words")],
+            DType::F16 => &[wgsl!("prelude/f16_packed"), wgsl!("prelude/f16_words")],
+            DType::BF16 => &[wgsl!("prelude/bf16")],
+            DType::F32 | DType::U32 => &[wgsl!("prelude/f32")],
+        };
+        let output = if output == operands { wgsl!("prelude/o_is_t") } else { wgsl!("prelude/o_is_f32") };
+        let mut included = vec![];
+        for part in types.iter().copied().chain([output, file]) {
+            module.include(part, &mut included)?;
+        }
+        Ok(module)
     }
-    for (name, value) in constants {
-        text += &format!("const {name} = {value}u;\n");
+
+    fn push(&mut self, line: &str, origin: (&'static str, usize)) {
+        self.text += line;
+        self.text += "\n";
+        self.origins.push(origin);
     }
-    text += match operands {
-        DType::F16 if native => concat!(piece!("f16"), piece!("f16_words")),
-        DType::F16 => concat!(piece!("f16_packed"), piece!("f16_words")),
-        DType::BF16 => piece!("bf16"),
-        DType::F32 | DType::U32 => piece!("f32"),
-    };
-    text += if output == operands { piece!("o_is_t") } else { piece!("o_is_f32") };
-    for piece in pieces {
-        text += piece;
+
+    fn include(&mut self, Text { file, text, .. }: Text, included: &mut Vec<&'static str>) -> Result<()> {
+        for (line, n) in text.lines().zip(1..) {
+            let Some(path) = line.strip_prefix("#include") else {
+                self.push(line, (file, n));
+                continue;
+            };
+            let path = path.trim().trim_matches('"');
+            let Some(found) = INCLUDES.into_iter().find(|include| include.file == path) else {
+                let all = INCLUDES.map(|include| include.file).join(", ");
+                return Err(Error::device(
+                    "WGSL",
+                    format!("{file}:{n}: no file `{path}`: wanted one of {all}"),
+                ));
+            };
+            if !included.contains(&found.file) {
+                included.push(found.file);
+                self.include(found, included)?;
+            }
+        }
+        Ok(())
     }
-    text
+
+    /// What the compiler sees.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the file's text is [trusted](Text::trusted): what it includes is.
+    pub(super) fn trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// The file, as a path below `wgsl/`, and the line in it, of a line of the module; both count from 1. The module's
+    /// first lines are of a file that does not exist, `constants`.
+    pub fn origin(&self, line: usize) -> Option<(&'static str, usize)> {
+        self.origins.get(line.checked_sub(1)?).copied()
+    }
+
+    /// A compiler's message with every `wgsl:LINE:COLUMN` of the module as `FILE:LINE:COLUMN`.
+    pub fn located(&self, message: &str) -> String {
+        const MARK: &str = "wgsl:";
+        let mut parts = message.split(MARK);
+        let mut text = parts.next().unwrap_or_default().to_string();
+        for part in parts {
+            let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let (line, rest) = part.split_at(digits);
+            match line.parse().ok().and_then(|line| self.origin(line)) {
+                Some((file, line)) => text += &format!("{file}:{line}{rest}"),
+                None => text += &format!("{MARK}{part}"),
+            }
+        }
+        text
+    }
 }

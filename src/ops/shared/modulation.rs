@@ -2,7 +2,6 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::device::multiple_of;
 use crate::device::simd::{Element, Isa, LANES, V, mul_add};
 use crate::ops::Chunks;
 use crate::{DType, Error, Result, Tensor};
@@ -19,8 +18,8 @@ pub struct ModulationParams {
 }
 
 impl ModulationParams {
-    pub fn multiple(&self) -> usize {
-        multiple_of(&[self.dim as usize, self.mods_columns as usize])
+    pub fn row_lengths(&self) -> [usize; 2] {
+        [self.dim as usize, self.mods_columns as usize]
     }
 }
 

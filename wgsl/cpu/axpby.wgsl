@@ -1,0 +1,3 @@
+// `axpby` where a workgroup is one vector register.
+#include "cpu/lanes.wgsl"
+#include "axpby.wgsl"

@@ -1,0 +1,3 @@
+// `temporal_embed` where a workgroup is one vector register.
+#include "cpu/lanes.wgsl"
+#include "temporal_embed.wgsl"
