@@ -8,8 +8,8 @@ const FACTORS: [[f32; 2]; 3] = [[1.0, -1.0], [1.0, 1.0], [0.75, -0.3]];
 
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let mut all = vec![];
-    let shapes = [1, 7, 8, 15, 16, 40, 561, 2047, 2048, 2049, 4101, 16385, 33196, 33289];
-    for (n, mean) in shapes.into_iter().flat_map(|n| MEANS.map(|mean| (n, mean))) {
+    let sizes = [1, 3, 7, 8, 15, 16, 40, 561, 2047, 2048, 2049, 4097, 4101, 16385, 33000, 33196, 33389];
+    for (n, mean) in sizes.into_iter().flat_map(|n| MEANS.map(|mean| (n, mean))) {
         all.extend(FACTORS.iter().flat_map(|&f| [true, false].map(|at| case(f, &[n], at, mean))));
     }
     all.extend([true, false].map(|in_place| case([0.75, -0.3], &[40], in_place, 0.0).gated()));

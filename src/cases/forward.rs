@@ -45,13 +45,16 @@ pub async fn bench(device: &Device, checkpoint: &Checkpoint, dtype: DType, batch
     Ok(bench)
 }
 
+/// The written and the read ones.
+type Tensors = (Vec<Tensor>, Vec<Tensor>);
+
 /// Output, inputs, and what makes the one of the others.
 fn evaluation(
     device: &Device,
     checkpoint: &Checkpoint,
     dtype: DType,
     batch: usize,
-) -> Result<((Vec<Tensor>, Vec<Tensor>), Run)> {
+) -> Result<(Tensors, Run)> {
     // The pass borrows the model; both live as long as what runs them, which a process makes a few times at most.
     let model: &'static Dit = Box::leak(Box::new(Dit::load(device, checkpoint, dtype)?));
     let c = model.config();

@@ -46,14 +46,20 @@ fn case(dtype: DType, time: Operand, table: Operand, of: Vec<u32>) -> Case {
         let (c, act) = naive(&v.read(0), &v.read(1), &of, dim);
         let why = "SiLU's exponential is good to two units in the last place, its quotient to a half: 3·2^-24, squared";
         // e^-87 is where f32 runs out of normal numbers.
-        let unit = measure::unit(dtype).max(1e-6);
+        let unit = |x: f64| measure::unit(dtype).max(1e-6 + x.abs() * 0.5f64.powi(23));
         let least = if dtype == DType::F16 { 0.5f64.powi(24) } else { 2e-36 };
         // Where f16 ends, large numbers are infinite.
         let of_type = |x: &f64| if dtype == DType::F16 && *x > 65520.0 { f64::INFINITY } else { *x };
-        let each = Bound::Each(act.iter().map(|x| unit * x.abs() + least).collect());
+        let each = Bound::Each(c.iter().zip(&act).map(|(c, x)| unit(*c) * x.abs() + least).collect());
         vec![
             Check::output("c", 0, c, Bound::Exact, "one addition"),
-            Check::output("each act", 1, act.iter().map(of_type).collect(), each, "relative to each number"),
+            Check::output(
+                "each act",
+                1,
+                act.iter().map(of_type).collect(),
+                each,
+                "the same for each number, and the rounding of its exponent",
+            ),
             Check::output("act", 1, act, Bound::Stored(dtype, 1e-13), why),
         ]
     })

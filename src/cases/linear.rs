@@ -55,10 +55,6 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     for (dims, mean) in SHAPES.into_iter().flat_map(|dims| MEANS.map(|mean| (dims, mean))) {
         let samples = (1..=4).rev().find(|b| dims[0] % b == 0).expect("1 divides all");
         for then in [Bias, Silu, Gelu, Residual, ResidualOnto] {
-            if dims == [1, 1, 1] && mean > 0.0 && matches!(then, Silu | Gelu) {
-                // A single number, so far in the tail that it is 0: a kernel of zeros would pass.
-                continue;
-            }
             let residual = matches!(then, Residual | ResidualOnto);
             // The residual stream is f32.
             let outs = [dtype, f32].into_iter().skip(usize::from(residual || dtype == f32));
@@ -71,6 +67,8 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
             }
         }
     }
+    // Many tiles.
+    all.push(Case { emulated: false, ..case([dtype, f32], [1100, 65, 300], Gelu, (4, 1), 0.0) });
     // Several layers of blocks.
     for then in [Silu, Residual] {
         let out = if then == Silu { dtype } else { f32 };
@@ -102,7 +100,8 @@ fn case([dtype, out]: [DType; 2], dims: Dims, then: Then, (samples, at): (usize,
     let written = if then == Residual { onto.clone() } else { output("out", out, [1, rows, n]) };
     let mut reads = vec![
         normal("x", dtype, [1, rows, k], 1).around(mean),
-        normal("w", dtype, [n, k], 2).spread((k as f32).sqrt().recip()),
+        // A seed with which not all outputs are so far in the tail of SiLU that they are 0, as a kernel of zeros has it.
+        normal("w", dtype, [n, k], 10).spread((k as f32).sqrt().recip()),
         normal("bias", DType::F32, [n], 3),
     ];
     if matches!(then, Residual | ResidualOnto) {

@@ -104,7 +104,7 @@ fn modulate_rel_l1_is_modulate_and_rel_l1() {
             assert!(made == bits(&whole), "{case}: signal is not what modulate makes");
             let near = |a: f64, b: f64| assert!((a - b).abs() <= 1e-6 * b, "{case}: {a} is not {b}");
             let other = sums(&apart);
-            (near(first[0], other[0]), near(first[1], other[1]));
+            first.iter().zip(&other).for_each(|(a, b)| near(*a, *b));
             assert!(second[0] == 0.0, "{case}: {second:?}");
             assert!(third[0] > 0.0 && third[1] == second[1], "{case}: {third:?}");
         }
@@ -122,8 +122,8 @@ fn spectral_filter_filters_frequencies() {
     let turn = |axis: usize, k: usize, i: usize| TAU * (k * i) as f64 / dims[axis] as f64;
     let x = normal_numbers(1, n, 0.0, 1.0);
     let mut want = wide(&x);
-    for axis in 0..3 {
-        let (before, length, stride) = (want.clone(), dims[axis], stride(axis));
+    for (axis, &length) in dims.iter().enumerate() {
+        let (before, stride) = (want.clone(), stride(axis));
         for (e, want) in want.iter_mut().enumerate() {
             let i = e / stride % length;
             let back = |k: usize| {
@@ -138,8 +138,7 @@ fn spectral_filter_filters_frequencies() {
     let check = Check::output("grid", 0, want, Bound::Stored(F32, 1e-12), "three sums of n products in f32");
     each(&SPECTRAL_FILTER, |name, device| {
         let mut grid = tensor(device, F32, [n], &x);
-        for axis in 0..3 {
-            let length = dims[axis];
+        for (axis, &length) in dims.iter().enumerate() {
             let at =
                 |i| (0..length).map(|k| gain(axis, k) * turn(axis, k, i).cos()).sum::<f64>() / length as f64;
             let kernel: Vec<f32> = (0..length).map(|i| at(i) as f32).collect();
