@@ -14,13 +14,15 @@ use super::{number, svg};
 /// So many units are a pixel.
 pub const UNIT: f64 = 10.0;
 /// Of the whole picture, in pixels.
-pub const SIZE: [f64; 2] = [860.0, 500.0];
+pub const SIZE: [f64; 2] = [880.0, 500.0];
 /// Where the plane of the axes ends and the legend begins, in pixels.
 pub const LEGEND: f64 = 640.0;
 const LEFT: f64 = 74.0;
 const TOP: f64 = 52.0;
+/// The radius of a dot in pixels.
+pub const DOT: f64 = 2.6;
 const TICKS: f64 = 11.0;
-const WORDS: f64 = 12.5;
+const WORDS: f64 = 12.0;
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 pub type Plane<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -73,16 +75,38 @@ pub fn plane<'a>(
     Ok(plane)
 }
 
-/// What has a label among the series stands right of the plane.
-pub fn legend(plane: &mut Plane) -> Drawn {
-    let right = plane.plotting_area().dim_in_pixel().0 as i32;
-    plane
-        .configure_series_labels()
-        .position(SeriesLabelPosition::Coordinate(right, 0))
-        .legend_area_size(units(24.0))
-        .margin(units(12.0))
-        .label_font(style(WORDS, svg::INK))
-        .draw()
+/// What stands before a line of the legend.
+#[derive(Clone, Copy)]
+pub enum Key {
+    Mark(Look),
+    Line(ShapeStyle),
+    Interval(ShapeStyle),
+    Dot(ShapeStyle),
+    /// Words alone: the line above goes on.
+    Nothing,
+}
+
+/// The legend, right of the plane. plotters has its own only within the plane, where it would cover points.
+pub fn legend(area: &Area, lines: &[(String, Key)]) -> Drawn {
+    let (left, arm) = (units(LEGEND + 18.0), units(9.0));
+    for (i, (words, key)) in lines.iter().enumerate() {
+        let y = units(TOP + 10.0 + 21.0 * i as f64);
+        let x = left + arm;
+        match *key {
+            Key::Mark(look) => area.draw(&look.at((x, y)))?,
+            Key::Line(style) => area.draw(&PathElement::new([(x - arm, y), (x + arm, y)], style))?,
+            Key::Interval(style) => {
+                for ends in [[(x - arm, y), (x + arm, y)], [(x, y - arm), (x, y + arm)]] {
+                    area.draw(&PathElement::new(ends, style))?;
+                }
+            }
+            Key::Dot(style) => area.draw(&Circle::new((x, y), units(DOT), style))?,
+            Key::Nothing => {}
+        }
+        let start = left + 2 * arm + units(9.0);
+        area.draw(&Text::new(svg::plain(words), (start, y), style(WORDS, svg::INK)))?;
+    }
+    Ok(())
 }
 
 /// From the smallest value to the largest, and a bit more, so that no mark stands on the frame.

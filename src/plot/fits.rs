@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::chart::{self, Drawn, colour, line, units};
+use super::chart::{self, Drawn, Key, colour, line, units};
 use super::{shown, svg};
 use crate::calibrate::evaluate;
 
@@ -17,10 +17,11 @@ pub struct FittedCurve {
 
 /// A curve has so many pieces.
 const PIECES: usize = 240;
-/// The colours of curves, among [`svg::SERIES`], and their widths in pixels: those below show beside those above.
-const LOOKS: [(usize, f64); 4] = [(4, 2.2), (3, 2.2), (6, 2.2), (0, 2.2)];
-/// The radius of a pair's dot in pixels, and how much of what is behind it it covers.
-const DOT: (f64, f64) = (2.6, 0.4);
+/// The colours of curves, among [`svg::SERIES`], and their width in pixels.
+const COLOURS: [usize; 4] = [4, 7, 2, 0];
+const WIDTH: f64 = 2.0;
+/// How much a dot covers of what is behind it: where many lie it is darker.
+const COVER: f64 = 0.4;
 
 /// Pairs (x, y) as dots, and the polynomials that were fitted to them as lines over the range of x and no further.
 ///
@@ -35,24 +36,19 @@ pub fn fits(title: &str, pairs: &[(f64, f64)], curves: &[FittedCurve]) -> String
     chart::picture(title, |area| -> Drawn {
         let names = ("x: distance of the modulated input", "y: distance of the model's output");
         let mut plane = chart::plane(area, (names.0, across), (names.1, up.clone()))?;
-        let dot = colour(svg::LINE).mix(DOT.1).filled();
-        plane
-            .draw_series(pairs.iter().map(|pair| Circle::new(*pair, units(DOT.0), dot)))?
-            .label("a step of a clip")
-            .legend(move |(x, y)| Circle::new((x + units(10.0), y), units(DOT.0), dot));
+        let dot = colour(svg::LINE).mix(COVER).filled();
+        plane.draw_series(pairs.iter().map(|pair| Circle::new(*pair, units(chart::DOT), dot)))?;
+        let mut said = vec![("a step of a clip".to_string(), Key::Dot(dot))];
         for (i, curve) in curves.iter().enumerate().filter(|_| low <= high) {
-            let (series, width) = LOOKS[i % LOOKS.len()];
-            let look = line(svg::SERIES[series], width);
+            let look = line(svg::SERIES[COLOURS[i % COLOURS.len()]], WIDTH);
             let piece = |k: usize| low + (high - low) * k as f64 / PIECES as f64;
             let points: Vec<(f64, f64)> =
                 (0..=PIECES).map(piece).map(|x| (x, evaluate(&curve.coefficients, x))).collect();
             let inside = |a: &(f64, f64), b: &(f64, f64)| up.contains(&a.1) == up.contains(&b.1);
             let runs = points.chunk_by(inside).filter(|run| up.contains(&run[0].1));
-            plane
-                .draw_series(runs.map(|run| PathElement::new(run, look)))?
-                .label(svg::plain(&curve.name))
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + units(20.0), y)], look));
+            plane.draw_series(runs.map(|run| PathElement::new(run, look)))?;
+            said.push((curve.name.clone(), Key::Line(look)));
         }
-        chart::legend(&mut plane)
+        chart::legend(area, &said)
     })
 }

@@ -10,6 +10,12 @@ impl Block {
         Block([x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0])
     }
 
+    /// The point of the block that is nearest to another.
+    pub fn nearest(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let Block([left, top, right, bottom]) = *self;
+        [x.max(left).min(right), y.max(top).min(bottom)]
+    }
+
     fn meets(&self, other: &Block) -> bool {
         let (Block([l, t, r, b]), Block([left, top, right, bottom])) = (self, other);
         l < right && left < r && t < bottom && top < b

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::chart::{self, Drawn, Look, UNIT, colour, line, style, units};
+use super::chart::{self, Drawn, Key, Look, UNIT, colour, line, style, units};
 use super::labels::{Block, place};
 use super::names::{family, kind, short_name};
 use super::{shown, svg};
@@ -23,7 +23,7 @@ const LABEL: f64 = 11.0;
 /// The room that a point takes, in pixels.
 const MARK: f64 = 13.0;
 /// A label that is further from its point than this, in pixels, is tied to it by a line.
-const NEAR: f64 = 26.0;
+const NEAR: f64 = 14.0;
 
 /// A chart of policies: gain to the right, quality upwards.
 ///
@@ -42,12 +42,14 @@ pub fn pareto(title: &str, (gain, quality): (&str, &str), points: &[PolicyPoint]
     let up = chart::around(points.iter().flat_map(|p| ends(p.quality)));
     chart::picture(title, |area| -> Drawn {
         let mut plane = chart::plane(area, (gain, across), (quality, up))?;
-        let front = frontier(&points);
-        plane
-            .draw_series([PathElement::new(front.clone(), line(svg::SKIPPED, 7.0))])?
-            .label("frontier: no other policy is")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + units(20.0), y)], line(svg::SKIPPED, 7.0)));
-        plane.draw_series([EmptyElement::at((0.0, 0.0))])?.label("better in both").legend(EmptyElement::at);
+        let front = line(svg::SKIPPED, 6.0);
+        plane.draw_series([PathElement::new(frontier(&points), front)])?;
+        let mut said = vec![
+            ("frontier: no other policy".to_string(), Key::Line(front)),
+            ("is better in both".to_string(), Key::Nothing),
+            ("95 % interval".to_string(), Key::Interval(line(svg::FAINT, 1.0))),
+            (String::new(), Key::Nothing),
+        ];
 
         // What labels keep clear of, in pixels.
         let (mut lines, mut marks, mut labels) = (vec![], vec![], vec![]);
@@ -72,42 +74,32 @@ pub fn pareto(title: &str, (gain, quality): (&str, &str), points: &[PolicyPoint]
             }
             plane.draw_series([PathElement::new(path, colour(look.colour).mix(0.55).stroke_width(12))])?;
         }
-        plane.draw_series(bars)?.label("95 % interval of either").legend(|(x, y)| {
-            let (middle, arm) = (x + units(10.0), units(7.0));
-            let cross =
-                [(middle - arm, y), (middle + arm, y), (middle, y), (middle, y - arm), (middle, y + arm)];
-            PathElement::new(cross, line(svg::FAINT, 1.0))
-        });
-        plane.draw_series([EmptyElement::at((0.0, 0.0))])?.label(" ").legend(EmptyElement::at);
+        plane.draw_series(bars)?;
         for family in &families {
             let look = family.look;
-            let marks_of = family.members.iter().map(|p| look.at((p.gain.0, p.quality.0)));
-            plane
-                .draw_series(marks_of)?
-                .label(svg::plain(&family.name))
-                .legend(move |(x, y)| look.at((x + units(10.0), y)));
+            plane.draw_series(family.members.iter().map(|p| look.at((p.gain.0, p.quality.0))))?;
+            said.push((family.name.clone(), Key::Mark(look)));
             for (point, label) in family.members.iter().zip(&family.settings) {
                 let at = place_of(&plane, (point.gain.0, point.quality.0));
                 marks.push(Block::around(at, [MARK, MARK]));
                 labels.push((at, label.as_str()));
             }
         }
-        plane.draw_series([EmptyElement::at((0.0, 0.0))])?.label(" ").legend(EmptyElement::at);
-        plane
-            .draw_series([EmptyElement::at((0.0, 0.0))])?
-            .label("A number in the chart is the …")
-            .legend(EmptyElement::at);
-        chart::legend(&mut plane)?;
+        said.push((String::new(), Key::Nothing));
+        said.push(("number: the … in the name".to_string(), Key::Nothing));
+        chart::legend(area, &said)?;
 
         let (x, y) = plane.plotting_area().get_pixel_range();
         let frame = Block([x.start, y.start, x.end, y.end].map(|v| f64::from(v) / UNIT));
-        let sizes: Vec<_> =
-            labels.iter().map(|(at, text)| (*at, [svg::width_of(text, LABEL), 1.15 * LABEL])).collect();
+        let size = |text: &str| [svg::width_of(text, LABEL), 1.15 * LABEL];
+        let block_of = |centre, text: &str| Block::around(centre, size(text));
+        let sizes: Vec<_> = labels.iter().map(|(at, text)| (*at, size(text))).collect();
         for ((at, text), centre) in labels.iter().zip(place(&sizes, &marks, &lines, &frame)) {
             let Some(centre) = centre.filter(|_| !text.is_empty()) else { continue };
-            let [from, to] = [*at, centre].map(|[x, y]| (units(x), units(y)));
-            if (centre[0] - at[0]).hypot(centre[1] - at[1]) > NEAR {
-                area.draw(&PathElement::new([from, to], line(svg::GRID, 1.0)))?;
+            let edge = block_of(centre, text).nearest(*at);
+            let [from, to, end] = [*at, centre, edge].map(|[x, y]| (units(x), units(y)));
+            if (edge[0] - at[0]).hypot(edge[1] - at[1]) > NEAR {
+                area.draw(&PathElement::new([from, end], line(svg::FAINT, 0.7)))?;
             }
             let left = (to.0 - units(svg::width_of(text, LABEL) / 2.0), to.1);
             area.draw(&Text::new(svg::plain(text), left, style(LABEL, svg::INK)))?;

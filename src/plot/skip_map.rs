@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::svg::{
     COMPUTED, FAINT, FORCED, GRID, INK, LIMIT, LINE, ON_COMPUTED, ON_FORCED, ON_SKIPPED, SKIPPED, document,
-    heading, text,
+    heading, text, width_of,
 };
 use super::{number, shown, tick_step};
 
@@ -23,7 +23,7 @@ pub struct StepBar {
 /// Letter, name, colour and the colour of the letter on it. They differ in lightness, so that
 /// they can be told apart without hue.
 const DECISIONS: [(char, &str, &str, &str); 3] = [
-    ('F', "forced to compute", FORCED, ON_FORCED),
+    ('F', "forced", FORCED, ON_FORCED),
     ('C', "computed", COMPUTED, ON_COMPUTED),
     ('S', "skipped", SKIPPED, ON_SKIPPED),
 ];
@@ -80,7 +80,7 @@ impl Plot<'_> {
             ));
             let label = format!(r#"{name} <tspan fill="{FAINT}">{count}</tspan>"#);
             self.text((x + 18.0, LEGEND), "start", INK, &label);
-            x += 124.0;
+            x += 18.0 + width_of(&format!("{name} {count}"), 12.0) + 16.0;
         }
     }
 

@@ -29,7 +29,7 @@ pub const DARK: [(&str, &str); 19] = [
     (LINE, "#5FC2AB"),
     (LIMIT, "#FF7B72"),
     (FORCED, "#2F6DA8"),
-    (COMPUTED, "#7CC0F5"),
+    (COMPUTED, "#4C9BDB"),
     (SKIPPED, "#E0A93B"),
     (ON_FORCED, "#FFFFFF"),
     (ON_COMPUTED, "#0D1117"),

@@ -165,7 +165,7 @@ pub async fn run(args: &Args) -> Result<()> {
             let (round, videos) = runner.round(index, seed, class, &bar).await?;
             if rounds.iter().all(|r| r.index > 0) && index == 0 {
                 // Before the round counts as done, so that the pictures are there whenever it is.
-                output::write(&[(&args.out.join("clips.gif"), rounds::gif(&videos)?)])?;
+                output::write(&[(&args.out.join("clips.gif"), rounds::gif(&round, &videos)?)])?;
             }
             file.append(&json!(round))?;
             rounds.push(round);
