@@ -31,6 +31,9 @@ pub struct Video {
 }
 
 impl Video {
+    /// The width of a letter of [`Video::titled`], in pixels.
+    pub const TITLE_LETTER: usize = 8;
+
     /// A video of `data`, which must be F·C·H·W values, none of the four being zero.
     pub fn new(frames: usize, channels: usize, height: usize, width: usize, data: Vec<f32>) -> Result<Self> {
         let video = Video { frames, channels, height, width, data };
@@ -91,13 +94,13 @@ impl Video {
     /// The video under a title: lines of text, white on black, in letters of 8 by 8 pixels, cut where they are too long.
     ///
     /// Every frame becomes `10·lines + 2` rows higher. Characters that are not ASCII are shown as `?`.
-    pub fn titled(&self, lines: &[&str]) -> Result<Video> {
+    pub fn titled<S: AsRef<str>>(&self, lines: &[S]) -> Result<Video> {
         self.check("titled")?;
-        const LETTER: usize = 8;
+        const LETTER: usize = Video::TITLE_LETTER;
         let (line, rows) = (LETTER + 2, (LETTER + 2) * lines.len() + 2);
         let mut title = vec![BLACK; rows * self.width];
         for (i, text) in lines.iter().enumerate() {
-            for (at, letter) in text.chars().take(self.width / LETTER).enumerate() {
+            for (at, letter) in text.as_ref().chars().take(self.width / LETTER).enumerate() {
                 let shape = BASIC_LEGACY.get(letter as usize).unwrap_or(&BASIC_LEGACY['?' as usize]);
                 let lit = (0..LETTER * LETTER).filter(|bit| shape[bit / LETTER] >> (bit % LETTER) & 1 == 1);
                 for bit in lit {

@@ -17,9 +17,9 @@ pub struct FittedCurve {
 
 /// A curve has so many pieces.
 const PIECES: usize = 240;
-/// The colours of curves, among [`svg::SERIES`], and their width in pixels.
-const COLOURS: [usize; 4] = [4, 7, 2, 0];
-const WIDTH: f64 = 2.0;
+/// The colours of curves, among [`svg::SERIES`], and their widths in pixels: the third is broad enough to be seen below the
+/// fourth, which it often equals.
+const LOOKS: [(usize, f64); 4] = [(4, 2.0), (7, 2.0), (2, 5.0), (0, 1.6)];
 /// How much a dot covers of what is behind it: where many lie it is darker.
 const COVER: f64 = 0.4;
 
@@ -40,7 +40,8 @@ pub fn fits(title: &str, pairs: &[(f64, f64)], curves: &[FittedCurve]) -> String
         plane.draw_series(pairs.iter().map(|pair| Circle::new(*pair, units(chart::DOT), dot)))?;
         let mut said = vec![("a step of a clip".to_string(), Key::Dot(dot))];
         for (i, curve) in curves.iter().enumerate().filter(|_| low <= high) {
-            let look = line(svg::SERIES[COLOURS[i % COLOURS.len()]], WIDTH);
+            let (series, width) = LOOKS[i % LOOKS.len()];
+            let look = line(svg::SERIES[series], width);
             let piece = |k: usize| low + (high - low) * k as f64 / PIECES as f64;
             let points: Vec<(f64, f64)> =
                 (0..=PIECES).map(piece).map(|x| (x, evaluate(&curve.coefficients, x))).collect();

@@ -19,7 +19,7 @@ pub struct PolicyPoint {
 }
 
 /// The size of a label, in pixels.
-const LABEL: f64 = 11.0;
+const LABEL: f64 = 10.5;
 /// The room that a point takes, in pixels.
 const MARK: f64 = 13.0;
 /// A label that is further from its point than this, in pixels, is tied to it by a line.

@@ -103,3 +103,97 @@ pub fn plain(text: &str) -> String {
 pub fn escape(text: &str) -> String {
     plain(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linear(hex: &str) -> [f64; 3] {
+        [1, 3, 5].map(|at| {
+            let c = f64::from(u8::from_str_radix(&hex[at..at + 2], 16).unwrap()) / 255.0;
+            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        })
+    }
+
+    /// Of WCAG 2.2: from 1 to 21.
+    fn contrast(a: &str, b: &str) -> f64 {
+        let light =
+            |hex| linear(hex).iter().zip([0.2126, 0.7152, 0.0722]).map(|(c, w)| c * w).sum::<f64>() + 0.05;
+        let (a, b): (f64, f64) = (light(a), light(b));
+        a.max(b) / a.min(b)
+    }
+
+    fn dark(light: &str) -> &str {
+        DARK.iter().find(|(known, _)| *known == light).unwrap_or_else(|| panic!("no dark {light}")).1
+    }
+
+    #[test]
+    fn colours_stand_out_in_both_modes() {
+        for (of, against, least) in [
+            (INK, PAGE, 7.0),
+            (FAINT, PAGE, 4.5),
+            (LIMIT, PAGE, 4.5),
+            (LINE, PAGE, 3.0),
+            (FORCED, PAGE, 3.0),
+            (COMPUTED, PAGE, 3.0),
+            (COMPUTED, SKIPPED, 1.3),
+            (FORCED, COMPUTED, 1.7),
+            (ON_FORCED, FORCED, 4.5),
+            (ON_COMPUTED, COMPUTED, 4.5),
+            (ON_SKIPPED, SKIPPED, 4.5),
+        ]
+        .into_iter()
+        .chain(SERIES.map(|colour| (colour, PAGE, 3.0)))
+        {
+            let found = [contrast(of, against), contrast(dark(of), dark(against))];
+            assert!(found.iter().all(|c| *c >= least), "{of} on {against}: {found:?}, wanted {least}");
+        }
+    }
+
+    /// CIE L*a*b* of a colour as somebody sees it who lacks one kind of cone, by Machado, Oliveira and Fernandes (2009),
+    /// severity 1.
+    fn seen(hex: &str, sight: &[[f64; 3]; 3]) -> [f64; 3] {
+        let rgb = linear(hex);
+        let times =
+            |m: &[[f64; 3]; 3], v: [f64; 3]| m.map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum::<f64>());
+        let [x, y, z] = times(
+            &[[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8728]],
+            times(sight, rgb).map(|c| c.clamp(0.0, 1.0)),
+        )
+        .map(|t: f64| if t > 0.008856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 });
+        [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    }
+
+    #[test]
+    fn series_are_told_apart_by_any_sight() {
+        let sights = [
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+            [
+                [0.152286, 1.052583, -0.204868],
+                [0.114503, 0.786281, 0.099216],
+                [-0.003882, -0.048116, 1.051998],
+            ],
+            [
+                [0.367322, 0.860646, -0.227968],
+                [0.280085, 0.672501, 0.047413],
+                [-0.011820, 0.042940, 0.968881],
+            ],
+            [
+                [1.255528, -0.076749, -0.178779],
+                [-0.078411, 0.930809, 0.147602],
+                [0.004733, 0.691367, 0.303900],
+            ],
+        ];
+        for sight in &sights {
+            for (i, a) in SERIES.iter().enumerate() {
+                for b in &SERIES[..i] {
+                    for (a, b) in [(*a, *b), (dark(a), dark(b))] {
+                        let (u, v) = (seen(a, sight), seen(b, sight));
+                        let apart = u.iter().zip(v).map(|(u, v)| (u - v).powi(2)).sum::<f64>().sqrt();
+                        assert!(apart > 15.0, "{a} and {b}: {apart:.1}");
+                    }
+                }
+            }
+        }
+    }
+}

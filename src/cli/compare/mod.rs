@@ -51,8 +51,8 @@ const POLICIES: [&str; 8] = [
 ///
 /// Everything goes into one folder: rounds.jsonl (every finished round; a run that was stopped goes on there), table.csv,
 /// table.md, results.json, pareto.svg, decisions.svg, a skip map of the first clip for each policy, and clips.gif, the
-/// first clip uncached and with each policy from left to right, each under its name, the steps that it computed of all, and
-/// how many times faster than the uncached one it was.
+/// first clip uncached and with each policy from left to right: over each stand its name, and how many steps it computed of
+/// how many.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -154,23 +154,25 @@ pub fn policies(header: &Map<String, Value>) -> Option<Vec<Policy>> {
     header.get("policies")?.as_array()?.iter().map(|name| name.as_str()?.parse().ok()).collect()
 }
 
-/// The clips of a round next to each other, each under its name, the steps that it computed of all, and how many times
-/// faster than the uncached one it was. All are about 800 pixels wide together.
+/// The clips of a round next to each other, about 800 pixels wide in all. Over each stands its name, and how many steps it
+/// computed of how many. No times: the same clips make the same bytes.
 pub fn gif(round: &Round, videos: &[Video]) -> Result<Vec<u8>> {
     const WIDTH: usize = 800;
     const GAP: usize = 4;
     const FPS: u32 = 8;
     let scale = videos.first().map_or(1, |video| (WIDTH / (videos.len() * video.width)).clamp(1, 8));
-    let title = |run: &Run| {
-        let speedup = round.runs[0].wall_ms / run.wall_ms;
-        let gain = if run.policy == UNCACHED { String::new() } else { format!(" {speedup:.1}x") };
-        [short_name(&run.policy), format!("{} of {}{gain}", run.computed(), run.decisions.len())]
+    // A name that is longer than its pane is wide goes on in the next line, so that all names stand in as many lines.
+    let letters = videos.first().map_or(1, |video| (scale * video.width / Video::TITLE_LETTER).max(1));
+    let names: Vec<Vec<char>> =
+        round.runs.iter().map(|run| short_name(&run.policy).chars().collect()).collect();
+    let lines = names.iter().map(|name| name.len().div_ceil(letters)).max().unwrap_or(1);
+    let pane = |((run, name), video): ((&Run, &Vec<char>), &Video)| {
+        let mut title: Vec<String> = name.chunks(letters).map(String::from_iter).collect();
+        title.resize(lines, String::new());
+        title.push(format!("{} of {}", run.computed(), run.decisions.len()));
+        video.upscale(scale)?.titled(&title)
     };
-    let pane = |(run, video): (&Run, &Video)| {
-        let [name, cost] = title(run);
-        video.upscale(scale)?.titled(&[&name, &cost])
-    };
-    let panes = round.runs.iter().zip(videos).map(pane).collect::<Result<Vec<_>>>()?;
+    let panes = round.runs.iter().zip(&names).zip(videos).map(pane).collect::<Result<Vec<_>>>()?;
     Video::side_by_side(&panes.iter().collect::<Vec<_>>(), GAP)?.gif(FPS)
 }
 
