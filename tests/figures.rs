@@ -43,8 +43,8 @@ fn check(name: &str, fresh: &str) {
 }
 
 const PARETO: &str = "benches/results/2026-11-23-epyc-2.50-cpu.compare.json";
-const DECISIONS: &str = "benches/results/2026-11-25-epyc-2.teacache.compare.json";
-const PAIRS: &str = "benches/results/2026-11-25-epyc-2.pairs.jsonl";
+const DECISIONS: &str = "benches/results/2026-11-25-xeon-2.teacache.compare.json";
+const PAIRS: &str = "benches/results/2026-11-25-xeon-2.pairs.jsonl";
 const RUN: &str = "benches/results/2026-11-23-epyc-2.run.json";
 
 #[test]
