@@ -21,7 +21,7 @@ const PIECES: usize = 240;
 /// fourth, which it often equals.
 const LOOKS: [(usize, f64); 4] = [(4, 2.0), (7, 2.0), (2, 5.0), (0, 1.6)];
 /// How much a dot covers of what is behind it: where many lie it is darker.
-const COVER: f64 = 0.4;
+const COVER: f64 = 0.55;
 
 /// Pairs (x, y) as dots, and the polynomials that were fitted to them as lines over the range of x and no further.
 ///
