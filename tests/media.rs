@@ -428,7 +428,7 @@ fn decisions_are_a_cell_for_each_step() {
     let svg = decisions("t", &bands);
     assert_well_formed(&svg);
     // Five are the legend's.
-    let cells = |what: &str| svg.matches(&format!("fill=\"{what}\"")).count();
+    let cells = |what: &str| svg.matches(&format!(" fill=\"{what}\"")).count();
     assert_eq!(cells("#2F78B0"), 4 + 5 + 3 + 2 + 3, "computed by some");
     assert_eq!(cells("#F6C667"), 4 + 3 + 2, "skipped by some");
     assert_eq!(svg.matches("fill-opacity=\"0.500\"").count(), 2);
