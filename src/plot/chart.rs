@@ -200,7 +200,7 @@ impl<C, DB: DrawingBackend> Drawable<DB> for Mark<C> {
         for (x, y) in places {
             let corner = |i: usize| {
                 let angle = (turn + 180.0 * i as f64 / corners as f64).to_radians();
-                let radius = if i % 2 == 0 { size } else { size * notch };
+                let radius = if i.is_multiple_of(2) { size } else { size * notch };
                 (x + units(radius * angle.sin()), y - units(radius * angle.cos()))
             };
             backend.fill_polygon((0..2 * corners).map(corner), &colour(inside))?;
