@@ -6,10 +6,14 @@
 
 use std::fmt::Display;
 
+use font8x8::legacy::BASIC_LEGACY;
+
 use crate::{Error, Result};
 
 /// The value that is shown half way between black and white.
 const MID_GREY: f32 = 0.0;
+const BLACK: f32 = -1.0;
+const WHITE: f32 = 1.0;
 
 /// A video: values in [-1, 1], laid out [F, C, H, W].
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +31,9 @@ pub struct Video {
 }
 
 impl Video {
+    /// The width of a letter of [`Video::titled`], in pixels.
+    pub const TITLE_LETTER: usize = 8;
+
     /// A video of `data`, which must be F·C·H·W values, none of the four being zero.
     pub fn new(frames: usize, channels: usize, height: usize, width: usize, data: Vec<f32>) -> Result<Self> {
         let video = Video { frames, channels, height, width, data };
@@ -82,6 +89,30 @@ impl Video {
             }
         }
         Video::new(first.frames, first.channels, first.height, width, data)
+    }
+
+    /// The video under a title: lines of text, white on black, in letters of 8 by 8 pixels, cut where they are too long.
+    ///
+    /// Every frame becomes `10·lines + 2` rows higher. Characters that are not ASCII are shown as `?`.
+    pub fn titled<S: AsRef<str>>(&self, lines: &[S]) -> Result<Video> {
+        self.check("titled")?;
+        const LETTER: usize = Video::TITLE_LETTER;
+        let (line, rows) = (LETTER + 2, (LETTER + 2) * lines.len() + 2);
+        let mut title = vec![BLACK; rows * self.width];
+        for (i, text) in lines.iter().enumerate() {
+            for (at, letter) in text.as_ref().chars().take(self.width / LETTER).enumerate() {
+                let shape = BASIC_LEGACY.get(letter as usize).unwrap_or(&BASIC_LEGACY['?' as usize]);
+                let lit = (0..LETTER * LETTER).filter(|bit| shape[bit / LETTER] >> (bit % LETTER) & 1 == 1);
+                for bit in lit {
+                    let (row, column) = (2 + line * i + bit / LETTER, LETTER * at + bit % LETTER);
+                    title[row * self.width + column] = WHITE;
+                }
+            }
+        }
+        let [f, c, h, w] = self.shape();
+        let planes = self.data.chunks_exact(h * w);
+        let data = planes.flat_map(|plane| title.iter().chain(plane).copied()).collect();
+        Video::new(f, c, h + rows, w, data)
     }
 
     /// Every pixel as a square of `n` by `n`, `n` from 1 to 64.

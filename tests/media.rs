@@ -2,7 +2,7 @@
 
 use steep::evaluate::metrics::{psnr, ssim};
 use steep::noise::normal;
-use steep::plot::{Point, Row, StepBar, decisions, fits, pareto, skip_map};
+use steep::plot::{DecisionBand, FittedCurve, PolicyPoint, StepBar, decisions, fits, pareto, skip_map};
 use steep::video::Video;
 
 /// Values between -1.2 and 1.2, so that some are clamped.
@@ -303,13 +303,32 @@ fn a_skip_map_survives_any_number_and_any_title() {
     }
 }
 
-fn point(name: &str, x: f64, y: f64) -> Point {
-    Point { name: name.into(), x: (x, Some(0.1)), y: (y, None) }
-}
-
 /// What stands between `before` and the next `"`, for each that there is.
 fn values(svg: &str, before: &str) -> Vec<f64> {
     svg.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
+fn point(policy: &str, gain: f64, quality: f64) -> PolicyPoint {
+    PolicyPoint { policy: policy.into(), gain: (gain, Some(0.1)), quality: (quality, None) }
+}
+
+/// The texts of a picture, in order.
+fn texts<'a>(svg: &'a str) -> Vec<&'a str> {
+    let text = |rest: &'a str| rest.split_once('>')?.1.split('<').next().map(str::trim);
+    svg.split("<text").skip(1).filter_map(text).collect()
+}
+
+/// The points of each element that has the attributes.
+fn paths(svg: &str, attributes: &str) -> Vec<Vec<[f64; 2]>> {
+    let of = |line: &str| {
+        let points = line.split_once("points=\"")?.1.split('"').next()?;
+        let pair = |p: &str| {
+            let (x, y) = p.split_once(',').unwrap();
+            [x.parse().unwrap(), y.parse().unwrap()]
+        };
+        Some(points.split_whitespace().map(pair).collect())
+    };
+    svg.lines().filter(|line| line.contains(attributes)).filter_map(of).collect()
 }
 
 #[test]
@@ -318,51 +337,147 @@ fn pareto_places_points_by_gain_and_cost() {
         point("uniform:2", 1.9, 30.0),
         point("tea:0.1", 2.4, 29.0),
         point("tea:0.2", 3.0, 24.0),
-        point("mag:<0.1>", 1.5, 20.0),
-        point("lost", f64::NAN, 20.0),
+        point("tea:0.3:identity", 1.2, 22.0),
+        point("mask:0110111+taylor", 1.5, 20.0),
+        point("<lost>", f64::NAN, 20.0),
         point("lost too", 2.0, f64::INFINITY),
     ];
     let svg = pareto("a & b", ("times faster", "PSNR"), &points);
-    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("a &amp; b"));
-    assert!(svg.contains("mag:&lt;0.1&gt;") && !svg.contains("NaN") && !svg.contains("inf"));
-    let (x, y) = (values(&svg, "class=\"point\" cx=\""), svg.matches("class=\"point\"").count());
-    assert_eq!((x.len(), y), (4, 4), "those that are not finite are left out");
-    // In the order of families: uniform, the two of tea, mag.
-    assert!(x[0] < x[1] && x[1] < x[2] && x[3] < x[0]);
-    // All but mag are beaten by none; the two of tea share a line.
-    assert_eq!(svg.matches("r=\"7\"").count(), 3);
-    assert_eq!(svg.matches("<polyline").count(), 3);
-    assert!(pareto("nothing", ("x", "y"), &[]).ends_with("</svg>\n"));
+    assert_well_formed(&svg);
+    assert!(svg.contains("<title>a &amp; b</title>") && !svg.contains("NaN") && !svg.contains("inf"));
+    // The legend has each family once, in order; the plane has each setting.
+    let said = texts(&svg);
+    let families = ["uniform:…", "tea:…", "tea:…:identity", "static:…+taylor"];
+    let found: Vec<&str> = said.iter().copied().filter(|text| text.contains(":…")).collect();
+    assert_eq!(found, families);
+    for setting in ["2", "0.1", "0.2", "0.3", "5"] {
+        assert!(said.contains(&setting), "no {setting} in {said:?}");
+    }
+    assert!(!svg.contains("lost"), "those that are not finite are left out");
+    assert!(said.iter().any(|text| text.contains("frontier")) && said.contains(&"95 % interval"));
+    // One mark for each point and one in the legend, of one colour for a kind: tea's variant is hollow.
+    let marks = |fill: &str| paths(&svg, &format!("<polygon opacity=\"1\" fill=\"{fill}\"")).len();
+    assert_eq!(["#1F2933", "#114DB2", "#FFFFFF", "#FA3C18"].map(marks), [2, 3, 2, 2]);
+    // The frontier joins uniform and the two of tea, in this order: to the right, and down.
+    let frontier = &paths(&svg, "stroke=\"#F6C667\"")[0];
+    assert_eq!(frontier.len(), 3);
+    assert!(frontier.windows(2).all(|w| w[0][0] < w[1][0] && w[0][1] < w[1][1]), "{frontier:?}");
+    assert_well_formed(&pareto("nothing", ("x", "y"), &[]));
+}
+
+#[test]
+fn charts_survive_any_number() {
+    let odd = [f64::NAN, f64::INFINITY, f64::MAX, 1e289, -1e289, 5e-324, 1.0, 1.0 + f64::EPSILON, 0.0];
+    for (a, b) in odd.iter().flat_map(|a| odd.iter().map(move |b| (*a, *b))) {
+        let point = |gain, quality| PolicyPoint {
+            policy: "\u{1b}<&>".into(),
+            gain: (gain, Some(quality)),
+            quality: (quality, Some(gain)),
+        };
+        let curve = FittedCurve { name: "\u{1b}<&>".into(), coefficients: [a, b, a, b, a] };
+        for svg in [
+            pareto("\u{1b}<&>", ("x", "y"), &[point(a, b), point(b, a)]),
+            fits("t", &[(a, b), (b, a)], std::slice::from_ref(&curve)),
+        ] {
+            assert_well_formed(&svg);
+            assert!(!svg.contains("NaN") && !svg.contains('\u{1b}'), "{a} {b}");
+            assert!(svg.len() < 60_000, "{a} {b}: {} bytes", svg.len());
+        }
+    }
 }
 
 #[test]
 fn fits_show_pairs_and_curves() {
     let pairs: Vec<(f64, f64)> = (1..20).map(|i| (0.01 * f64::from(i), 0.02 * f64::from(i))).collect();
-    let line = ("degree 1".to_string(), [0.0, 0.0, 0.0, 2.0, 0.0]);
-    let svg = fits("fit", &pairs, &[line.clone(), ("<wild>".into(), [1e300; 5])]);
-    assert_eq!((svg.matches("<circle").count(), svg.matches("<polyline").count()), (19, 2));
-    assert!(svg.contains("degree 1") && svg.contains("&lt;wild&gt;") && !svg.contains("NaN"));
-    // The line goes through the points.
-    let (cx, cy) = (values(&svg, "cx=\"")[18], values(&svg, "cy=\"")[18]);
-    let path = svg.split("<polyline points=\"").nth(1).unwrap().split('"').next().unwrap();
-    let end: Vec<f64> = path.split(' ').next_back().unwrap().split(',').map(|v| v.parse().unwrap()).collect();
-    assert!((end[0] - cx).abs() < 0.1 && (end[1] - cy).abs() < 0.1);
-    assert!(fits("nothing", &[(f64::NAN, 1.0)], &[line]).ends_with("</svg>\n"));
+    let curve = |name: &str, coefficients| FittedCurve { name: name.into(), coefficients };
+    let line = curve("degree 1", [0.0, 0.0, 0.0, 2.0, 0.0]);
+    let steep = curve("steep", [0.0, 0.0, 0.0, 20.0, 0.0]);
+    let svg = fits("fit", &pairs, &[line.clone(), steep, curve("<wild>", [1e300; 5])]);
+    assert_well_formed(&svg);
+    // One dot more is the legend's.
+    assert_eq!(svg.matches("<circle").count(), 20);
+    let said = texts(&svg);
+    for name in ["a step of a clip", "degree 1", "steep", "&lt;wild&gt;"] {
+        assert!(said.contains(&name), "no {name} in {said:?}");
+    }
+    assert!(!svg.contains("NaN"));
+    // The line goes from the first point to the last, and no further.
+    let dots: Vec<[f64; 2]> =
+        values(&svg, "cx=\"").into_iter().zip(values(&svg, "cy=\"")).map(|(x, y)| [x, y]).collect();
+    let path = &paths(&svg, "stroke=\"#158EF0\"")[0];
+    for (end, dot) in [(path[0], dots[0]), (path[path.len() - 1], dots[18])] {
+        assert!((end[0] - dot[0]).abs() < 2.0 && (end[1] - dot[1]).abs() < 2.0, "{end:?} {dot:?}");
+    }
+    // The steep one is cut off where it leaves the pairs' range, which ends little above the topmost dot.
+    let top = dots.iter().map(|dot| dot[1]).fold(f64::INFINITY, f64::min);
+    let cut = &paths(&svg, "stroke=\"#732D72\"")[0];
+    assert!(cut.iter().all(|[x, y]| *y > top - 300.0 && *x < dots[18][0]), "{cut:?}");
+    assert_well_formed(&fits("nothing", &[(f64::NAN, 1.0)], &[line]));
 }
 
 #[test]
 fn decisions_are_a_cell_for_each_step() {
-    let rows = [
-        Row { name: "all".into(), computed: vec![1.0; 5] },
-        Row { name: "<none>".into(), computed: vec![1.0, 0.0, 0.5, 0.0, 1.0] },
-        Row { name: "fewer steps".into(), computed: vec![1.0; 2] },
+    let band =
+        |policy: &str, computed: &[f64]| DecisionBand { policy: policy.into(), computed: computed.into() };
+    let bands = [
+        band("all", &[1.0; 5]),
+        band("<none>", &[1.0, 0.0, 0.5, 0.0, 1.0]),
+        band("steps:2", &[1.0; 2]),
+        band("mask:10011", &[1.0, 0.0, 0.0, 1.0, 1.0]),
     ];
-    let svg = decisions("t", &rows);
-    assert_eq!(svg.matches("rgb(22,50,79)").count(), 5 + 2 + 2);
-    assert_eq!(svg.matches("rgb(246,198,103)").count(), 2);
+    let svg = decisions("t", &bands);
+    assert_well_formed(&svg);
+    // Five are the legend's.
+    let cells = |what: &str| svg.matches(&format!(" fill=\"{what}\"")).count();
+    assert_eq!(cells("#2F78B0"), 4 + 5 + 3 + 2 + 3, "computed by some");
+    assert_eq!(cells("#F6C667"), 4 + 3 + 2, "skipped by some");
+    assert_eq!(svg.matches("fill-opacity=\"0.500\"").count(), 2);
     assert!(svg.contains("&lt;none&gt;, step 2: computed in 50 %"));
+    let said = texts(&svg);
+    for text in ["static:3", "5 of 5", "2.5 of 5", "2 of 2", "0 %", "100 %", "denoising step"] {
+        assert!(said.contains(&text), "no {text} in {said:?}");
+    }
     // Two steps are as wide as five.
-    let starts = values(&svg, "<rect x=\"");
-    assert!((starts[11] - starts[10] - 2.5 * (starts[1] - starts[0])).abs() < 0.05, "{starts:?}");
-    assert!(decisions("t", &[]).ends_with("</svg>\n"));
+    let widths = |of: &str| {
+        let line = svg.lines().find(|line| line.contains(of)).unwrap();
+        values(line, " width=\"")[0] + 0.6
+    };
+    assert!((2.0 * widths("steps:2, step 1") - 5.0 * widths("all, step 4")).abs() < 0.1);
+    assert_well_formed(&decisions("t", &[]));
+}
+
+#[test]
+fn a_title_stands_over_every_frame() {
+    let video = noise(2, 1, 9, 20, 8);
+    let titled = video.titled(&["L", "abc"]).unwrap();
+    assert_eq!(titled.shape(), [2, 1, 9 + 22, 20]);
+    let art: Vec<String> = (0..10)
+        .map(|row| (0..10).map(|x| if titled.plane(1, 0)[row * 20 + x] > 0.0 { '#' } else { '.' }).collect())
+        .collect();
+    let letter = [
+        "..........",
+        "..........",
+        "####......",
+        ".##.......",
+        ".##.......",
+        ".##.......",
+        ".##...#...",
+        ".##..##...",
+        "#######...",
+        "..........",
+    ];
+    assert_eq!(art, letter);
+    for frame in 0..2 {
+        assert_eq!(titled.plane(frame, 0)[22 * 20..], *video.plane(frame, 0));
+        // Two letters of the second line have room.
+        assert!(
+            titled.plane(frame, 0)[12 * 20..20 * 20]
+                .chunks(20)
+                .all(|row| row[16..].iter().all(|v| *v == -1.0))
+        );
+    }
+    // Colours, and a letter that there is not.
+    let colour = noise(1, 3, 4, 8, 9).titled(&["é"]).unwrap();
+    let asked = noise(1, 3, 4, 8, 9).titled(&["?"]).unwrap();
+    assert_eq!((colour.shape(), colour), ([1, 3, 16, 8], asked));
 }

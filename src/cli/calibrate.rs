@@ -10,9 +10,10 @@ use steep::evaluate::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, 
 use steep::evaluate::journal::Journal;
 use steep::evaluate::metrics::psnr;
 use steep::model::{Dit, Model};
+use steep::plot::{self, FittedCurve};
 use steep::sample::{GateMode, Progress, Schedule, magnitudes, observe};
 use steep::video::Video;
-use steep::{Device, Error, Generate, Result, plot};
+use steep::{Device, Error, Generate, Result};
 
 use super::setup::Setup;
 use super::{clips, output, report, sidecar};
@@ -120,8 +121,11 @@ pub async fn run(args: &Args) -> Result<()> {
     if let Some(path) = &args.plot {
         let points: Vec<(f64, f64)> =
             clips.iter().flat_map(|c| c.x.iter().copied().zip(c.y.iter().copied())).collect();
-        let curves: Vec<_> =
-            fits.iter().map(|fit| (format!("degree {}", fit.degree), fit.coefficients)).collect();
+        let curve = |fit: &Fit| FittedCurve {
+            name: format!("degree {}, R² {:.3}", fit.degree, fit.r2),
+            coefficients: fit.coefficients,
+        };
+        let curves: Vec<FittedCurve> = fits.iter().map(curve).collect();
         let title = format!("{}: {} pairs of {} clips", checkpoint.name(), points.len(), clips.len());
         files.push((path, plot::fits(&title, &points, &curves).into_bytes()));
     }

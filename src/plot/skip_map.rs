@@ -1,10 +1,13 @@
 //! [`skip_map`] draws three panels over the denoising steps: how far the step moved (d), what
 //! had been accumulated when the step was decided on, beside the threshold, and the decisions.
 
-use super::{
-    Axis, CAPTION, FAINT, GRID, INK, LEFT, LIMIT, LINE, RIGHT, head, number, shown, text, tick_step,
-};
 use std::fmt::Write;
+
+use super::svg::{
+    COMPUTED, FAINT, FORCED, GRID, INK, LIMIT, LINE, ON_COMPUTED, ON_FORCED, ON_SKIPPED, SKIPPED, document,
+    heading, text, width_of,
+};
+use super::{number, shown, tick_step};
 
 /// One denoising step, as [`skip_map`] draws it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,11 +23,15 @@ pub struct StepBar {
 /// Letter, name, colour and the colour of the letter on it. They differ in lightness, so that
 /// they can be told apart without hue.
 const DECISIONS: [(char, &str, &str, &str); 3] = [
-    ('F', "forced", "#16324f", "white"),
-    ('C', "computed", "#3d8bc4", "white"),
-    ('S', "skipped", "#f6c667", "#5c4308"),
+    ('F', "forced", FORCED, ON_FORCED),
+    ('C', "computed", COMPUTED, ON_COMPUTED),
+    ('S', "skipped", SKIPPED, ON_SKIPPED),
 ];
 
+const LEFT: f64 = 72.0;
+const RIGHT: f64 = 24.0;
+/// How far above a panel its caption stands.
+const CAPTION: f64 = 10.0;
 const LEGEND: f64 = 56.0;
 /// Top and bottom of the panels.
 const DISTANCE: (f64, f64) = (100.0, 206.0);
@@ -56,12 +63,12 @@ struct Plot<'a> {
 impl Plot<'_> {
     fn draw(mut self, title: &str, threshold: Option<f64>) -> String {
         let width = self.right() + RIGHT;
-        self.svg = head(title, width, HEIGHT);
+        self.svg = heading((LEFT, 32.0), width - LEFT - RIGHT, 1.0, title);
         self.legend();
         self.distances();
         self.accumulated(threshold);
         self.strip();
-        self.svg + "</svg>\n"
+        document(title, [width, HEIGHT], 1.0, &self.svg)
     }
 
     fn legend(&mut self) {
@@ -73,7 +80,7 @@ impl Plot<'_> {
             ));
             let label = format!(r#"{name} <tspan fill="{FAINT}">{count}</tspan>"#);
             self.text((x + 18.0, LEGEND), "start", INK, &label);
-            x += 124.0;
+            x += 18.0 + width_of(&format!("{name} {count}"), 12.0) + 16.0;
         }
     }
 
@@ -233,4 +240,37 @@ fn look(decision: char) -> (&'static str, &'static str, &'static str) {
 fn labelled(name: &str, value: Option<f64>) -> String {
     let value = value.and_then(shown);
     value.map_or(String::new(), |v| format!(", {name} {}", number(v)))
+}
+
+/// An axis whose ticks are `first·step` to `last·step`.
+struct Axis {
+    first: i64,
+    last: i64,
+    step: f64,
+    /// Where the first tick and the last one are drawn.
+    places: [f64; 2],
+}
+
+impl Axis {
+    /// Over the values, with about four ticks.
+    fn over(values: impl Iterator<Item = f64>, places: [f64; 2]) -> Self {
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let (low, high) = if low <= high { (low, high) } else { (0.0, 0.0) };
+        let step = tick_step(if low == high { 0.25 } else { (high - low) / 4.0 });
+        let first = (low / step).floor() as i64;
+        let last = ((high / step).ceil() as i64).max(first + 1);
+        Axis { first, last, step, places }
+    }
+
+    fn ticks(&self) -> impl Iterator<Item = f64> {
+        let step = self.step;
+        (self.first..=self.last).map(move |tick| tick as f64 * step)
+    }
+
+    /// Where a value is drawn.
+    fn at(&self, value: f64) -> f64 {
+        let (first, last) = (self.first as f64, self.last as f64);
+        let share = (value / self.step - first) / (last - first);
+        self.places[0] + share * (self.places[1] - self.places[0])
+    }
 }

@@ -1,5 +1,6 @@
 //! `steep compare`
 
+mod figures;
 mod rounds;
 mod shard;
 mod table;
@@ -50,14 +51,16 @@ const POLICIES: [&str; 8] = [
 ///
 /// Everything goes into one folder: rounds.jsonl (every finished round; a run that was stopped goes on there), table.csv,
 /// table.md, results.json, pareto.svg, decisions.svg, a skip map of the first clip for each policy, and clips.gif, the
-/// first clip uncached and with each policy from left to right.
+/// first clip uncached and with each policy from left to right: over each stand its name, and how many steps it computed of
+/// how many.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   steep compare
   steep compare 'tea:{}' uniform:2 --thresholds 0.05,0.1,0.2 --seeds 50 --classes all --out big
   steep compare --seeds 400 --out big --shard 3/8        (or, in a job array, --shard auto)
-  steep compare --merge big/rounds-*.jsonl --out big")]
+  steep compare --merge big/rounds-*.jsonl --out big
+  steep compare --redraw big/results.json --out pictures")]
 pub struct Args {
     /// Policies, besides no cache at all
     #[arg(value_name = "POLICY", default_values = POLICIES)]
@@ -95,6 +98,9 @@ pub struct Args {
     /// Run nothing: make the tables of all these parts together
     #[arg(long, value_name = "FILES", num_args = 1..)]
     merge: Vec<PathBuf>,
+    /// Run nothing: draw pareto.svg and decisions.svg of this results.json anew
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["merge", "shard", "json"])]
+    redraw: Option<PathBuf>,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -109,6 +115,9 @@ const KIND: &str = "steep rounds 1";
 pub async fn run(args: &Args) -> Result<()> {
     if !args.merge.is_empty() {
         return args.merge();
+    }
+    if let Some(results) = &args.redraw {
+        return args.redraw(results);
     }
     let candidates = args.candidates()?;
     let shard = Shard::of(args.shard.as_deref(), args.shards)?;
@@ -161,7 +170,7 @@ pub async fn run(args: &Args) -> Result<()> {
             let (round, videos) = runner.round(index, seed, class, &bar).await?;
             if rounds.iter().all(|r| r.index > 0) && index == 0 {
                 // Before the round counts as done, so that the pictures are there whenever it is.
-                output::write(&[(&args.out.join("clips.gif"), rounds::gif(&videos)?)])?;
+                output::write(&[(&args.out.join("clips.gif"), rounds::gif(&round, &videos)?)])?;
             }
             file.append(&json!(round))?;
             rounds.push(round);
@@ -303,6 +312,25 @@ impl Args {
         self.tell(&header, rounds)
     }
 
+    /// The pictures of results that are there.
+    fn redraw(&self, path: &Path) -> Result<()> {
+        let text = fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let results: Value = serde_json::from_str(&text).map_err(|e| Error::file(path, e))?;
+        let wanted = || Error::file(path, "wanted the results.json of `steep compare`");
+        let figures = figures::of(&results).ok_or_else(wanted)?;
+        make_folder(&self.out)?;
+        let files = figures.map(|(name, picture)| (self.out.join(name), picture.into_bytes()));
+        output::check(&files.each_ref().map(|(path, _)| path.as_path()), &[path])?;
+        output::write(&files.each_ref().map(|(path, bytes)| (path.as_path(), bytes.clone())))?;
+        match self.quiet {
+            true => Ok(()),
+            false => super::say(&format!(
+                "  wrote {}\n",
+                files.map(|(path, _)| path.display().to_string()).join(" and ")
+            )),
+        }
+    }
+
     /// Writes the tables and pictures, and prints one.
     fn tell(&self, header: &Map<String, Value>, mut rounds: Vec<Round>) -> Result<()> {
         // One order, whoever ran what when: sums are the same to the bit.
@@ -317,17 +345,13 @@ impl Args {
         let results = json!({ "settings": header, "rounds": rounds.len(), "rows": rows.iter().map(Row::json).collect::<Vec<_>>() });
         let model = header.get("model").and_then(Value::as_str).unwrap_or("model");
         let title = format!("{model}, {} clips", rounds.len());
-        let points: Vec<plot::Point> = rows.iter().filter_map(Row::point).collect();
-        let axes = ("times faster than without a cache", "PSNR against the uncached clip, dB");
-        let steps = |row: &Row| plot::Row { name: row.policy.clone(), computed: row.by_step.clone() };
-        let decisions: Vec<plot::Row> = rows.iter().map(steps).collect();
         let mut files = vec![
             (self.out.join("table.csv"), table::csv(&rows)),
             (self.out.join("table.md"), table::markdown(&rows)),
             (self.out.join("results.json"), format!("{results:#}\n")),
-            (self.out.join("pareto.svg"), plot::pareto(&title, axes, &points)),
-            (self.out.join("decisions.svg"), plot::decisions(&title, &decisions)),
         ];
+        let figures = figures::of(&results).ok_or_else(|| Error::file(&self.out, "results without rows"))?;
+        files.extend(figures.map(|(name, picture)| (self.out.join(name), picture)));
         for (place, run) in rounds[0].runs.iter().enumerate().filter(|(_, run)| run.decisions.contains('S')) {
             let number = |values: &[Option<f64>], i: usize| values.get(i).copied().flatten();
             let bars: Vec<StepBar> = run

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use steep::cache::{Spec, letters};
 use steep::evaluate::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
 use steep::model::{Config, Dit};
+use steep::plot::short_name;
 use steep::sample::{GateMode, Progress, Schedule};
 use steep::video::Video;
 use steep::{Error, Generate, Result};
@@ -157,12 +158,26 @@ pub fn candidates(header: &Map<String, Value>) -> Option<Vec<Candidate>> {
     header.get("policies")?.as_array()?.iter().map(|name| name.as_str()?.parse().ok()).collect()
 }
 
-/// Next to each other, about a thousand pixels in all.
-pub fn gif(videos: &[Video]) -> Result<Vec<u8>> {
-    const WIDTH: usize = 1000;
+/// The clips of a round next to each other, about 800 pixels wide in all. Over each stands its name, and how many steps it
+/// computed of how many. No times: the same clips make the same bytes.
+pub fn gif(round: &Round, videos: &[Video]) -> Result<Vec<u8>> {
+    const WIDTH: usize = 800;
+    const GAP: usize = 4;
     const FPS: u32 = 8;
-    let both = Video::side_by_side(&videos.iter().collect::<Vec<_>>(), 1)?;
-    both.upscale((WIDTH / both.width).clamp(1, 8))?.gif(FPS)
+    let scale = videos.first().map_or(1, |video| (WIDTH / (videos.len() * video.width)).clamp(1, 8));
+    // A name that is longer than its pane is wide goes on in the next line, so that all names stand in as many lines.
+    let letters = videos.first().map_or(1, |video| (scale * video.width / Video::TITLE_LETTER).max(1));
+    let names: Vec<Vec<char>> =
+        round.runs.iter().map(|run| short_name(&run.policy).chars().collect()).collect();
+    let lines = names.iter().map(|name| name.len().div_ceil(letters)).max().unwrap_or(1);
+    let pane = |((run, name), video): ((&Scored, &Vec<char>), &Video)| {
+        let mut title: Vec<String> = name.chunks(letters).map(String::from_iter).collect();
+        title.resize(lines, String::new());
+        title.push(format!("{} of {}", run.computed(), run.decisions.len()));
+        video.upscale(scale)?.titled(&title)
+    };
+    let panes = round.runs.iter().zip(&names).zip(videos).map(pane).collect::<Result<Vec<_>>>()?;
+    Video::side_by_side(&panes.iter().collect::<Vec<_>>(), GAP)?.gif(FPS)
 }
 
 /// What rounds are made with.

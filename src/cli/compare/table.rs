@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 use steep::evaluate::metrics::{Digits, Estimate, Moments, Normal, jackknife};
-use steep::plot::Point;
 
 use super::rounds::{Round, Scored};
 
@@ -131,17 +130,6 @@ fn distance(n: usize, ours: &[Moments], other: impl Fn(&[usize]) -> Option<Norma
 }
 
 impl Row {
-    fn get(&self, key: &str) -> Option<Estimate> {
-        let at = COLUMNS.iter().position(|column| column.0 == key)?;
-        self.values[at]
-    }
-
-    /// In the plane of speedup and PSNR.
-    pub fn point(&self) -> Option<Point> {
-        let (x, y) = (self.get("speedup")?, self.get("psnr")?);
-        Some(Point { name: self.policy.clone(), x: (x.value, x.half), y: (y.value, y.half) })
-    }
-
     pub fn json(&self) -> Value {
         let estimate = |e: &Estimate| json!({ "value": e.value, "half": e.half.filter(|h| h.is_finite()) });
         let mut row = Map::from_iter([
