@@ -21,7 +21,7 @@ const SHAPES: [Dims; 10] = [
 
 const EULER: Update = Update { keep: 1.0, add: -0.05, guidance: 4.0 };
 const DDIM: Update = Update { keep: 1.037, add: -0.211, guidance: 7.5 };
-/// The clip is not read. Not the prediction itself, which a copy of the smallest tokens would be.
+/// The clip is not read. Not the prediction itself, which may be a copy of the tokens.
 const FRESH: Update = Update { keep: 0.0, add: -1.0, guidance: 1.0 };
 
 pub(super) fn cases(_: DType) -> Vec<Case> {
@@ -33,7 +33,7 @@ pub(super) fn cases(_: DType) -> Vec<Case> {
     // With g = 0 and g = 1 only one half matters, bit for bit.
     for guidance in [0.0, 1.0] {
         let tokens = given("tokens", [2, 1, 1, 4], [1.0, 2.0, 3.0, 4.0, 50.0, 60.0, 70.0, 80.0]);
-        let update = Update { add: 1.0, guidance, ..FRESH };
+        let update = Update { guidance, ..FRESH };
         all.push(
             case([2, 1, 1, 1, 2, 2, 2, 1], update, tokens, 0.0, Bound::Exact)
                 .named(format!("g = {guidance}")),
