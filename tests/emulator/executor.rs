@@ -160,12 +160,13 @@ fn a_cached_run_decides_as_on_the_cpu() {
     assert!(!run.contains('A') && run.contains('G'), "{}", host.log);
 }
 
-/// The two runs of a log, from the first event to the last; each ends with the host waiting for its results. Before
-/// them, the executor tried conditional nodes.
+/// The two runs of a log, each from the first event before its steps; each ends with the host waiting for its results.
+/// Before its steps, a run makes its tensors and computes what depends on schedule and condition alone. Before both, the
+/// executor tried conditional nodes.
 fn runs(log: &str) -> (&str, &str) {
     let steps = log[log.find('E').unwrap()..].trim_end_matches('W');
-    let (warm_up, run) = steps.split_at(steps.rfind("WWE").unwrap_or_else(|| panic!("{log}")));
-    (warm_up.trim_end_matches('W'), run.trim_start_matches('W'))
+    let (warm_up, run) = steps.split_at(steps.rfind("WW").unwrap_or_else(|| panic!("{log}")));
+    (warm_up.trim_end_matches('W'), &run[run.find('E').unwrap_or_else(|| panic!("{log}"))..])
 }
 
 #[test]
