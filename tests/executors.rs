@@ -65,7 +65,7 @@ fn every_executor_decides_as_the_cpu_does() {
     assert!(skips > 24 * STEPS / 4 && skips < 24 * STEPS * 3 / 4, "{skips} skipped steps decide nothing");
     for device in devices().into_iter().filter(|d| d.name() != "cpu") {
         let model = load(&device);
-        // Without its best kernels a processor that poses as a GPU takes minutes for what takes seconds with them.
+        // Without its best kernels a software adapter takes minutes for what takes seconds with them.
         let some = if device.name().ends_with("core") { 1 } else { cases.len() };
         for (case, cpu) in cases.iter().zip(&expected).take(some) {
             let ours = run(&model, case, GateMode::Device);

@@ -25,7 +25,7 @@ fn tiny(device: &Device) -> Dit {
     Dit::load(device, &Checkpoint::open(path).unwrap(), DType::F32).unwrap()
 }
 
-/// Without its best kernels a processor that poses as a GPU takes minutes for the shipped model.
+/// Without its best kernels a software adapter takes minutes for the shipped model.
 fn slow(device: &Device) -> bool {
     device.name().ends_with("core")
 }

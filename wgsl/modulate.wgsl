@@ -17,7 +17,7 @@ struct Params {
 fn modulate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   for (var k = 0u; k < ROWS; k += WG / WIDTH) {
     let row = group.x * ROWS + k + thread / WIDTH;
-    // Past the last row there is nothing to write, but company to keep at barriers.
+    // Invocations past the last row write nothing, but they must reach the barriers too.
     let r = statistics(min(row, p.rows - 1u), thread);
     if row < p.rows {
       let first = row * p.dim / 4u;

@@ -1,8 +1,8 @@
-//! The best schedule of so many computed steps, from errors that were measured beforehand (after LeMiCa, arXiv
+//! The best schedule with a given number of computed steps, from errors that were measured beforehand (after LeMiCa, arXiv
 //! 2511.00090; code in github.com/UnicomAI/LeMiCa).
 //!
 //! A schedule is a path through the steps that compute, from the first to the last; an edge from i to j is a segment
-//! in which the steps between are skipped, and costs the error that it makes. Among all paths of so many nodes, the
+//! in which the steps between are skipped, and costs the error that it makes. Among all paths with that number of nodes, the
 //! *lexicographic minimax* one has the smallest largest error, of those the smallest second largest, and so on.
 
 use std::cmp::Ordering;

@@ -114,7 +114,7 @@ impl Bench {
         self.writes.iter().chain(&self.reads).map(Tensor::bytes).sum()
     }
 
-    /// Makes copies of the operands, so many that a run never finds its own in a cache: on a GPU, whose last-level cache
+    /// Makes so many copies of the operands that no run finds its own in a cache: on a GPU, whose last-level cache
     /// would hold a whole small model, nothing else is like the work in a model.
     ///
     /// # Errors

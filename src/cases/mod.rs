@@ -250,7 +250,7 @@ impl Operand {
         self
     }
 
-    /// The same, of which the op must touch so many elements only.
+    /// The same, of which the op must touch `touched` elements only.
     fn touching(self, touched: usize) -> Operand {
         Operand { touched, ..self }
     }
@@ -309,7 +309,7 @@ impl Case {
         }
     }
 
-    /// The same, with so many operations of matrix products.
+    /// The same, with `flops` operations of matrix products.
     fn flops(self, flops: usize) -> Case {
         Case { flops, ..self }
     }

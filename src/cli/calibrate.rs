@@ -239,7 +239,7 @@ impl Runner<'_> {
         Ok(clips)
     }
 
-    /// Class and seed of the clips of so many seeds.
+    /// Class and seed of the clips of the first `seeds` seeds.
     fn clips(&self, seeds: u64) -> impl Iterator<Item = (usize, u64)> {
         let seeds = self.args.first_seed..self.args.first_seed.saturating_add(seeds);
         let classes = |seed| self.args.classes.of(seed, self.model.config()).into_iter();

@@ -231,7 +231,7 @@ pub enum Need {
     Nothing,
     /// A GPU with subgroup operations, of whatever size.
     Subgroups,
-    /// A processor that poses as a GPU, with subgroups of one size (the constant `LANES`): its lanes are those of a
+    /// A software adapter, which runs shaders on the processor, with subgroups of one size (the constant `LANES`): its lanes are those of a
     /// vector register, and memory and barriers cost what they cost on a processor.
     CpuAdapter,
     /// x86-64 with AVX2, FMA and F16C.

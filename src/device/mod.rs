@@ -342,7 +342,7 @@ impl Device {
     }
 
     /// Waits for all that was enqueued and copies back the first bytes of each tensor, as many as stand beside it.
-    /// The only verb that waits. What went wrong since the last time comes out here.
+    /// What went wrong on the device since the last read is this read's error.
     pub(crate) async fn read(&self, from: &[(&Tensor, usize)]) -> Result<Vec<Vec<u8>>> {
         match self {
             Device::Cpu(cpu) => Ok(cpu.read(from)),
@@ -402,7 +402,7 @@ impl Device {
         }
     }
 
-    /// Whether it is a GPU, and not a processor that poses as one.
+    /// Whether it is a GPU. A software adapter, which runs shaders on the processor, is none.
     pub fn is_gpu(&self) -> bool {
         match self {
             Device::Cpu(_) => false,

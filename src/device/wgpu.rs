@@ -131,7 +131,7 @@ impl Wgpu {
         format!("{} ({}, {})", self.name, self.info.name, self.info.backend)
     }
 
-    /// Whether it is more than a processor that poses as one.
+    /// Whether it is a GPU. A software adapter, which runs shaders on the processor, is none.
     pub(super) fn is_gpu(&self) -> bool {
         self.info.device_type != ::wgpu::DeviceType::Cpu
     }

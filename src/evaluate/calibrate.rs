@@ -204,7 +204,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Of a run.
+    /// The binding of a run.
     pub fn new(checkpoint: &Checkpoint, steps: usize, guidance: f32, dtype: DType) -> Binding {
         Binding {
             model: checkpoint.name(),

@@ -134,7 +134,7 @@ pub fn line(hex: &str, pixels: f64) -> ShapeStyle {
     colour(hex).stroke_width(units(pixels) as u32)
 }
 
-/// Letters of so many pixels, in the document's font. Plotters divides the size that it is given by 1.24.
+/// Letters of a size in pixels, in the document's font. Plotters divides the size that it is given by 1.24.
 pub fn style(pixels: f64, hex: &str) -> TextStyle<'static> {
     ("inherit", 1.24 * UNIT * pixels).into_font().color(&colour(hex)).pos(Pos::new(HPos::Left, VPos::Center))
 }

@@ -15,7 +15,7 @@ pub struct FittedCurve {
     pub coefficients: [f64; 5],
 }
 
-/// A curve has so many pieces.
+/// How many pieces a curve is drawn in.
 const PIECES: usize = 240;
 /// The colours of curves, among [`svg::SERIES`], and their widths in pixels: the third is broad enough to be seen below the
 /// fourth, which it often equals.

@@ -175,7 +175,7 @@ fn other_rules_replay_too() {
     }
 }
 
-/// A search prints a schedule of so many computed steps that `generate` takes, the same each time.
+/// A search prints a schedule with the wanted number of computed steps, which `generate` takes, the same each time.
 #[test]
 fn a_search_ends_in_a_mask() {
     let place = Place::new();

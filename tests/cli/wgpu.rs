@@ -1,4 +1,4 @@
-//! `--device wgpu`: any GPU, and software that poses as one.
+//! `--device wgpu`: any GPU, and software adapters.
 
 use serde_json::Value;
 

@@ -26,7 +26,7 @@ using Clock = std::vector<uint32_t>;
 struct Copy {
     uint8_t *to;
     const uint8_t *from;
-    unsigned bytes; // so many are read, the rest becomes 0
+    unsigned bytes; // how many are read; the rest becomes 0
     bool early;     // what was there when the copy began, kept in `data`, or what is there when it ends
     uint8_t data[16];
 };

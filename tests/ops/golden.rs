@@ -111,7 +111,7 @@ fn fitted_ranges() {
     }
 }
 
-/// At most so many skips in a row, windows, and distances that do not add up.
+/// Limits on skips in a row, windows, and distances that do not add up.
 #[test]
 fn limits_and_rules_that_do_not_accumulate() {
     let distances: Vec<_> = (0..24).map(|i| (i > 0).then_some(0.03 + 0.011 * f64::from(i * 7 % 5))).collect();

@@ -22,7 +22,7 @@ fn modulate_rel_l1(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
   var total = vec2(0.0);
   for (var k = begin; k < end; k += WG / WIDTH) {
     let row = k + thread / WIDTH;
-    // Past the last row there is nothing to write, but company to keep at barriers.
+    // Invocations past the last row write nothing, but they must reach the barriers too.
     let r = statistics(min(row, p.rows - 1u), thread);
     if row < end {
       let first = row * p.dim / 4u;

@@ -1,4 +1,4 @@
-// out = softmax(q · kᵀ / √h) · v where a processor poses as a GPU. A workgroup is one subgroup, an invocation
+// out = softmax(q · kᵀ / √h) · v for software adapters. A workgroup is one subgroup, an invocation
 // is a lane of the vector registers.
 //
 // There a multiply-add of the subgroup is one instruction, and so is handing one lane's number to all. But a

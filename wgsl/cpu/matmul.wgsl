@@ -1,4 +1,4 @@
-// Sums over k of x[row, k]·w[column, k], for a processor that poses as a GPU: there an invocation is a lane
+// Sums over k of x[row, k]·w[column, k], for software adapters: there an invocation is a lane
 // of a vector register, and each of its loads is a scalar load. What counts is loads per multiplication.
 //
 // A workgroup is one subgroup, and makes its tile in pieces of 4·LANES rows by 4·LANES columns. Lane i has

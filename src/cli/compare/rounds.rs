@@ -27,7 +27,7 @@ use crate::cli::sidecar::Sidecar;
 pub enum Candidate {
     /// The row that all others are held against.
     Uncached,
-    /// No cache, and so many steps: what else one could do to be faster.
+    /// No cache, but this number of steps: the plain way to be faster.
     Steps(usize),
     Cached(Spec),
 }

@@ -18,7 +18,7 @@ use search::Search;
 ///
 /// Replaying prints the decisions, F forced, C computed, S skipped, and their count; no model is run. Searching runs
 /// the model uncached, works out what skipping each stretch of steps would do to its clips, and prints the best
-/// schedule of so many computed steps, as --cache takes it.
+/// schedule with N computed steps, as --cache takes it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
