@@ -10,6 +10,7 @@ static FILL: Kernel = Kernel { name: "fill", cpu: cpu_sources!(fill, tile: [1, 2
 
 /// Writes a unit's number, in row-major order, into it.
 #[inline(always)]
+#[allow(clippy::extra_unused_type_parameters)] // Kernels are generic over the instruction set.
 fn fill<I: Isa>(args: &Arguments<'_>, Tile(spans): &Tile) {
     let ([_, rows, columns], [layers, lines, span]) = (args.work(), spans);
     for (i, j) in layers.clone().flat_map(|i| lines.clone().map(move |j| (i, j))) {

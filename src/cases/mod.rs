@@ -2,10 +2,10 @@
 //!
 //! Whoever runs an op to see whether it is right, or how fast it is, takes the calls from here: the tests of the ops
 //! on every device, the emulator of CUDA, `cargo bench` and `steep bench`. [`run`] runs a case and compares its results,
-//! [`bench`] times it. Both return what they find; they neither assert nor wait.
+//! [`mod@bench`] times it. Both return what they find; they neither assert nor wait.
 //!
 //! The expected values come from naive loops in f64, which share nothing with a fast path. They work on flat slices,
-//! row-major; dimensions come as one array and are named as in [`ops`](crate::ops).
+//! row-major; dimensions come as one array and are named as in [`ops`].
 //!
 //! An op is added by one line in [`for_each_op`](crate::for_each_op) and a file of its name beside this one.
 

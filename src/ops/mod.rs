@@ -1,5 +1,5 @@
 //! The ops: functions that check their arguments and then enqueue one [`Call`](crate::device::Call) of a
-//! [`Kernel`](crate::device::Kernel).
+//! [`Kernel`].
 //!
 //! An op works on tensors of any one device, and never waits for it: results are there when somebody reads them. What an
 //! op writes comes first in its signature, after the [`Gate`](crate::device::Gate), which says whether the op does its
