@@ -66,7 +66,7 @@ def to_noise(clips, noise, t, prediction):   # t [B] in [0, 1000] -> what the mo
     a = alpha_bar(t.device)[t.long()].view(-1, 1, 1, 1, 1)
     return a.sqrt() * clips + (1 - a).sqrt() * noise, noise
 
-def alpha_bar(device="cpu"):                 # [1000]; betas from 1e-4 to 2e-2 in equal steps, as in src/sample.rs
+def alpha_bar(device="cpu"):                 # [1000]; betas from 1e-4 to 2e-2 in equal steps, as in src/sample/sampler.rs
     return (1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)).cumprod(0).float().to(device)
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python reference/sample.py --model models/moving-mnist-32.safetensors --out grid.png
     python reference/sample.py --model models/moving-mnist-32.safetensors --per-class 20 --save clips.safetensors
 
-The samplers of src/sample.rs: Euler for velocity models, DDIM for epsilon models, both guidance halves in one batch.
+The samplers of src/sample/sampler.rs: Euler for velocity models, DDIM for epsilon models, both guidance halves in one batch.
 """
 import argparse, os, torch
 from safetensors.torch import save_file

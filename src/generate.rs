@@ -14,7 +14,7 @@ use crate::{Result, noise};
 ///
 /// let device = Device::open("auto").await?;
 /// let model = Dit::shipped(&device)?;
-/// let run = generate(&model).class(7).seed(3).cache("tea:0.1".parse()?).run().await?;
+/// let run = generate(&model).class(7).seed(3).cache("tea:0.1:identity".parse()?).run().await?;
 /// println!("{} of {} steps computed", run.computed(), run.steps.len());
 /// std::fs::write("seven.gif", run.videos()?[0].upscale(8)?.gif(8)?).expect("a file");
 /// # Ok(())

@@ -12,7 +12,7 @@
 //! let device = Device::open("auto").await?;
 //! let model = Dit::shipped(&device)?;
 //! let uncached = generate(&model).class(7).seed(3);
-//! let cached = uncached.clone().cache("tea:0.1".parse()?);
+//! let cached = uncached.clone().cache("tea:0.1:identity".parse()?);
 //! let run = cached.run().await?;
 //! println!("{} of {} steps computed", run.computed(), run.steps.len());
 //! std::fs::write("seven.gif", run.videos()?[0].upscale(8)?.gif(8)?)?;
