@@ -38,6 +38,13 @@ pub enum Error {
         /// What happened and the way out.
         why: String,
     },
+    /// A buffer on the host for which there is no memory.
+    Memory {
+        /// What it was for.
+        what: String,
+        /// Its size in bytes; None where it does not fit into a number.
+        bytes: Option<u64>,
+    },
     /// The user asked to stop.
     Interrupted,
 }
@@ -79,6 +86,12 @@ impl fmt::Display for Error {
             Error::File { path, why } => write!(f, "{}: {why}", path.display()),
             Error::Setting { what, wanted } => write!(f, "{what}: wanted {wanted}"),
             Error::Device { device, why } => write!(f, "device {device}: {why}"),
+            Error::Memory { what, bytes: Some(bytes) } => {
+                write!(f, "out of memory: {what}: {bytes} bytes were wanted")
+            }
+            Error::Memory { what, bytes: None } => {
+                write!(f, "out of memory: {what}: more bytes were wanted than can be addressed")
+            }
             Error::Interrupted => write!(f, "interrupted"),
         }
     }

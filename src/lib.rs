@@ -32,6 +32,7 @@
 //! | [`cache`] | which steps are skipped: a policy is four values |
 //! | [`sample`] | the loop, the sampler, and watching a run |
 //! | [`evaluate`] | metrics, calibration |
+//! | [`input`] | reading files, and knowing which ones were read |
 //! | [`video`], [`plot`], [`noise`] | GIF, APNG and Y4M files; SVG charts; noise that is the same bits everywhere |
 //!
 //! Nothing in the library waits for a device but functions that are `async`, so it also runs where nobody may block, as in
@@ -48,15 +49,19 @@ pub mod device;
 mod error;
 pub mod evaluate;
 mod generate;
+pub mod input;
+mod memory;
 pub mod model;
 pub mod noise;
 pub mod ops;
 pub mod plot;
 pub mod sample;
 mod tensor;
+mod text;
 pub mod video;
 
 pub use device::Device;
 pub use error::{Error, Result};
 pub use generate::{Generate, generate};
 pub use tensor::{DType, Shape, Tensor};
+pub use text::plain;

@@ -5,7 +5,7 @@ use std::fmt;
 use half::{bf16, f16};
 
 use crate::device::{Device, Storage};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// The element types a tensor can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,16 +29,22 @@ impl DType {
         }
     }
 
-    /// Little-endian bytes of this type as f32.
-    pub(crate) fn to_f32(self, bytes: &[u8]) -> Vec<f32> {
-        let half = |x: &[u8]| u16::from_le_bytes([x[0], x[1]]);
-        let full = |x: &[u8]| [x[0], x[1], x[2], x[3]];
-        let (halves, fulls) = (bytes.chunks_exact(2), bytes.chunks_exact(4));
+    /// Little-endian bytes of this type as f32. The error names `what` they are.
+    pub(crate) fn to_f32(self, bytes: &[u8], what: &(impl fmt::Display + ?Sized)) -> Result<Vec<f32>> {
+        let mut all = memory::with_capacity(bytes.len() / self.size(), what)?;
+        self.append_f32(bytes, &mut all);
+        Ok(all)
+    }
+
+    /// Adds little-endian bytes of this type as f32 to `all`.
+    pub(crate) fn append_f32(self, bytes: &[u8], all: &mut Vec<f32>) {
+        let (halves, fulls) = (bytes.as_chunks().0.iter(), bytes.as_chunks().0.iter());
+        let half = |x: &[u8; 2]| u16::from_le_bytes(*x);
         match self {
-            DType::F32 => fulls.map(|x| f32::from_le_bytes(full(x))).collect(),
-            DType::U32 => fulls.map(|x| u32::from_le_bytes(full(x)) as f32).collect(),
-            DType::F16 => halves.map(|x| f16::from_bits(half(x)).to_f32()).collect(),
-            DType::BF16 => halves.map(|x| bf16::from_bits(half(x)).to_f32()).collect(),
+            DType::F32 => all.extend(fulls.map(|x| f32::from_le_bytes(*x))),
+            DType::U32 => all.extend(fulls.map(|x| u32::from_le_bytes(*x) as f32)),
+            DType::F16 => all.extend(halves.map(|x| f16::from_bits(half(x)).to_f32())),
+            DType::BF16 => all.extend(halves.map(|x| bf16::from_bits(half(x)).to_f32())),
         }
     }
 
@@ -212,7 +218,7 @@ impl Tensor {
 
     /// The tensor's values as f32. Waits for the device.
     pub async fn read_f32(&self) -> Result<Vec<f32>> {
-        Ok(self.dtype.to_f32(&self.read().await?))
+        self.dtype.to_f32(&self.read().await?, &format_args!("the values of a tensor {self:?}"))
     }
 
     /// The tensor's bytes. Waits for the device.

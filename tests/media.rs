@@ -296,7 +296,7 @@ fn a_skip_map_survives_any_number_and_any_title() {
             let svg = skip_map("<a & \"b\">\u{1b}\0", &steps, Some(a));
             assert_well_formed(&svg);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{a} {b}");
-            assert!(svg.contains("&lt;a &amp; \"b\"&gt;  </text>"));
+            assert!(svg.contains("&lt;a &amp; \"b\"&gt;\\u{1b}\\u{0}</text>"));
             assert_eq!(svg.contains("threshold"), a.abs() < 1e290, "{a}");
             assert!(svg.len() < 20_000, "{a} {b}: {} bytes", svg.len());
         }

@@ -108,3 +108,34 @@ fn steps_of_a_pass_are_the_evaluations_at_their_times() {
     let wrong = pass.retime(&times[..7]).unwrap_err().to_string();
     assert_eq!(wrong, "7 times: wanted whole rows of 3, one for each clip");
 }
+
+#[test]
+fn a_file_that_is_cut_short_after_it_was_opened_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    std::fs::copy(format!("{}/tests/fixtures/tiny-latte.safetensors", env!("CARGO_MANIFEST_DIR")), &path)
+        .unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(whole.len() as u64 / 2).unwrap();
+    let said = match Dit::load(&Device::cpu(), &checkpoint, DType::F32) {
+        Ok(_) => panic!("half a file is no model"),
+        Err(e) => e.to_string(),
+    };
+    assert!(said.starts_with(&path.display().to_string()) && said.contains("has become shorter"), "{said}");
+}
+
+/// As in a browser: no file, the same model.
+#[test]
+fn a_checkpoint_in_memory_is_that_of_the_file() {
+    let path = format!("{}/tests/fixtures/tiny-latte.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let (opened, bytes) = (Checkpoint::open(&path).unwrap(), std::fs::read(&path).unwrap());
+    let held = Checkpoint::from_bytes("a name", bytes).unwrap();
+    assert_eq!((held.name().as_str(), held.path()), ("a name", None));
+    assert_eq!((opened.name().as_str(), opened.path()), ("tiny-latte", Some(std::path::Path::new(&path))));
+    assert_eq!(held.sha256().unwrap(), opened.sha256().unwrap());
+    assert_eq!((held.config(), held.tensors()), (opened.config(), opened.tensors()));
+    let wrong = Checkpoint::from_bytes("a name", b"PK\x03\x04 and so on".to_vec()).err().unwrap();
+    assert!(wrong.to_string().starts_with("a name: is a PyTorch file"), "{wrong}");
+}

@@ -3,11 +3,14 @@
 //! Thousands of damaged files, made from a small good one by a seeded generator. None may panic, and none may make the
 //! crate ask for much more memory than the file's own size.
 
+mod common;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use common::checkpoint::{checkpoint, file};
 use steep::model::{Checkpoint, Dit};
 use steep::{DType, Device, Result};
 
@@ -39,44 +42,6 @@ static ALLOCATOR: Counted = Counted;
 const MOST: usize = 8 << 20;
 
 const CONFIG: &str = r#"{"frames":2,"height":4,"width":6,"channels":1,"patch":2,"dim":8,"depth":2,"heads":2,"mlp_ratio":2,"classes":3,"temporal":true,"learn_sigma":false,"prediction":"velocity"}"#;
-
-/// A good checkpoint of that configuration: its header, and its data.
-fn good() -> (String, Vec<u8>) {
-    let mut shapes: Vec<(String, Vec<usize>)> = vec![
-        ("pos_embed".into(), vec![1, 6, 8]),
-        ("temp_embed".into(), vec![1, 2, 8]),
-        ("y_embedder.embedding_table.weight".into(), vec![4, 8]),
-    ];
-    let mut linear = |name: &str, shape: &[usize]| {
-        shapes.push((format!("{name}.weight"), shape.to_vec()));
-        shapes.push((format!("{name}.bias"), vec![shape[0]]));
-    };
-    linear("x_embedder.proj", &[8, 1, 2, 2]);
-    linear("t_embedder.mlp.0", &[8, 256]);
-    linear("t_embedder.mlp.2", &[8, 8]);
-    for i in 0..2 {
-        linear(&format!("blocks.{i}.adaLN_modulation.1"), &[48, 8]);
-        linear(&format!("blocks.{i}.attn.qkv"), &[24, 8]);
-        linear(&format!("blocks.{i}.attn.proj"), &[8, 8]);
-        linear(&format!("blocks.{i}.mlp.fc1"), &[16, 8]);
-        linear(&format!("blocks.{i}.mlp.fc2"), &[8, 16]);
-    }
-    linear("final_layer.adaLN_modulation.1", &[16, 8]);
-    linear("final_layer.linear", &[4, 8]);
-
-    let mut end = 0;
-    let mut header = serde_json::json!({ "__metadata__": { "config": CONFIG } });
-    for (name, shape) in shapes {
-        let start = end;
-        end += 4 * shape.iter().product::<usize>();
-        header[name] = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
-    }
-    (header.to_string(), 0.1f32.to_le_bytes().repeat(end / 4))
-}
-
-fn file(header: &[u8], data: &[u8]) -> Vec<u8> {
-    [&(header.len() as u64).to_le_bytes(), header, data].concat()
-}
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 struct Random(u64);
@@ -207,7 +172,8 @@ fn open(path: &Path, bytes: &[u8]) -> (Result<()>, usize) {
 fn no_file_panics_or_asks_for_absurd_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let (header, data) = good();
+    let (header, data) = checkpoint(CONFIG);
+    let header = header.to_string();
     let (opened, _) = open(&path, &file(header.as_bytes(), &data));
     opened.unwrap();
 

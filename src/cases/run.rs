@@ -126,7 +126,8 @@ impl<'a> Trial<'a> {
             return Ok(None);
         }
         let dtypes = self.case.writes.iter().map(|operand| operand.dtype);
-        let after: Vec<Vec<f32>> = dtypes.zip(&first.bytes).map(|(t, bytes)| t.to_f32(bytes)).collect();
+        let after: Vec<Vec<f32>> =
+            dtypes.zip(&first.bytes).map(|(t, bytes)| t.to_f32(bytes, "results")).collect::<Result<_>>()?;
         let mut found: Vec<Finding> =
             self.checks.iter().map(|check| check.judge(self.values, &after)).collect();
         let past = (!first.overrun.is_empty()).then(|| format!("written past by {:?}", first.overrun));

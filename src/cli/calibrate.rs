@@ -106,7 +106,7 @@ pub async fn run(args: &Args) -> Result<()> {
     super::watch_for_interrupts()?;
     let device = args.setup.device().await?;
     let model = args.setup.load(&device, &checkpoint)?;
-    let binding = args.setup.binding(&checkpoint);
+    let binding = args.setup.binding(&checkpoint)?;
     let runner = Runner { args, model: &model };
 
     let clips = runner.pairs(&binding).await?;

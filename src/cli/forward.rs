@@ -1,11 +1,12 @@
 //! `steep forward`
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use steep::device::Gate;
-use steep::model::{Checkpoint, Condition, Config, Dit, Model};
+use steep::model::{Checkpoint, Condition, Config, Dit, Model, TensorFile};
 use steep::{DType, Device, Error, Result, Tensor};
 
 use super::output;
@@ -68,21 +69,19 @@ struct Inputs {
 impl Inputs {
     fn read(path: &Path, c: &Config) -> Result<Inputs> {
         let wrong = |why: String| Error::file(path, why);
-        let bytes = std::fs::read(path).map_err(|e| wrong(format!("{e}; wanted a safetensors file")))?;
-        let file = SafeTensors::deserialize(&bytes)
-            .map_err(|e| wrong(format!("not a whole safetensors file: {e}")))?;
-        let tensor = |name: &str, wanted: &str| {
-            let tensor = file.tensor(name);
-            tensor.map_err(|_| wrong(format!("no tensor `{name}`; wanted {wanted}")))
+        let file = TensorFile::open(path)?;
+        let tensor = |name: &str, wanted: &str| match file.info(name) {
+            Some(info) => Ok(Stored { dtype: info.dtype, shape: &info.shape, data: file.data(name)? }),
+            None => Err(wrong(format!("no tensor `{name}`; wanted {wanted}"))),
         };
         let clip = [c.frames, c.channels, c.height, c.width];
         let wanted = format!("x [B, {}, {}, {}, {}]", clip[0], clip[1], clip[2], clip[3]);
         let (x, t, y) = (tensor("x", &wanted)?, tensor("t", "t [B]")?, tensor("y", "y [B]")?);
-        let b = match x.shape() {
+        let b = match x.shape {
             [b, rest @ ..] if rest == clip && *b > 0 => *b,
             got => return Err(wrong(format!("x is {got:?}; wanted {wanted}, B at least 1"))),
         };
-        for (name, got) in [("t", t.shape()), ("y", y.shape())] {
+        for (name, got) in [("t", t.shape), ("y", y.shape)] {
             if got != [b] {
                 return Err(wrong(format!("{name} is {got:?}; wanted [{b}], one for each clip of x")));
             }
@@ -103,10 +102,17 @@ impl Inputs {
     }
 }
 
+/// A tensor as it is stored.
+struct Stored<'f> {
+    dtype: Dtype,
+    shape: &'f [usize],
+    data: Cow<'f, [u8]>,
+}
+
 /// The dtype is the error.
-fn floats(view: &safetensors::tensor::TensorView) -> Result<Vec<f32>, Dtype> {
-    let data = view.data();
-    Ok(match view.dtype() {
+fn floats(view: &Stored<'_>) -> Result<Vec<f32>, Dtype> {
+    let data = &view.data[..];
+    Ok(match view.dtype {
         Dtype::F32 => read(data, f32::from_le_bytes),
         Dtype::F64 => read(data, |x| f64::from_le_bytes(x) as f32),
         Dtype::F16 => read(data, |x| f16::from_le_bytes(x).to_f32()),
@@ -115,9 +121,9 @@ fn floats(view: &safetensors::tensor::TensorView) -> Result<Vec<f32>, Dtype> {
     })
 }
 
-fn integers(view: &safetensors::tensor::TensorView) -> Result<Vec<i128>, Dtype> {
-    let data = view.data();
-    Ok(match view.dtype() {
+fn integers(view: &Stored<'_>) -> Result<Vec<i128>, Dtype> {
+    let data = &view.data[..];
+    Ok(match view.dtype {
         Dtype::I64 => read(data, |x| i64::from_le_bytes(x).into()),
         Dtype::I32 => read(data, |x| i32::from_le_bytes(x).into()),
         Dtype::I16 => read(data, |x| i16::from_le_bytes(x).into()),

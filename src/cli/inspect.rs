@@ -1,17 +1,19 @@
 //! `steep inspect`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use steep::model::{Checkpoint, Condition, Dit, Model, Prediction};
-use steep::{DType, Device, Result};
+use steep::model::{Checkpoint, Condition, Dit, Model, Prediction, TensorFile};
+use steep::{DType, Device, Error, Result, plain};
 
 use super::say;
 
 /// Say what a checkpoint holds: shape, parameters, work and memory
 ///
 /// The checkpoint is loaded, so weights that are missing or not finite are reported.
+///
+/// With --tensors, any safetensors file is listed. One that is no model is no error then: the last line says why it is none.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  steep inspect\n  steep inspect model.safetensors --tensors")]
 pub struct Args {
@@ -31,22 +33,33 @@ const BATCH: usize = 2;
 const STEPS: usize = 50;
 
 pub async fn run(args: &Args) -> Result<()> {
-    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
-    let model = Dit::load(&Device::cpu(), &checkpoint, DType::F32)?;
+    let file = match &args.model {
+        Some(path) => TensorFile::open(path)?,
+        None => TensorFile::shipped()?,
+    };
+    let tensors = file.tensors();
+    let (name, metadata) = (file.name().to_string(), file.metadata());
+    let loaded = Checkpoint::new(file).and_then(|checkpoint| {
+        let model = Dit::load(&Device::cpu(), &checkpoint, DType::F32)?;
+        Ok((checkpoint, model))
+    });
+    let (checkpoint, model) = match loaded {
+        Ok(loaded) => loaded,
+        Err(why) if args.tensors => return args.list(&name, &tensors, &metadata, &why),
+        Err(why) => return Err(why),
+    };
     let condition = Condition::Classes(vec![0; BATCH]);
     let pass = model.begin(&condition, &[0.0; BATCH])?;
     let activations = pass.bytes();
     // Of a run of as many steps as `generate` takes where none are named.
     let table =
         STEPS.min(model.steps_at_once(BATCH)) * BATCH * model.config().modulation() * size_of::<f32>();
-    let tensors = checkpoint.tensors()?;
     let parameters: usize = tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
     let dtypes: BTreeSet<&str> = tensors.iter().map(|(_, dtype, _)| dtype.as_str()).collect();
     let notes = checkpoint.metadata().iter().filter(|(key, _)| *key != "config");
     let c = checkpoint.config();
 
     if args.json {
-        let row = |(name, dtype, shape): &(String, String, Vec<usize>)| json!({ "name": name, "dtype": dtype, "shape": shape });
         let mut all = json!({
             "model": checkpoint.name(),
             "config": c,
@@ -62,7 +75,7 @@ pub async fn run(args: &Args) -> Result<()> {
             "metadata": notes.collect::<std::collections::BTreeMap<_, _>>(),
         });
         if args.tensors {
-            all["tensors"] = tensors.iter().map(row).collect::<Value>();
+            all["tensors"] = rows(&tensors);
         }
         return say(&format!("{all:#}\n"));
     }
@@ -124,14 +137,49 @@ pub async fn run(args: &Args) -> Result<()> {
             },
         ),
     ]);
-    let notes = notes.map(|(key, value)| (key.as_str(), value.escape_debug().to_string()));
-    let row = |(key, value)| format!("  {key:12}{value}\n");
-    let mut text = format!("{}\n", checkpoint.name());
-    text.extend(rows.into_iter().chain(notes).map(row));
+    let notes = notes.map(|(key, value)| (plain(key), plain(value)));
+    let row = |(key, value): (String, String)| format!("  {key:12}{value}\n");
+    let mut text = format!("{}\n", plain(&checkpoint.name()));
+    let rows = rows.into_iter().map(|(key, value)| (key.to_string(), value));
+    text.extend(rows.chain(notes).map(row));
     if args.tensors {
-        let width = tensors.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
         text.push('\n');
-        text.extend(tensors.iter().map(|(name, d, shape)| format!("  {name:width$}  {d:4}  {shape:?}\n")));
+        text.push_str(&listed(&tensors));
     }
     say(&text)
+}
+
+/// Name, dtype and shape.
+type Row = (String, String, Vec<usize>);
+
+fn rows(tensors: &[Row]) -> Value {
+    let row = |(name, dtype, shape): &Row| json!({ "name": name, "dtype": dtype, "shape": shape });
+    tensors.iter().map(row).collect()
+}
+
+fn listed(tensors: &[Row]) -> String {
+    let width = tensors.iter().map(|(name, ..)| plain(name).len()).max().unwrap_or(0);
+    let line = |(name, dtype, shape): &Row| format!("  {:width$}  {dtype:4}  {shape:?}\n", plain(name));
+    tensors.iter().map(line).collect()
+}
+
+impl Args {
+    /// What a file holds that is no model: `why` says in what way.
+    fn list(
+        &self,
+        name: &str,
+        tensors: &[Row],
+        metadata: &BTreeMap<String, String>,
+        why: &Error,
+    ) -> Result<()> {
+        let why = why.to_string();
+        if self.json {
+            let all =
+                json!({ "file": name, "not_a_model": why, "tensors": rows(tensors), "metadata": metadata });
+            return say(&format!("{all:#}\n"));
+        }
+        let notes = metadata.iter().map(|(key, value)| format!("  {:12}{}\n", plain(key), plain(value)));
+        let notes: String = notes.collect();
+        say(&format!("{}\n{notes}\n{}\nnot a model: {}\n", plain(name), listed(tensors), plain(&why)))
+    }
 }

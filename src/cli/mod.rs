@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
-use steep::{Error, Result};
+use steep::{Error, Result, plain};
 
 /// The cache of the demonstration. Its threshold is on distances as they are: on the shipped model, at 50 steps and guidance 3,
 /// it skips 30 steps for every class at seed 0, and the worst clip is 28 dB from the uncached one.
@@ -111,12 +111,10 @@ fn fail(why: &str, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// One line on standard error. A message may quote a file, so whatever would break the line is escaped.
+/// One line on standard error. A message may quote a file.
 fn complain(what: &str) {
-    let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
-    let line: String = what.chars().map(escaped).collect();
     // Where standard error is closed, there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "steep: {line}");
+    let _ = writeln!(std::io::stderr(), "steep: {}", plain(what));
 }
 
 /// A usage error without the usage: our own error where a value was refused by us, else the parser's first words.

@@ -53,7 +53,7 @@ impl Setup {
             .sampler(self.sampler)
     }
 
-    pub fn binding(&self, checkpoint: &Checkpoint) -> Binding {
+    pub fn binding(&self, checkpoint: &Checkpoint) -> Result<Binding> {
         Binding::new(checkpoint, self.steps, self.guidance, self.dtype)
     }
 }

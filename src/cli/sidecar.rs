@@ -31,7 +31,7 @@ impl Sidecar {
             Some(_) => return Ok(Sidecar(None)),
         };
         let warnings =
-            calibration.check(&setup.binding(checkpoint)).map_err(|why| Error::file(&place, why))?;
+            calibration.check(&setup.binding(checkpoint)?).map_err(|why| Error::file(&place, why))?;
         for warning in warnings {
             super::complain(&format!("warning: {}: {warning}", place.display()));
         }

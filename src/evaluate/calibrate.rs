@@ -204,17 +204,17 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// The binding of a run.
-    pub fn new(checkpoint: &Checkpoint, steps: usize, guidance: f32, dtype: DType) -> Binding {
-        Binding {
+    /// The binding of a run. The checkpoint's file is read for its hash.
+    pub fn new(checkpoint: &Checkpoint, steps: usize, guidance: f32, dtype: DType) -> Result<Binding> {
+        Ok(Binding {
             model: checkpoint.name(),
-            sha256: checkpoint.sha256(),
+            sha256: checkpoint.sha256()?,
             prediction: checkpoint.config().prediction,
             steps,
             // As it was written, not with the digits that f64 adds.
             guidance: guidance.to_string().parse().unwrap_or(guidance.into()),
             dtype: dtype.name().into(),
-        }
+        })
     }
 }
 

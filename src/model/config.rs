@@ -1,6 +1,7 @@
 //! What a checkpoint says about itself.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
@@ -45,48 +46,101 @@ pub enum Prediction {
     Epsilon,
 }
 
+/// What a field of a configuration may be.
+enum Kind {
+    /// A whole number from 1 to this.
+    Number(usize),
+    Boolean,
+    Prediction,
+}
+
+struct Field {
+    name: &'static str,
+    kind: Kind,
+}
+
+/// Far above any model, and low enough that no product of sizes overflows.
+const MOST: usize = 1 << 16;
+/// Of depth there is a list of tensors to make before the file can be compared with it.
+const DEEPEST: usize = 1 << 10;
+
+/// Every field of a [`Config`].
+const FIELDS: [Field; 13] = [
+    Field { name: "frames", kind: Kind::Number(MOST) },
+    Field { name: "height", kind: Kind::Number(MOST) },
+    Field { name: "width", kind: Kind::Number(MOST) },
+    Field { name: "channels", kind: Kind::Number(MOST) },
+    Field { name: "patch", kind: Kind::Number(MOST) },
+    Field { name: "dim", kind: Kind::Number(MOST) },
+    Field { name: "depth", kind: Kind::Number(DEEPEST) },
+    Field { name: "heads", kind: Kind::Number(MOST) },
+    Field { name: "mlp_ratio", kind: Kind::Number(MOST) },
+    Field { name: "classes", kind: Kind::Number(MOST) },
+    Field { name: "temporal", kind: Kind::Boolean },
+    Field { name: "learn_sigma", kind: Kind::Boolean },
+    Field { name: "prediction", kind: Kind::Prediction },
+];
+
+impl Field {
+    /// What is wrong with this field among `fields`, if anything is.
+    fn fault(&self, fields: &Map<String, Value>) -> Option<String> {
+        let (right, wanted) = match (&self.kind, fields.get(self.name)) {
+            (Kind::Number(most), value) => {
+                let number = value.and_then(Value::as_u64);
+                (
+                    number.is_some_and(|n| (1..=*most as u64).contains(&n)),
+                    format!("a whole number, 1 to {most}"),
+                )
+            }
+            (Kind::Boolean, value) => (value.is_some_and(Value::is_boolean), "true or false".into()),
+            (Kind::Prediction, value) => {
+                let known = value.is_some_and(|v| Prediction::deserialize(v).is_ok());
+                (known, "\"velocity\" or \"epsilon\"".into())
+            }
+        };
+        let got = fields.get(self.name).map_or("is missing".into(), Value::to_string);
+        (!right).then(|| format!("{} {got} (wanted {wanted})", self.name))
+    }
+}
+
 impl Config {
-    /// Parses and checks a configuration.
+    /// The shipped model's configuration, with every field, as a checkpoint's metadata has it under `config`.
+    pub const EXAMPLE: &str = r#"{"frames": 16, "height": 32, "width": 32, "channels": 1, "patch": 8, "dim": 192, "depth": 6, "heads": 3, "mlp_ratio": 4, "classes": 10, "temporal": true, "learn_sigma": false, "prediction": "velocity"}"#;
+
+    /// Parses and checks a configuration. One error says all that is wrong with it.
     pub fn from_json(json: &str) -> Result<Config> {
-        let config: Config = serde_json::from_str(json)
-            .map_err(|e| Error::setting(format!("config: {e}"), "a model's JSON configuration"))?;
+        let wrong =
+            |why: String| Error::setting(format!("config: {why}"), format!("as in {}", Config::EXAMPLE));
+        let value: Value = serde_json::from_str(json).map_err(|e| wrong(format!("not JSON: {e}")))?;
+        let fields = value.as_object().ok_or_else(|| wrong("not a JSON object".into()))?;
+        let faults: Vec<String> = FIELDS.iter().filter_map(|field| field.fault(fields)).collect();
+        if !faults.is_empty() {
+            return Err(wrong(faults.join("; ")));
+        }
+        let config: Config = serde_json::from_value(value).map_err(|e| wrong(e.to_string()))?;
         config.check()?;
         Ok(config)
     }
 
+    /// Checks what depends on two fields.
     fn check(&self) -> Result<()> {
-        // Far above any model, and low enough that no product below overflows. Of depth there is a list of tensors to
-        // make before the file can be compared with it.
-        const MOST: usize = 1 << 16;
-        const DEEPEST: usize = 1 << 10;
-        for (name, value) in [
-            ("frames", self.frames),
-            ("height", self.height),
-            ("width", self.width),
-            ("channels", self.channels),
-            ("patch", self.patch),
-            ("dim", self.dim),
-            ("depth", self.depth),
-            ("heads", self.heads),
-            ("mlp_ratio", self.mlp_ratio),
-            ("classes", self.classes),
-        ] {
-            let most = if name == "depth" { DEEPEST } else { MOST };
-            if !(1..=most).contains(&value) {
-                return Err(Error::setting(format!("config: {name} {value}"), format!("1 to {most}")));
-            }
-        }
-        for (name, value, of, divisor) in [
+        let divisions = [
             ("height", self.height, "patch", self.patch),
             ("width", self.width, "patch", self.patch),
             ("dim", self.dim, "heads", self.heads),
-        ] {
-            if value % divisor != 0 {
-                let what = format!("config: {name} {value}");
-                return Err(Error::setting(what, format!("a multiple of {of} {divisor}")));
+        ];
+        let faults = divisions.into_iter().filter(|(_, value, _, divisor)| value % divisor != 0);
+        let faults: Vec<String> = faults
+            .map(|(name, value, of, divisor)| {
+                format!("{name} {value} (wanted a multiple of {of}, {divisor})")
+            })
+            .collect();
+        match faults.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(Error::setting(format!("config: {}", faults.join("; ")), "whole patches and whole heads"))
             }
         }
-        Ok(())
     }
 
     /// Tokens of a frame, N.

@@ -17,11 +17,13 @@
 mod condition;
 mod config;
 mod dit;
+mod file;
 mod weights;
 
 pub use condition::Condition;
 pub use config::{Config, Prediction};
 pub use dit::Dit;
+pub use file::TensorFile;
 pub use weights::Checkpoint;
 
 use crate::device::Gate;
@@ -30,6 +32,9 @@ use crate::{DType, Device, Error, Result, Tensor};
 
 /// The checkpoint that comes with the crate: class-conditional Moving MNIST, 16 frames of 32×32.
 pub static SHIPPED: &[u8] = include_bytes!("../../models/moving-mnist-32.safetensors");
+
+/// What it is called.
+const SHIPPED_NAME: &str = "moving-mnist-32";
 
 /// Its calibration, which `steep calibrate --model models/moving-mnist-32.safetensors` writes.
 pub static SHIPPED_CALIBRATION: &str = include_str!("../../models/moving-mnist-32.teacache.json");

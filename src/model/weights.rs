@@ -1,58 +1,36 @@
-//! Checkpoints: safetensors files, memory-mapped, every tensor checked before any is used.
+//! Checkpoints: safetensors files of which every tensor is checked before any is used.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use memmap2::Mmap;
-use safetensors::SafeTensors;
-use sha2::Digest;
+use super::file::stored_dtype;
+use super::{Config, TensorFile};
+use crate::{DType, Device, Result, Shape, Tensor, memory};
 
-use super::Config;
-use crate::{DType, Device, Error, Result, Shape, Tensor};
-
-/// An open checkpoint.
+/// An open checkpoint: a file that holds all tensors of a model and, in its metadata, the model's [`Config`].
+///
+/// Its tensors are those of one file with facebook/DiT's and Latte's names. Other files and other names would be other
+/// ways to look a tensor up: that is `TensorFile::info` and `TensorFile::append_f32`, and nothing else here knows of it.
 pub struct Checkpoint {
-    path: PathBuf,
-    bytes: Bytes,
+    file: TensorFile,
     config: Config,
     metadata: BTreeMap<String, String>,
 }
 
-enum Bytes {
-    Mapped(Mmap),
-    Static(&'static [u8]),
-}
-
-impl Bytes {
-    fn get(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Static(bytes) => bytes,
-        }
-    }
-}
-
 impl Checkpoint {
     /// Opens a checkpoint and checks the names, shapes and dtypes of all its tensors against its configuration.
-    /// The file must not change while it is open.
     pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
-        let path = path.as_ref();
-        let fail = |e: std::io::Error| Error::file(path, format!("{e}; wanted a safetensors checkpoint"));
-        let file = File::open(path).map_err(fail)?;
-        if file.metadata().map_err(fail)?.is_dir() {
-            return Err(Error::file(path, "is a folder; wanted a safetensors checkpoint"));
-        }
-        // SAFETY: the map is read-only. Should another program change the file meanwhile, we read other numbers; should
-        // it cut the file short, the system ends this process. The documentation asks for neither.
-        let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
-        Checkpoint::new(path.into(), Bytes::Mapped(map))
+        Checkpoint::new(TensorFile::open(path)?)
+    }
+
+    /// [`open`](Self::open), of a file that is in memory already, as in a browser.
+    pub fn from_bytes(name: impl Into<String>, bytes: Vec<u8>) -> Result<Checkpoint> {
+        Checkpoint::new(TensorFile::from_bytes(name, bytes)?)
     }
 
     /// The checkpoint that comes with the crate.
     pub fn shipped() -> Result<Checkpoint> {
-        let name = PathBuf::from("the shipped model moving-mnist-32");
-        Checkpoint::new(name, Bytes::Static(super::SHIPPED))
+        Checkpoint::new(TensorFile::shipped()?)
     }
 
     /// The checkpoint at `path`; where none is named, the shipped one.
@@ -60,17 +38,17 @@ impl Checkpoint {
         path.map_or_else(Checkpoint::shipped, Checkpoint::open)
     }
 
-    fn new(path: PathBuf, bytes: Bytes) -> Result<Checkpoint> {
-        let fail = |why: String| Error::file(&path, why);
-        let (_, header) = SafeTensors::read_metadata(bytes.get())
-            .map_err(|e| fail(format!("not a whole safetensors file: {e}")))?;
-        let metadata: BTreeMap<String, String> =
-            header.metadata().clone().unwrap_or_default().into_iter().collect();
+    /// The checkpoint that `file` is, if it is one.
+    pub fn new(file: TensorFile) -> Result<Checkpoint> {
+        let metadata = file.metadata();
         let config = metadata.get("config").ok_or_else(|| {
-            fail("no `config` in the metadata; wanted the model's JSON configuration".into())
+            file.error(format!(
+                "no `config` in its metadata; wanted the model's configuration there, as JSON: {}",
+                Config::EXAMPLE
+            ))
         })?;
-        let config = Config::from_json(config).map_err(|e| fail(e.to_string()))?;
-        let checkpoint = Checkpoint { path: path.clone(), bytes, config, metadata };
+        let config = Config::from_json(config).map_err(|e| file.error(e))?;
+        let checkpoint = Checkpoint { file, config, metadata };
         checkpoint.check()?;
         Ok(checkpoint)
     }
@@ -82,23 +60,17 @@ impl Checkpoint {
 
     /// The file's name, without folder and ending.
     pub fn name(&self) -> String {
-        let stem = self.path.file_stem().unwrap_or(self.path.as_os_str());
-        let stem = stem.to_string_lossy();
-        stem.rsplit(' ').next().unwrap_or(&stem).to_string()
+        self.file.name().into()
     }
 
-    /// Where it was read from; None for the shipped one.
+    /// Where it was read from; None for one that was in memory, as the shipped one.
     pub fn path(&self) -> Option<&Path> {
-        match self.bytes {
-            Bytes::Mapped(_) => Some(&self.path),
-            Bytes::Static(_) => None,
-        }
+        self.file.path()
     }
 
-    /// SHA-256 of the whole file, in hexadecimal: what makes these weights these.
-    pub fn sha256(&self) -> String {
-        let hash = sha2::Sha256::digest(self.bytes.get());
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// SHA-256 of the whole file, in hexadecimal: what makes these weights these. A file on disk is read for it.
+    pub fn sha256(&self) -> Result<String> {
+        self.file.sha256()
     }
 
     /// All that the file says about itself.
@@ -107,14 +79,8 @@ impl Checkpoint {
     }
 
     /// Name, dtype as stored, and shape of each tensor, by name.
-    pub fn tensors(&self) -> Result<Vec<(String, String, Vec<usize>)>> {
-        let tensors = self.parse()?;
-        let mut all: Vec<_> = tensors
-            .iter()
-            .map(|(name, t)| (name.to_string(), format!("{:?}", t.dtype()), t.shape().to_vec()))
-            .collect();
-        all.sort();
-        Ok(all)
+    pub fn tensors(&self) -> Vec<(String, String, Vec<usize>)> {
+        self.file.tensors()
     }
 
     /// Uploads tensors, one below the other, as one of `dtype`; `shape` may regroup their dimensions. A value that is not
@@ -126,67 +92,78 @@ impl Checkpoint {
         dtype: DType,
         shape: impl Into<Shape>,
     ) -> Result<Tensor> {
-        let tensors = self.parse()?;
-        let mut all = vec![];
-        for name in names.iter().map(AsRef::as_ref) {
-            let view = tensors.tensor(name).map_err(|e| Error::file(&self.path, e))?;
-            let stored = stored_dtype(view.dtype())
-                .ok_or_else(|| Error::file(&self.path, format!("{name}: wanted F32, F16 or BF16")))?;
-            let values = stored.to_f32(view.data());
-            if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-                let why = format!("{name}: element {at} is {}; wanted finite weights", values[at]);
-                return Err(Error::file(&self.path, why));
-            }
-            all.extend(values);
+        let shape = shape.into();
+        let mut all = memory::with_capacity(shape.elements().unwrap_or(usize::MAX), "weights")?;
+        for name in names {
+            self.file.append_f32(name.as_ref(), &mut all)?;
         }
         Tensor::from_f32(device, dtype, shape, &all)
     }
 
-    fn parse(&self) -> Result<SafeTensors<'_>> {
-        SafeTensors::deserialize(self.bytes.get())
-            .map_err(|e| Error::file(&self.path, format!("not a whole safetensors file: {e}")))
-    }
-
-    /// One error that lists all that is missing, wrong or too much.
+    /// One error that says all that is missing, wrong or too much, or, where all names are other ones, in what way.
     fn check(&self) -> Result<()> {
-        let tensors = self.parse()?;
         let expected = expected(&self.config);
-        let mut faults = Vec::new();
+        let there: Vec<String> = self.file.tensors().into_iter().map(|(name, ..)| name).collect();
+        let (mut missing, mut wrong) = (vec![], vec![]);
         for (name, shape) in &expected {
-            match tensors.tensor(name) {
-                Err(_) => faults.push(format!("{name} is missing (wanted {shape:?})")),
-                Ok(t) if t.shape() != shape => {
-                    faults.push(format!("{name} is {:?} (wanted {shape:?})", t.shape()))
+            match self.file.info(name) {
+                None => missing.push(format!("{name} is missing (wanted {shape:?})")),
+                Some(t) if t.shape != *shape => {
+                    wrong.push(format!("{name} is {:?} (wanted {shape:?})", t.shape))
                 }
-                Ok(t) if stored_dtype(t.dtype()).is_none() => {
-                    faults.push(format!("{name} is {:?} (wanted F32, F16 or BF16)", t.dtype()))
+                Some(t) if stored_dtype(t.dtype).is_none() => {
+                    wrong.push(format!("{name} is {} (wanted F32, F16 or BF16)", t.dtype));
                 }
-                Ok(_) => {}
+                Some(_) => {}
             }
         }
-        let mut extra = tensors.names();
-        extra.retain(|name| !expected.contains_key(*name));
-        extra.sort();
-        faults.extend(extra.iter().map(|name| format!("{name} is not part of this model")));
-        if faults.is_empty() {
-            return Ok(());
+        if missing.len() == expected.len() {
+            return Err(self.file.error(strangers(&there, &expected)));
         }
-        const SHOWN: usize = 8;
-        let more = match faults.len().saturating_sub(SHOWN) {
-            0 => String::new(),
-            n => format!("; and {n} more"),
-        };
-        faults.truncate(SHOWN);
-        Err(Error::file(&self.path, format!("{}{more}", faults.join("; "))))
+        let extra = there.iter().filter(|name| !expected.contains_key(*name));
+        let extra = extra.map(|name| format!("{name} is not part of this model")).collect();
+        let faults: Vec<String> = [missing, wrong, extra].into_iter().filter_map(some).collect();
+        if faults.is_empty() { Ok(()) } else { Err(self.file.error(faults.join("; "))) }
     }
 }
 
-fn stored_dtype(dtype: safetensors::Dtype) -> Option<DType> {
-    match dtype {
-        safetensors::Dtype::F32 => Some(DType::F32),
-        safetensors::Dtype::F16 => Some(DType::F16),
-        safetensors::Dtype::BF16 => Some(DType::BF16),
-        _ => None,
+/// The first few of a list of faults; None where there are none.
+fn some(faults: Vec<String>) -> Option<String> {
+    const SHOWN: usize = 4;
+    let more = match faults.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        n => format!("; and {n} more like this"),
+    };
+    let shown = &faults[..faults.len().min(SHOWN)];
+    (!faults.is_empty()).then(|| format!("{}{more}", shown.join("; ")))
+}
+
+/// What is wrong with a file that has none of the names of this model: a prefix, or all of them.
+fn strangers(there: &[String], expected: &BTreeMap<String, Vec<usize>>) -> String {
+    let prefix = there.iter().find_map(|name| {
+        let dots = name.match_indices('.').map(|(at, _)| at + 1);
+        dots.filter(|at| expected.contains_key(&name[*at..])).map(|at| &name[..at]).next()
+    });
+    if let Some(prefix) = prefix {
+        let with = there.iter().filter(|name| name.starts_with(prefix)).count();
+        let all = there.len();
+        let who = if with == all { format!("all {all} tensors") } else { format!("{with} of {all} tensors") };
+        return format!(
+            "{who} have the prefix `{prefix}` in their names, as a wrapper of the model leaves it; wanted the names \
+             without it: in Python, `{{name.removeprefix({prefix:?}): t for name, t in tensors.items()}}`"
+        );
+    }
+    let few = |names: &mut dyn Iterator<Item = &String>| {
+        names.take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    match there.len() {
+        0 => "holds no tensors; wanted those of a model".into(),
+        n => format!(
+            "none of its {n} tensors has a name of this model: it has {} and so on; wanted {} and so on, as in \
+             facebook/DiT and Latte",
+            few(&mut there.iter()),
+            few(&mut expected.keys())
+        ),
     }
 }
 

@@ -10,6 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters_backend::DrawingErrorKind;
 
 use super::{number, svg};
+use crate::plain;
 
 /// So many units are a pixel.
 pub const UNIT: f64 = 10.0;
@@ -104,7 +105,7 @@ pub fn legend(area: &Area, lines: &[(String, Key)]) -> Drawn {
             Key::Nothing => {}
         }
         let start = left + 2 * arm + units(9.0);
-        area.draw(&Text::new(svg::plain(words), (start, y), style(WORDS, svg::INK)))?;
+        area.draw(&Text::new(plain(words), (start, y), style(WORDS, svg::INK)))?;
     }
     Ok(())
 }

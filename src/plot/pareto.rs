@@ -6,6 +6,7 @@ use super::chart::{self, Drawn, Key, Look, UNIT, colour, line, style, units};
 use super::labels::{Block, place};
 use super::names::{family, kind, short_name};
 use super::{shown, svg};
+use crate::plain;
 
 /// A policy in [`pareto`]: a value and half its interval for each axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +103,7 @@ pub fn pareto(title: &str, (gain, quality): (&str, &str), points: &[PolicyPoint]
                 area.draw(&PathElement::new([from, end], line(svg::FAINT, 0.7)))?;
             }
             let left = (to.0 - units(svg::width_of(text, LABEL) / 2.0), to.1);
-            area.draw(&Text::new(svg::plain(text), left, style(LABEL, svg::INK)))?;
+            area.draw(&Text::new(plain(text), left, style(LABEL, svg::INK)))?;
         }
         Ok(())
     })

@@ -1,5 +1,7 @@
 //! What all pictures share: the colours of the light and the dark mode, and the frame of the document.
 
+use crate::plain;
+
 /// Colours of the light mode, by what they are for. They stand in a picture as they do here, in capitals, and
 /// [`document`] replaces them where the reader prefers a dark page.
 pub const PAGE: &str = "#FFFFFF";
@@ -93,13 +95,7 @@ pub fn fit(text: &str, width: f64) -> f64 {
     (width / width_of(text, 1.0).max(0.6)).clamp(8.0, 17.0)
 }
 
-/// A text without control characters, which XML cannot hold: they become spaces.
-pub fn plain(text: &str) -> String {
-    let control = |c: char| c.is_control() || ['\u{fffe}', '\u{ffff}'].contains(&c);
-    text.chars().map(|c| if control(c) { ' ' } else { c }).collect()
-}
-
-/// As XML text. Control characters become spaces.
+/// As XML text, with control characters escaped: XML cannot hold them.
 pub fn escape(text: &str) -> String {
     plain(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

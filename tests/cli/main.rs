@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod calibrate;
+mod checkpoint;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;

@@ -1,6 +1,8 @@
 //! What all integration tests share.
 #![allow(dead_code)]
 
+pub mod checkpoint;
+
 use steep::Device;
 
 /// The devices to test: those named in `STEEP_DEVICE` (comma-separated), or the CPU, the best adapter, the latter also

@@ -132,7 +132,7 @@ pub async fn run(args: &Args) -> Result<()> {
     for candidate in &candidates {
         candidate.check(config, &args.setup, &sidecar)?;
     }
-    let header = args.header(&checkpoint, &device, &candidates, &sidecar);
+    let header = args.header(&checkpoint, &device, &candidates, &sidecar)?;
 
     make_folder(&args.out)?;
     let path = args.out.join(shard.journal());
@@ -260,9 +260,9 @@ impl Args {
         device: &Device,
         candidates: &[Candidate],
         sidecar: &Sidecar,
-    ) -> Map<String, Value> {
+    ) -> Result<Map<String, Value>> {
         let mut header = Map::from_iter([("journal".to_string(), json!(KIND))]);
-        if let Value::Object(binding) = json!(self.setup.binding(checkpoint)) {
+        if let Value::Object(binding) = json!(self.setup.binding(checkpoint)?) {
             header.extend(binding);
         }
         header.extend([
@@ -275,7 +275,7 @@ impl Args {
             ("seeds".to_string(), json!(self.seeds)),
             ("classes".to_string(), json!(self.classes.to_string())),
         ]);
-        header
+        Ok(header)
     }
 
     /// Tables of several parts, and of what they say they are.

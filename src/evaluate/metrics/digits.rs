@@ -6,13 +6,12 @@
 //! features = mean over places [64];   logits = linear(features) [10]
 //! ```
 
-use std::path::{Path, PathBuf};
-
-use safetensors::{Dtype, SafeTensors};
+use std::path::Path;
 
 use super::Normal;
+use crate::model::TensorFile;
 use crate::video::Video;
-use crate::{DType, Error, Result};
+use crate::{Error, Result};
 
 /// Channels before, between and after the three convolutions.
 const CHANNELS: [usize; 4] = [1, 16, 32, 64];
@@ -48,38 +47,26 @@ impl Digits {
     /// The classifier that comes with the crate: single digits of 20×20 on 32×32 (and 28×28 on 64×64), trained apart
     /// from the model on the same digits; on held-out ones it is right about 97 of 100 frames.
     pub fn shipped() -> Result<Digits> {
-        Digits::parse("the shipped classifier".into(), include_bytes!("../../../models/digits.safetensors"))
+        let bytes: &'static [u8] = include_bytes!("../../../models/digits.safetensors");
+        Digits::parse(&TensorFile::from_bytes("the shipped classifier", bytes)?)
     }
 
     /// Reads `conv1.weight` [16, 1, 3, 3], `conv1.bias` and so on to `conv3`, and `linear.weight` [classes, 64],
     /// `linear.bias`; F32 or F16. What is known of real clips, it may have: `real32_mean` \[64\], `real32_covariance`
     /// \[64, 64\], and `real64_…` for frames of 64×64.
     pub fn open(path: impl AsRef<Path>) -> Result<Digits> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path);
-        let bytes = bytes.map_err(|e| Error::file(path, format!("{e}; wanted a classifier's weights")))?;
-        Digits::parse(path.into(), &bytes)
+        Digits::parse(&TensorFile::open(path)?)
     }
 
-    fn parse(path: PathBuf, bytes: &[u8]) -> Result<Digits> {
-        let wrong = |why: String| Error::file(&path, why);
-        let file = SafeTensors::deserialize(bytes).map_err(|e| {
-            wrong(format!("not a whole safetensors file: {e}; wanted a classifier's weights"))
-        })?;
-        let tensor = |name: &str, wanted: &[usize]| {
-            let view =
-                file.tensor(name).map_err(|_| wrong(format!("{name} is missing (wanted {wanted:?})")))?;
-            if view.shape() != wanted {
-                return Err(wrong(format!("{name} is {:?} (wanted {wanted:?})", view.shape())));
-            }
-            let values = match view.dtype() {
-                Dtype::F32 => DType::F32.to_f32(view.data()),
-                Dtype::F16 => DType::F16.to_f32(view.data()),
-                other => return Err(wrong(format!("{name} is {other:?} (wanted F32 or F16)"))),
-            };
-            match values.iter().all(|v| v.is_finite()) {
-                true => Ok(values),
-                false => Err(wrong(format!("{name}: wanted finite weights"))),
+    fn parse(file: &TensorFile) -> Result<Digits> {
+        let shape = |name: &str| file.info(name).map(|info| &info.shape[..]);
+        let tensor = |name: &str, wanted: &[usize]| match shape(name) {
+            None => Err(file.error(format!("{name} is missing (wanted {wanted:?})"))),
+            Some(got) if got != wanted => Err(file.error(format!("{name} is {got:?} (wanted {wanted:?})"))),
+            Some(_) => {
+                let mut values = vec![];
+                file.append_f32(name, &mut values)?;
+                Ok(values)
             }
         };
         let convolution = |i: usize| {
@@ -91,11 +78,11 @@ impl Digits {
             ))
         };
         let convolutions = (0..3).map(convolution).collect::<Result<_>>()?;
-        let classes = file.tensor("linear.bias").map_or(10, |bias| bias.shape().iter().product());
+        let classes = shape("linear.bias").map_or(10, |bias| bias.iter().product());
         let weight = tensor("linear.weight", &[classes, Digits::FEATURES])?;
         let linear = (weight, tensor("linear.bias", &[classes])?);
         let mut real = vec![];
-        for side in SIDES.into_iter().filter(|side| file.tensor(&format!("real{side}_mean")).is_ok()) {
+        for side in SIDES.into_iter().filter(|side| file.info(&format!("real{side}_mean")).is_some()) {
             let part = |name: &str, shape: &[usize]| {
                 let values = tensor(&format!("real{side}_{name}"), shape)?;
                 Ok(values.into_iter().map(f64::from).collect())

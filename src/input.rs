@@ -1,0 +1,94 @@
+//! Files that are read, and the memory of which ones were, so that a program can keep from writing over them.
+
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::{Error, Result, memory};
+
+/// Every regular file that this process has opened here.
+static INPUTS: Mutex<Vec<Identity>> = Mutex::new(vec![]);
+
+/// What makes a file this file: where it lies, and on Unix its device and inode, which hard links share.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    path: Option<PathBuf>,
+    inode: Option<(u64, u64)>,
+}
+
+impl Identity {
+    fn of(path: &Path, metadata: &Metadata) -> Identity {
+        #[cfg(unix)]
+        let inode = {
+            use std::os::unix::fs::MetadataExt;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        #[cfg(not(unix))]
+        let inode = {
+            let _ = metadata;
+            None
+        };
+        Identity { path: path.canonicalize().ok(), inode }
+    }
+
+    fn is(&self, other: &Identity) -> bool {
+        let same = |a: &Option<PathBuf>, b: &Option<PathBuf>| a.is_some() && a == b;
+        same(&self.path, &other.path) || (self.inode.is_some() && self.inode == other.inode)
+    }
+}
+
+/// Opens a regular file to read from, and remembers that it is an input. `wanted` says in the error what the file should
+/// have been. A folder, a pipe and a device are errors.
+pub fn open(path: &Path, wanted: &str) -> Result<File> {
+    let fail = |e: std::io::Error| Error::file(path, format!("{e}; wanted {wanted}"));
+    // Before it is opened: opening a pipe waits for its other end.
+    let kind = fs::metadata(path).map_err(fail)?;
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "a folder" } else { "a pipe or a device" };
+        return Err(Error::file(path, format!("is {what}; wanted {wanted}")));
+    }
+    let file = File::open(path).map_err(fail)?;
+    remember(path, &file);
+    Ok(file)
+}
+
+/// Reads a whole file, and remembers that it is an input. Unlike [`open`], it also takes a pipe.
+pub fn read(path: &Path, wanted: &str) -> Result<Vec<u8>> {
+    let fail = |e: std::io::Error| Error::file(path, format!("{e}; wanted {wanted}"));
+    if fs::metadata(path).map_err(fail)?.is_dir() {
+        return Err(Error::file(path, format!("is a folder; wanted {wanted}")));
+    }
+    let mut file = File::open(path).map_err(fail)?;
+    remember(path, &file);
+    let size = file.metadata().map_err(fail)?.len();
+    let mut bytes = memory::with_capacity(usize::try_from(size).unwrap_or(usize::MAX), &path.display())?;
+    file.read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
+}
+
+/// [`read`], of UTF-8 text.
+pub fn read_text(path: &Path, wanted: &str) -> Result<String> {
+    let text = String::from_utf8(read(path, wanted)?);
+    text.map_err(|e| Error::file(path, format!("is not UTF-8 text ({}); wanted {wanted}", e.utf8_error())))
+}
+
+/// Remembers an open file as an input. A pipe or a device has no content that could be lost.
+pub fn remember(path: &Path, file: &File) {
+    let Ok(metadata) = file.metadata() else { return };
+    if metadata.is_file() {
+        let mut inputs = INPUTS.lock().unwrap_or_else(|e| e.into_inner());
+        let identity = Identity::of(path, &metadata);
+        if !inputs.contains(&identity) {
+            inputs.push(identity);
+        }
+    }
+}
+
+/// Whether `path` leads to a file that this process has read: by the same path, through a link, or as another name of the
+/// same file.
+pub fn is_input(path: &Path) -> bool {
+    let Ok(metadata) = fs::metadata(path) else { return false };
+    let this = Identity::of(path, &metadata);
+    INPUTS.lock().unwrap_or_else(|e| e.into_inner()).iter().any(|input| input.is(&this))
+}
