@@ -1,6 +1,6 @@
 //! Files that are read, and the memory of which ones were, so that a program can keep from writing over them.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,28 +13,27 @@ static INPUTS: Mutex<Vec<Identity>> = Mutex::new(vec![]);
 /// What makes a file this file: where it lies, and on Unix its device and inode, which hard links share.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
-    path: Option<PathBuf>,
+    path: PathBuf,
     inode: Option<(u64, u64)>,
 }
 
 impl Identity {
-    fn of(path: &Path, metadata: &Metadata) -> Identity {
+    /// That of a path, also where no file is yet. Links are followed.
+    fn of(path: &Path) -> Identity {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let new = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
         #[cfg(unix)]
         let inode = {
             use std::os::unix::fs::MetadataExt;
-            Some((metadata.dev(), metadata.ino()))
+            fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
         };
         #[cfg(not(unix))]
-        let inode = {
-            let _ = metadata;
-            None
-        };
-        Identity { path: path.canonicalize().ok(), inode }
+        let inode = None;
+        Identity { path: path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.into()), inode }
     }
 
     fn is(&self, other: &Identity) -> bool {
-        let same = |a: &Option<PathBuf>, b: &Option<PathBuf>| a.is_some() && a == b;
-        same(&self.path, &other.path) || (self.inode.is_some() && self.inode == other.inode)
+        self.path == other.path || (self.inode.is_some() && self.inode == other.inode)
     }
 }
 
@@ -75,10 +74,9 @@ pub fn read_text(path: &Path, wanted: &str) -> Result<String> {
 
 /// Remembers an open file as an input. A pipe or a device has no content that could be lost.
 pub fn remember(path: &Path, file: &File) {
-    let Ok(metadata) = file.metadata() else { return };
-    if metadata.is_file() {
+    if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         let mut inputs = INPUTS.lock().unwrap_or_else(|e| e.into_inner());
-        let identity = Identity::of(path, &metadata);
+        let identity = Identity::of(path);
         if !inputs.contains(&identity) {
             inputs.push(identity);
         }
@@ -88,7 +86,11 @@ pub fn remember(path: &Path, file: &File) {
 /// Whether `path` leads to a file that this process has read: by the same path, through a link, or as another name of the
 /// same file.
 pub fn is_input(path: &Path) -> bool {
-    let Ok(metadata) = fs::metadata(path) else { return false };
-    let this = Identity::of(path, &metadata);
+    let this = Identity::of(path);
     INPUTS.lock().unwrap_or_else(|e| e.into_inner()).iter().any(|input| input.is(&this))
+}
+
+/// Whether two paths lead to one file, which need not be there yet.
+pub fn same(one: &Path, other: &Path) -> bool {
+    Identity::of(one).is(&Identity::of(other))
 }

@@ -13,7 +13,7 @@ use steep::model::{Dit, Model};
 use steep::plot::{self, FittedCurve};
 use steep::sample::{GateMode, Progress, Schedule, magnitudes, observe};
 use steep::video::Video;
-use steep::{Device, Error, Generate, Result};
+use steep::{Device, Error, Generate, Result, plain};
 
 use super::setup::Setup;
 use super::{clips, output, report, sidecar};
@@ -93,8 +93,8 @@ pub async fn run(args: &Args) -> Result<()> {
     let out = args.out.clone().or_else(|| sidecar::path(&checkpoint));
     let out = out.unwrap_or_else(|| format!("{}.teacache.json", checkpoint.name()).into());
     let outputs: Vec<&Path> = [Some(&out), args.plot.as_ref()].into_iter().flatten().map(|p| &**p).collect();
-    let inputs: Vec<&Path> = args.setup.model.iter().chain(&args.pairs).map(|p| &**p).collect();
-    output::check(&outputs, &inputs)?;
+    let journals: Vec<&Path> = args.pairs.iter().map(|p| &**p).collect();
+    output::check(&outputs, &journals)?;
     args.classes.check(checkpoint.config())?;
     Schedule::new(checkpoint.config().prediction, args.setup.steps, args.setup.guidance)?;
     if args.setup.steps < 2 {
@@ -148,10 +148,9 @@ pub async fn run(args: &Args) -> Result<()> {
     if args.quiet {
         return Ok(());
     }
-    let written: Vec<String> = files.iter().map(|(path, _)| path.display().to_string()).collect();
     let mut lines = table(&calibration, &device, &clips, &fits);
     lines.extend(found.iter().map(Found::line));
-    lines.push(format!("\n  wrote {}\n", written.join(" and ")));
+    lines.push(format!("\n{}", output::wrote(files.iter().map(|(path, _)| *path))));
     super::say(&lines.concat())
 }
 
@@ -162,7 +161,7 @@ fn table(made: &Calibration, device: &Device, clips: &[Clip], fits: &[Fit]) -> V
     let [low, high] = made.fit.range;
     let r = pearson(clips.iter().flat_map(|c| c.x.iter().copied().zip(c.y.iter().copied())));
     let mut lines = vec![
-        format!("{} in {}, {}\n", bold(&b.model), b.dtype, device.describe()),
+        format!("{} in {}, {}\n", bold(&plain(&b.model)), b.dtype, device.describe()),
         format!(
             "{} steps, guidance {}: {} pairs of {} clips\n\n",
             b.steps, b.guidance, made.pairs, made.clips

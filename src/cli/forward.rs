@@ -36,12 +36,11 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args) -> Result<()> {
-    let inputs: Vec<&Path> = args.model.iter().chain([&args.input]).map(PathBuf::as_path).collect();
-    output::check(&[&args.out], &inputs)?;
     super::watch_for_interrupts()?;
     let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
     let config = checkpoint.config();
     let Inputs { x, t, y } = Inputs::read(&args.input, config)?;
+    output::check(&[&args.out], &[])?;
     let device = Device::open(&args.device).await?;
     let model = Dit::load(&device, &checkpoint, args.dtype)?;
 

@@ -118,11 +118,13 @@ pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
     super::watch_for_interrupts()?;
     let checkpoint = args.setup.checkpoint()?;
+    let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
+    let given = sidecar.given(&args.cache)?;
+    output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
     let device = args.setup.device().await?;
     let model = args.setup.load(&device, &checkpoint)?;
-    let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
     let uncached = args.setup.clip(&model, args.class, args.seed).gate(args.gate.into());
-    let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache)?);
+    let cached = uncached.clone().cache(args.cache.clone()).given(given);
     let rule = match cached.policy()?.rule {
         Rule::Threshold(rule) => Some(rule),
         _ => None,
@@ -150,10 +152,7 @@ impl Args {
         if let Some(out) = &self.out {
             Format::of(out)?;
         }
-        self.cache.check(self.setup.steps)?;
-        let outputs: Vec<&Path> = self.files().into_iter().flatten().collect();
-        let inputs: Vec<&Path> = self.setup.model.iter().map(PathBuf::as_path).collect();
-        output::check(&outputs, &inputs)
+        self.cache.check(self.setup.steps)
     }
 
     /// Where the clip, the skip map and the record go.
@@ -268,11 +267,11 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Result<Format> {
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("gif") => Ok(Format::Gif),
-            Some("png") => Ok(Format::Apng),
-            Some("y4m") => Ok(Format::Y4m),
-            Some("safetensors") => Ok(Format::Safetensors),
+        match output::ending(path).as_str() {
+            "gif" => Ok(Format::Gif),
+            "png" => Ok(Format::Apng),
+            "y4m" => Ok(Format::Y4m),
+            "safetensors" => Ok(Format::Safetensors),
             _ => Err(Error::file(path, "wanted a name that ends in .gif, .png, .y4m or .safetensors")),
         }
     }

@@ -17,7 +17,7 @@ mod setup;
 mod sidecar;
 
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,11 +29,11 @@ use steep::{Error, Result, plain};
 /// it skips 30 steps for every class at seed 0, and the worst clip is 28 dB from the uncached one.
 const CACHE: &str = "tea:0.1:identity";
 
-/// What `steep` alone stands for.
-#[rustfmt::skip]
-const DEMO: [&str; 10] = [
-    "generate", "--class", "6", "--compare", "--cache", CACHE, "--out", "steep.gif", "--skip-map", "steep.svg",
-];
+/// What `steep` alone stands for, with files of this name.
+fn demo(name: &str) -> Vec<OsString> {
+    let line = format!("generate --class 6 --compare --cache {CACHE} --out {name}.gif --skip-map {name}.svg");
+    line.split(' ').map(OsString::from).collect()
+}
 
 /// The exit status of bad input, and of an interrupted run (128 + SIGINT).
 const FAILED: u8 = 2;
@@ -63,13 +63,18 @@ enum Verb {
 }
 
 fn demo_help() -> String {
-    format!("Without a command, a demonstration:\n  steep {}", DEMO.join(" "))
+    let line = demo("steep").join(OsStr::new(" "));
+    format!(
+        "Without a command, a demonstration:\n  steep {}\nWhere one of the two files is there already, it writes \
+         steep-2.gif and steep-2.svg, and so on",
+        line.display()
+    )
 }
 
 pub fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if args.is_empty() {
-        args = DEMO.map(OsString::from).into();
+        args = demo(&output::free_name("steep", &["gif", "svg"]));
     }
     args.insert(0, "steep".into());
     let cli = match Cli::try_parse_from(args) {

@@ -1,37 +1,63 @@
 //! The files a verb writes: checked before the work, written after it, all of them or none.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use steep::evaluate::files::{check_writable, write_all};
-use steep::{Error, Result};
+use steep::{Error, Result, input, plain};
 
-/// Checks that every output can be written, and that none is another or one of the inputs.
-pub fn check(outputs: &[&Path], inputs: &[&Path]) -> Result<()> {
+/// Checks that every output can be written, and that none is another one, a file that was read ([`input`] remembers them), or
+/// one of the `journals` that the run adds to.
+///
+/// To be called when all inputs are read, before the work.
+pub fn check(outputs: &[&Path], journals: &[&Path]) -> Result<()> {
     for (i, output) in outputs.iter().enumerate() {
         check_writable(output)?;
-        if inputs.iter().any(|input| place(input) == place(output)) {
-            return Err(Error::file(output, "is an input; wanted another file to write to"));
+        check_input(output)?;
+        if journals.iter().any(|journal| input::same(journal, output)) {
+            return Err(is_an_input(output));
         }
-        if outputs[..i].iter().any(|other| place(other) == place(output)) {
+        if outputs[..i].iter().any(|other| input::same(other, output)) {
             return Err(Error::file(output, "is named twice; wanted one file for each output"));
         }
     }
     Ok(())
 }
 
-/// Writes them, unless the user has asked to stop.
+/// Writes them, unless the user has asked to stop. None is a file that was read.
 pub fn write(files: &[(&Path, Vec<u8>)]) -> Result<()> {
     super::go_on()?;
+    files.iter().try_for_each(|(path, _)| check_input(path))?;
     write_all(files)
 }
 
-/// A path in one spelling, also that of a file which is not there yet.
-fn place(path: &Path) -> PathBuf {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let new = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
-    path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.into())
+fn check_input(output: &Path) -> Result<()> {
+    if input::is_input(output) { Err(is_an_input(output)) } else { Ok(()) }
+}
+
+fn is_an_input(output: &Path) -> Error {
+    Error::file(output, "is an input; wanted another file to write to")
+}
+
+/// The first of NAME, NAME-2, NAME-3 and so on for which no file is there with any of the `endings`.
+pub fn free_name(name: &str, endings: &[&str]) -> String {
+    let names = (1..).map(|i| if i == 1 { name.to_string() } else { format!("{name}-{i}") });
+    let is_free = |name: &String| {
+        endings.iter().all(|ending| Path::new(&format!("{name}.{ending}")).symlink_metadata().is_err())
+    };
+    names.into_iter().find(is_free).unwrap_or_else(|| name.into())
+}
+
+/// `wrote A and B`, indented, as a line of its own.
+pub fn wrote<'a>(paths: impl IntoIterator<Item = &'a Path>) -> String {
+    let names: Vec<String> = paths.into_iter().map(|path| plain(&path.display().to_string())).collect();
+    format!("  wrote {}\n", names.join(" and "))
+}
+
+/// The ending of a file's name in small letters, by which its format is chosen; empty where there is none.
+pub fn ending(path: &Path) -> String {
+    path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 /// A safetensors file of f32 tensors.

@@ -5,10 +5,10 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use steep::Result;
 use steep::cache::{Step, letters};
 use steep::plot::{self, StepBar};
 use steep::sample::StepRecord;
+use steep::{Result, plain};
 
 use super::generate::{Made, Timed};
 use super::output;
@@ -58,7 +58,7 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
     let (args, cached) = (made.args, &made.cached);
     let steps = cached.run.trace();
     let (total, computed) = (steps.len(), cached.run.computed());
-    let cache = shortened(&args.cache.to_string());
+    let cache = plain(&shortened(&args.cache.to_string()));
     let width = cache.chars().count().max("uncached".len());
     let row = |name: &str, computed: usize, timed: &Timed| {
         let (skipped, seconds) = (total - computed, timed.wall.as_secs_f64());
@@ -67,7 +67,7 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
     let mut lines = vec![
         format!(
             "{} in {}, {}\n",
-            paint.with("1", &made.checkpoint.name()),
+            paint.with("1", &plain(&made.checkpoint.name())),
             args.setup.dtype,
             made.device.describe()
         ),
@@ -95,8 +95,7 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
         lines.push(format!("  PSNR {psnr:.1} dB{ssim} between the two clips\n"));
     }
     if !written.is_empty() {
-        let names: Vec<_> = written.iter().map(|p| p.display().to_string()).collect();
-        lines.push(format!("  wrote {}\n", names.join(" and ")));
+        lines.push(output::wrote(written.iter().copied()));
     }
     lines.concat()
 }

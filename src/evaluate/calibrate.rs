@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::{Given, Polynomial, Spec, TeaCache};
 use crate::model::{Checkpoint, Prediction, SHIPPED_CALIBRATION};
-use crate::{DType, Error, Result};
+use crate::{DType, Error, Result, input};
 
 /// The highest degree.
 pub const DEGREE: usize = 4;
@@ -244,8 +244,7 @@ impl Calibration {
 
     /// Reads one from its file.
     pub fn open(path: &Path) -> Result<Calibration> {
-        let text = std::fs::read_to_string(path);
-        let text = text.map_err(|e| Error::file(path, format!("{e}; wanted a calibration")))?;
+        let text = input::read_text(path, "a calibration")?;
         Calibration::parse(&text).map_err(|why| Error::file(path, why))
     }
 
@@ -308,7 +307,7 @@ pub fn given(spec: &Spec, calibration: Option<&Calibration>) -> Result<Given> {
 
 /// MagCache's γ of each step, from a file: JSON, a list of positive numbers or an object that has one as `magnitudes`.
 pub fn magnitudes(file: &Path) -> Result<Vec<f64>> {
-    let text = std::fs::read_to_string(file).map_err(|e| Error::file(file, e))?;
+    let text = input::read_text(file, "magnitudes as JSON")?;
     let json: serde_json::Value = serde_json::from_str(&text)
         .map_err(|e| Error::file(file, format!("wanted magnitudes, got no JSON: {e}")))?;
     let list = json.get("magnitudes").unwrap_or(&json).as_array();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::{Error, Result};
+use crate::{Error, Result, input};
 
 /// A journal that is being written.
 pub struct Journal {
@@ -30,6 +30,7 @@ impl Journal {
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(Error::file(path, "another run writes to it; wanted one at a time"));
         }
+        input::remember(path, &file);
         let mut bytes = vec![];
         file.read_to_end(&mut bytes).map_err(fail)?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
@@ -70,8 +71,7 @@ impl Journal {
 
 /// Header and records of a journal, without touching it. A torn last line is left out.
 pub fn read(path: &Path) -> Result<(Map<String, Value>, Vec<Value>)> {
-    let bytes = std::fs::read(path);
-    let bytes = bytes.map_err(|e| Error::file(path, format!("{e}; wanted a journal of this program")))?;
+    let bytes = input::read(path, "a journal of this program")?;
     let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
     parse(path, &bytes[..whole])
 }

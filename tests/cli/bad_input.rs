@@ -163,6 +163,99 @@ fn the_model_is_not_written_over() {
     assert_eq!(fs::read(&model).unwrap(), before);
 }
 
+/// Whatever a run has read, by whatever name: the model, the calibration beside it, a table of magnitudes, recorded pairs, the
+/// classifier, inputs, results.
+#[cfg(unix)]
+#[test]
+fn nothing_that_was_read_is_written_over() {
+    let place = Place::new();
+    let copy = |from: &str, to: &str| drop(fs::copy(from, place.path(to)).unwrap());
+    copy(&fixture("tiny-latte"), "m.safetensors");
+    copy(&fixture("tiny-latte.fixture"), "in.safetensors");
+    copy(concat!(env!("CARGO_MANIFEST_DIR"), "/models/digits.safetensors"), "digits.safetensors");
+    let calibrated = place.run(&words("calibrate --model m.safetensors --steps 8 --seeds 1 --pairs p.jsonl"));
+    assert!(calibrated.status.success());
+    copy(place.path("m.teacache.json").to_str().unwrap(), "table.json");
+    fs::create_dir(place.path("out")).unwrap();
+    place.ok(&words("compare --model m.safetensors --steps 8 --seeds 1 --digits none uniform:2 --out made"));
+    copy(place.path("made/results.json").to_str().unwrap(), "results.json");
+
+    let compare = "compare --model m.safetensors --steps 8 --seeds 1 --out out --digits none";
+    let made_by_compare = "out/table.csv";
+    for (input, args, output) in [
+        ("m.safetensors", "generate --model m.safetensors --out x.safetensors", "x.safetensors"),
+        ("m.safetensors", "generate --model m.safetensors --json x.json", "x.json"),
+        ("m.safetensors", "generate --model m.safetensors --skip-map x.svg", "x.svg"),
+        (
+            "m.teacache.json",
+            "generate --model m.safetensors --steps 8 --cache tea:0.1 --json x.json",
+            "x.json",
+        ),
+        (
+            "table.json",
+            "generate --model m.safetensors --steps 8 --cache mag:0.1@table.json --json x.json",
+            "x.json",
+        ),
+        (
+            "in.safetensors",
+            "forward in.safetensors --model m.safetensors --out x.safetensors",
+            "x.safetensors",
+        ),
+        (
+            "m.safetensors",
+            "forward in.safetensors --model m.safetensors --out x.safetensors",
+            "x.safetensors",
+        ),
+        (
+            "p.jsonl",
+            "calibrate --model m.safetensors --steps 8 --seeds 1 --pairs p.jsonl --out x.json",
+            "x.json",
+        ),
+        (
+            "p.jsonl",
+            "calibrate --model m.safetensors --steps 8 --seeds 1 --pairs p.jsonl --plot x.svg",
+            "x.svg",
+        ),
+        ("m.safetensors", "calibrate --model m.safetensors --steps 8 --seeds 1 --out x.json", "x.json"),
+        ("m.safetensors", &format!("{compare} uniform:2"), made_by_compare),
+        ("m.teacache.json", &format!("{compare} tea:0.1"), made_by_compare),
+        ("table.json", &format!("{compare} mag:0.1@table.json"), made_by_compare),
+        (
+            "digits.safetensors",
+            "compare --steps 8 --seeds 1 --out out uniform:2 --digits digits.safetensors",
+            made_by_compare,
+        ),
+        ("results.json", "compare --redraw results.json --out out", "out/pareto.svg"),
+    ] {
+        let before = fs::read(place.path(input)).unwrap();
+        let link = place.path(output);
+        for hard in [false, true] {
+            let made = if hard { fs::hard_link } else { link_to }(place.path(input), &link);
+            made.unwrap();
+            let said = complaint(&place.run(&words(args)), 2);
+            assert!(said.contains(output) && said.contains("is an input"), "{args}, hard {hard}: {said}");
+            assert!(fs::read(&link).unwrap() == before, "{args}: written over");
+            fs::remove_file(&link).unwrap();
+        }
+        // By its own path.
+        let direct = args.replace(output, &format!("./{input}"));
+        if direct != args && !args.contains("--out x.safetensors") {
+            let said = complaint(&place.run(&words(&direct)), 2);
+            assert!(said.contains("is an input"), "{direct}: {said}");
+        }
+        assert!(fs::read(place.path(input)).unwrap() == before, "{args}: written over");
+    }
+}
+
+#[cfg(unix)]
+fn link_to(input: std::path::PathBuf, link: &std::path::PathBuf) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(input, link)
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
 /// A limit of 1 KiB on the size of files stands in for a full disk. All files or none.
 #[test]
 fn a_full_disk_leaves_everything_as_it_was() {

@@ -20,6 +20,53 @@ fn steep_alone_shows_what_caching_buys() {
     assert!(fs::read_to_string(place.path("steep.svg")).unwrap().starts_with("<svg"));
 }
 
+/// What is there stays there: whoever made it.
+#[test]
+fn steep_alone_takes_the_next_free_names() {
+    let place = Place::new();
+    fs::write(place.path("steep.gif"), "a holiday").unwrap();
+    fs::write(place.path("steep-2.svg"), "a drawing").unwrap();
+    let said = place.ok(&[]);
+    assert!(said.contains("wrote steep-3.gif and steep-3.svg"), "{said}");
+    assert_eq!(place.names(), ["steep-2.svg", "steep-3.gif", "steep-3.svg", "steep.gif"]);
+    assert_eq!(fs::read_to_string(place.path("steep.gif")).unwrap(), "a holiday");
+    assert!(place.ok(&["--help"]).contains("steep-2.gif"));
+}
+
+/// A file's name is its whole name, and nothing in it reaches the terminal as a command.
+#[cfg(unix)]
+#[test]
+fn names_are_whole_and_escaped() {
+    let place = Place::new();
+    let model = "my model\u{1b}]0;owned\u{7} v2.safetensors";
+    fs::copy(fixture("tiny-latte"), place.path(model)).unwrap();
+    let out = "a\u{1b}[2Jb\u{202e}.GIF";
+    let args = ["generate", "--model", model, "--steps", "2", "--out", out, "--skip-map", "x.svg"];
+    let said = place.ok(&[&args[..], &["--json", "run.json"]].concat());
+    let said = said + &place.ok(&["inspect", model]) + &fs::read_to_string(place.path("x.svg")).unwrap();
+    let said = said
+        + &place
+            .ok(&["compare", "--model", model, "--steps", "2", "--seeds", "1", "off", "--out", "c\u{1b}"]);
+    assert!(!said.contains(|c| "\u{1b}\u{7}\u{202e}".contains(c)), "{said:?}");
+    for name in [r"my model\u{1b}]0;owned\u{7} v2", r"a\u{1b}[2Jb\u{202e}.GIF", r"wrote c\u{1b}"] {
+        assert!(said.contains(name), "no {name:?} in {said:?}");
+    }
+    assert!(fs::read(place.path(out)).unwrap().starts_with(b"GIF89a"));
+    let record: Value = serde_json::from_str(&fs::read_to_string(place.path("run.json")).unwrap()).unwrap();
+    assert_eq!(record["model"], model.strip_suffix(".safetensors").unwrap());
+}
+
+#[test]
+fn endings_are_matched_without_regard_to_case() {
+    let place = Place::new();
+    for (name, start) in [("a.GIF", &b"GIF89a"[..]), ("b.PnG", b"\x89PNG"), ("c.Y4M", b"YUV4MPEG2")] {
+        place.generate(&format!("--steps 1 --out {name}"));
+        assert!(fs::read(place.path(name)).unwrap().starts_with(start), "{name}");
+    }
+    place.generate("--steps 1 --out d.SafeTensors");
+    assert_eq!(tensor(&place.path("d.SafeTensors"), "video").0, [3, 2, 10, 6]);
+}
+
 #[test]
 fn compare_writes_both_clips_side_by_side() {
     let place = Place::new();

@@ -15,7 +15,7 @@ use steep::evaluate::journal::{self, Journal};
 use steep::evaluate::metrics::Digits;
 use steep::model::{Checkpoint, Config};
 use steep::plot::{self, StepBar};
-use steep::{Device, Error, Result};
+use steep::{Device, Error, Result, input, plain};
 
 use super::setup::Setup;
 use super::sidecar::Sidecar;
@@ -183,7 +183,7 @@ pub async fn run(args: &Args) -> Result<()> {
             super::say(&format!(
                 "{} rounds in {}; --merge puts the parts together\n",
                 rounds.len(),
-                path.display()
+                plain(&path.display().to_string())
             ))?;
         }
         return Ok(());
@@ -314,20 +314,17 @@ impl Args {
 
     /// The pictures of results that are there.
     fn redraw(&self, path: &Path) -> Result<()> {
-        let text = fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let text = input::read_text(path, "the results.json of `steep compare`")?;
         let results: Value = serde_json::from_str(&text).map_err(|e| Error::file(path, e))?;
         let wanted = || Error::file(path, "wanted the results.json of `steep compare`");
         let figures = figures::of(&results).ok_or_else(wanted)?;
         make_folder(&self.out)?;
         let files = figures.map(|(name, picture)| (self.out.join(name), picture.into_bytes()));
-        output::check(&files.each_ref().map(|(path, _)| path.as_path()), &[path])?;
+        output::check(&files.each_ref().map(|(path, _)| path.as_path()), &[])?;
         output::write(&files.each_ref().map(|(path, bytes)| (path.as_path(), bytes.clone())))?;
         match self.quiet {
             true => Ok(()),
-            false => super::say(&format!(
-                "  wrote {}\n",
-                files.map(|(path, _)| path.display().to_string()).join(" and ")
-            )),
+            false => super::say(&output::wrote(files.iter().map(|(path, _)| path.as_path()))),
         }
     }
 
@@ -385,10 +382,11 @@ impl Args {
         let device = header.get("device").and_then(Value::as_str).unwrap_or("");
         let said = |key: &str| header.get(key).map_or(String::new(), |v| v.to_string());
         let (steps, guidance) = (said("steps"), said("guidance"));
-        super::say(&format!(
-            "{title} on {device}\n{steps} steps, guidance {guidance}; ± is half a 95 % interval over seeds\n\n{}\n  wrote {}\n",
+        let text = format!(
+            "{title} on {device}\n{steps} steps, guidance {guidance}; ± is half a 95 % interval over seeds\n\n{}\n  wrote {}",
             table::text(&rows),
             self.out.display()
-        ))
+        );
+        super::say(&text.lines().map(|line| plain(line) + "\n").collect::<String>())
     }
 }
