@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             after.steps.len()
         );
         let path = std::env::temp_dir().join("seven.gif");
-        std::fs::write(&path, after_video.upscale(8)?.gif(8)?)?;
+        std::fs::write(&path, after_video.picture(8)?.gif(8)?)?;
         println!("wrote {}", path.display());
         Ok(())
     })

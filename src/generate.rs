@@ -1,9 +1,11 @@
 //! The one call that makes clips.
 
+use std::borrow::Cow;
+
 use crate::cache::{Given, IDENTITY, Measure, Policy, Rule, Spec, TeaCache};
 use crate::model::{Condition, Model};
 use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Watch};
-use crate::{Result, noise};
+use crate::{Result, memory, noise};
 
 /// Samples clips with `model`: 50 steps at guidance 3 from the noise of seed 0, of class 0, without a cache, unless told
 /// otherwise.
@@ -16,7 +18,7 @@ use crate::{Result, noise};
 /// let model = Dit::shipped(&device)?;
 /// let run = generate(&model).class(7).seed(3).cache("tea:0.1:identity".parse()?).run().await?;
 /// println!("{} of {} steps computed", run.computed(), run.steps.len());
-/// std::fs::write("seven.gif", run.videos()?[0].upscale(8)?.gif(8)?).expect("a file");
+/// std::fs::write("seven.gif", run.videos()?[0].picture(8)?.gif(8)?).expect("a file");
 /// # Ok(())
 /// # }
 /// ```
@@ -153,8 +155,13 @@ impl<'m> Generate<'m> {
     pub(crate) fn begin(&self, policy: Policy) -> Result<Sampling<'m>> {
         let sampler = Sampler::new(self.schedule()?, self.method);
         let noise = match &self.noise {
-            Noise::Seed(seed) => noise::normal(*seed, 0, self.condition.clips() * self.model.config().clip()),
-            Noise::These(noise) => noise.clone(),
+            Noise::Seed(seed) => {
+                let values = self.condition.clips().checked_mul(self.model.config().clip());
+                let mut all = memory::filled(values.unwrap_or(usize::MAX), 0.0, "noise")?;
+                noise::fill(*seed, 0, &mut all);
+                Cow::Owned(all)
+            }
+            Noise::These(noise) => Cow::Borrowed(&noise[..]),
         };
         Sampling::new(self.model, &self.condition, &noise, sampler, policy, self.gate)
     }

@@ -15,7 +15,7 @@
 //! let cached = uncached.clone().cache("tea:0.1:identity".parse()?);
 //! let run = cached.run().await?;
 //! println!("{} of {} steps computed", run.computed(), run.steps.len());
-//! std::fs::write("seven.gif", run.videos()?[0].upscale(8)?.gif(8)?)?;
+//! std::fs::write("seven.gif", run.videos()?[0].picture(8)?.gif(8)?)?;
 //! # Ok(())
 //! # })
 //! # }

@@ -21,7 +21,16 @@ use std::f64::consts::TAU;
 /// `seed` names the run and `stream` what the noise is for, so that two uses in one run do not
 /// share values. A longer request begins with the shorter one.
 pub fn normal(seed: u64, stream: u64, n: usize) -> Vec<f32> {
-    (0..n.div_ceil(2) as u64).flat_map(|block| pair(seed, stream, block)).take(n).collect()
+    let mut all = vec![0.0; n];
+    fill(seed, stream, &mut all);
+    all
+}
+
+/// [`normal`], into memory that is there.
+pub fn fill(seed: u64, stream: u64, into: &mut [f32]) {
+    for (block, values) in into.chunks_mut(2).enumerate() {
+        values.copy_from_slice(&pair(seed, stream, block as u64)[..values.len()]);
+    }
 }
 
 /// Box-Muller on one block of Philox.

@@ -162,7 +162,7 @@ impl Tensor {
     /// A tensor full of NaN, with 1 KiB of the same behind it that no kernel may touch: what tests of kernels write to.
     pub fn guarded(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Tensor> {
         let mut t = Tensor::new(device, dtype, shape.into(), 1024)?;
-        let poison = vec![POISON; t.bytes() + t.guard];
+        let poison = memory::filled(t.bytes() + t.guard, POISON, "poison")?;
         device.upload(&mut t, &poison)?;
         Ok(t)
     }
@@ -189,14 +189,15 @@ impl Tensor {
 
     /// Overwrites the tensor with `data`, rounded to its dtype.
     pub fn write_f32(&mut self, data: &[f32]) -> Result<()> {
+        let what = &format_args!("the values of a tensor {self:?}").to_string();
         match self.dtype {
             DType::F32 => self.write(bytemuck::cast_slice(data)),
             DType::F16 => {
-                let v: Vec<f16> = data.iter().map(|&x| f16::from_f32(x)).collect();
+                let v = memory::collected(data.iter().map(|&x| f16::from_f32(x)), what)?;
                 self.write(bytemuck::cast_slice(&v))
             }
             DType::BF16 => {
-                let v: Vec<bf16> = data.iter().map(|&x| bf16::from_f32(x)).collect();
+                let v = memory::collected(data.iter().map(|&x| bf16::from_f32(x)), what)?;
                 self.write(bytemuck::cast_slice(&v))
             }
             DType::U32 => Err(Error::argument("write_f32", "self", "a float tensor", "u32")),

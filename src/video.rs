@@ -8,6 +8,7 @@ use std::fmt::Display;
 
 use font8x8::legacy::BASIC_LEGACY;
 
+use crate::memory::{self, Growing};
 use crate::{Error, Result};
 
 /// The value that is shown half way between black and white.
@@ -53,12 +54,16 @@ impl Video {
     }
 
     /// The bytes of one frame as it is shown: RGB triples for three channels, else grey.
-    pub fn pixels(&self, frame: usize) -> Vec<u8> {
-        if self.channels != 3 {
-            return self.plane(frame, 0).iter().map(|&v| byte(v)).collect();
-        }
-        let [r, g, b] = [0, 1, 2].map(|c| self.plane(frame, c));
-        (0..r.len()).flat_map(|i| [byte(r[i]), byte(g[i]), byte(b[i])]).collect()
+    pub fn pixels(&self, frame: usize) -> Result<Vec<u8>> {
+        Picture { video: self, scale: 1 }.pixels(frame)
+    }
+
+    /// The video as files show it, with every pixel as a square of `scale` by `scale`, from 1 to 64. Frames are made one at a
+    /// time, so that a large picture takes little memory.
+    pub fn picture(&self, scale: usize) -> Result<Picture<'_>> {
+        self.check("picture")?;
+        check_scale("picture", scale)?;
+        Ok(Picture { video: self, scale })
     }
 
     /// The videos next to each other, with `gap` columns of mid-grey between them.
@@ -80,7 +85,7 @@ impl Video {
         }
         let width = videos.iter().map(|v| v.width).sum::<usize>() + gap * rest.len();
         let rows = first.frames * first.channels * first.height;
-        let mut data = Vec::with_capacity(rows * width);
+        let mut data = memory::with_capacity(rows.saturating_mul(width), "videos side by side")?;
         for row in 0..rows {
             data.extend_from_slice(first.row(row));
             for video in rest {
@@ -98,7 +103,7 @@ impl Video {
         self.check("titled")?;
         const LETTER: usize = Video::TITLE_LETTER;
         let (line, rows) = (LETTER + 2, (LETTER + 2) * lines.len() + 2);
-        let mut title = vec![BLACK; rows * self.width];
+        let mut title = memory::filled(rows * self.width, BLACK, "a title")?;
         for (i, text) in lines.iter().enumerate() {
             for (at, letter) in text.as_ref().chars().take(self.width / LETTER).enumerate() {
                 let shape = BASIC_LEGACY.get(letter as usize).unwrap_or(&BASIC_LEGACY['?' as usize]);
@@ -111,17 +116,17 @@ impl Video {
         }
         let [f, c, h, w] = self.shape();
         let planes = self.data.chunks_exact(h * w);
-        let data = planes.flat_map(|plane| title.iter().chain(plane).copied()).collect();
+        let values = f.saturating_mul(c).saturating_mul((h + rows) * w);
+        let mut data = memory::with_capacity(values, "a video under a title")?;
+        planes.for_each(|plane| data.extend(title.iter().chain(plane)));
         Video::new(f, c, h + rows, w, data)
     }
 
-    /// Every pixel as a square of `n` by `n`, `n` from 1 to 64.
+    /// Every pixel as a square of `n` by `n`, `n` from 1 to 64. For a file, [`picture`](Self::picture) takes less memory.
     pub fn upscale(&self, n: usize) -> Result<Video> {
         self.check("upscale")?;
-        if !(1..=64).contains(&n) {
-            return Err(Error::argument("upscale", "n", "1 to 64", n));
-        }
-        let mut data = Vec::with_capacity(self.data.len() * n * n);
+        check_scale("upscale", n)?;
+        let mut data = memory::with_capacity(self.data.len().saturating_mul(n * n), "a magnified video")?;
         for row in self.data.chunks_exact(self.width) {
             let start = data.len();
             data.extend(row.iter().flat_map(|&v| std::iter::repeat_n(v, n)));
@@ -133,86 +138,19 @@ impl Video {
         Video::new(f, c, h * n, w * n, data)
     }
 
-    /// A GIF that loops for ever.
-    ///
-    /// Grey is exact. Colour is exact up to 256 colours a frame and quantised above. GIF counts
-    /// in hundredths of a second: the delays differ by at most one of them, so that the whole
-    /// lasts as long as it should. Players hold a frame for two hundredths at least, so above 50
-    /// frames a second every frame has two.
+    /// [`Picture::gif`], as large as the video.
     pub fn gif(&self, fps: u32) -> Result<Vec<u8>> {
-        let op = "gif";
-        self.check(op)?;
-        check_fps(fps)?;
-        let too_large = |_| {
-            let got = format!("{} by {}", self.height, self.width);
-            Error::argument(op, "video", "at most 65535 rows and columns", got)
-        };
-        let width = u16::try_from(self.width).map_err(too_large)?;
-        let height = u16::try_from(self.height).map_err(too_large)?;
-        let greys: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();
-        let palette: &[u8] = if self.channels == 3 { &[] } else { &greys };
-        let mut encoder = gif::Encoder::new(Vec::new(), width, height, palette).map_err(failed(op))?;
-        encoder.set_repeat(gif::Repeat::Infinite).map_err(failed(op))?;
-        let ends_at = |frame: usize| (200 * frame + fps as usize) / (2 * fps as usize);
-        for i in 0..self.frames {
-            let mut frame = if self.channels == 3 {
-                // 1 is the best choice of colours: 70 ms for a frame of 256 by 256.
-                gif::Frame::from_rgb_speed(width, height, &self.pixels(i), 1)
-            } else {
-                gif::Frame { width, height, buffer: self.pixels(i).into(), ..Default::default() }
-            };
-            frame.delay = (ends_at(i + 1) - ends_at(i)).max(2) as u16;
-            encoder.write_frame(&frame).map_err(failed(op))?;
-        }
-        encoder.into_inner().map_err(failed(op))
+        self.picture(1)?.gif(fps)
     }
 
-    /// An animated PNG that loops for ever: exact, and in every browser.
+    /// [`Picture::apng`], as large as the video.
     pub fn apng(&self, fps: u32) -> Result<Vec<u8>> {
-        let op = "apng";
-        self.check(op)?;
-        let fps = check_fps(fps)?;
-        let size = |n: usize| u32::try_from(n).map_err(failed(op));
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, size(self.width)?, size(self.height)?);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_color(match self.channels {
-            3 => png::ColorType::Rgb,
-            _ => png::ColorType::Grayscale,
-        });
-        encoder.set_animated(size(self.frames)?, 0).map_err(failed(op))?;
-        encoder.set_frame_delay(1, fps).map_err(failed(op))?;
-        let mut writer = encoder.write_header().map_err(failed(op))?;
-        for i in 0..self.frames {
-            writer.write_image_data(&self.pixels(i)).map_err(failed(op))?;
-        }
-        writer.finish().map_err(failed(op))?;
-        Ok(bytes)
+        self.picture(1)?.apng(fps)
     }
 
-    /// YUV4MPEG2, which video encoders read: `mono` for grey and `444` for colour.
-    ///
-    /// Full range, and tagged so: grey is exact, and colour is converted as JPEG does
-    /// (ITU-R BT.601 weights), to within rounding.
+    /// [`Picture::y4m`], as large as the video.
     pub fn y4m(&self, fps: u32) -> Result<Vec<u8>> {
-        self.check("y4m")?;
-        check_fps(fps)?;
-        let (w, h) = (self.width, self.height);
-        let colour = if self.channels == 3 { "444" } else { "mono" };
-        let mut bytes =
-            format!("YUV4MPEG2 W{w} H{h} F{fps}:1 Ip A1:1 C{colour} XCOLORRANGE=FULL\n").into_bytes();
-        for i in 0..self.frames {
-            bytes.extend_from_slice(b"FRAME\n");
-            let pixels = self.pixels(i);
-            if self.channels != 3 {
-                bytes.extend(pixels);
-                continue;
-            }
-            for weights in YCBCR {
-                bytes.extend(pixels.chunks_exact(3).map(|rgb| weigh(weights, rgb)));
-            }
-        }
-        Ok(bytes)
+        self.picture(1)?.y4m(fps)
     }
 
     fn row(&self, row: usize) -> &[f32] {
@@ -232,6 +170,138 @@ impl Video {
             return Err(Error::argument(op, "data", wanted, self.data.len()));
         }
         Ok(())
+    }
+}
+
+/// A [`Video`] as files show it: bytes, magnified, a frame at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Picture<'v> {
+    video: &'v Video,
+    scale: usize,
+}
+
+impl Picture<'_> {
+    /// The columns of a frame.
+    pub fn width(&self) -> usize {
+        self.video.width.saturating_mul(self.scale)
+    }
+
+    /// The rows of a frame.
+    pub fn height(&self) -> usize {
+        self.video.height.saturating_mul(self.scale)
+    }
+
+    /// The bytes of one frame as it is shown: RGB triples for three channels, else grey.
+    pub fn pixels(&self, frame: usize) -> Result<Vec<u8>> {
+        let (video, scale) = (self.video, self.scale);
+        let colours = if video.channels == 3 { 3 } else { 1 };
+        let size = self.width().saturating_mul(self.height()).saturating_mul(colours);
+        let mut all = memory::with_capacity(size, "a frame of a picture")?;
+        for row in 0..video.height {
+            let start = all.len();
+            for at in row * video.width..(row + 1) * video.width {
+                let mut pixel = [0; 3];
+                for (channel, value) in pixel[..colours].iter_mut().enumerate() {
+                    *value = byte(video.plane(frame, channel)[at]);
+                }
+                (0..scale).for_each(|_| all.extend_from_slice(&pixel[..colours]));
+            }
+            let end = all.len();
+            (1..scale).for_each(|_| all.extend_from_within(start..end));
+        }
+        Ok(all)
+    }
+
+    /// A GIF that loops for ever.
+    ///
+    /// Grey is exact. Colour is exact up to 256 colours a frame and quantised above. GIF counts
+    /// in hundredths of a second: the delays differ by at most one of them, so that the whole
+    /// lasts as long as it should. Players hold a frame for two hundredths at least, so above 50
+    /// frames a second every frame has two.
+    pub fn gif(&self, fps: u32) -> Result<Vec<u8>> {
+        let op = "gif";
+        check_fps(fps)?;
+        let too_large = |_| {
+            let got = format!("{} by {}", self.height(), self.width());
+            Error::argument(op, "video", "at most 65535 rows and columns", got)
+        };
+        let width = u16::try_from(self.width()).map_err(too_large)?;
+        let height = u16::try_from(self.height()).map_err(too_large)?;
+        let greys: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();
+        let palette: &[u8] = if self.video.channels == 3 { &[] } else { &greys };
+        let mut encoder = gif::Encoder::new(Growing(vec![]), width, height, palette).map_err(failed(op))?;
+        encoder.set_repeat(gif::Repeat::Infinite).map_err(failed(op))?;
+        let ends_at = |frame: usize| (200 * frame + fps as usize) / (2 * fps as usize);
+        // Choosing colours takes four bytes a pixel and compressing as many, in code that cannot fail.
+        memory::probe(self.width().saturating_mul(self.height()).saturating_mul(16), "a frame of a GIF")?;
+        for i in 0..self.video.frames {
+            let mut frame = if self.video.channels == 3 {
+                // 1 is the best choice of colours: 70 ms for a frame of 256 by 256.
+                gif::Frame::from_rgb_speed(width, height, &self.pixels(i)?, 1)
+            } else {
+                gif::Frame { width, height, buffer: self.pixels(i)?.into(), ..Default::default() }
+            };
+            frame.delay = (ends_at(i + 1) - ends_at(i)).max(2) as u16;
+            encoder.write_frame(&frame).map_err(failed(op))?;
+        }
+        encoder.into_inner().map(|bytes| bytes.0).map_err(failed(op))
+    }
+
+    /// An animated PNG that loops for ever: exact, and in every browser.
+    pub fn apng(&self, fps: u32) -> Result<Vec<u8>> {
+        let op = "apng";
+        let fps = check_fps(fps)?;
+        let size = |n: usize| u32::try_from(n).map_err(failed(op));
+        let mut bytes = Growing(vec![]);
+        let mut encoder = png::Encoder::new(&mut bytes, size(self.width())?, size(self.height())?);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_color(match self.video.channels {
+            3 => png::ColorType::Rgb,
+            _ => png::ColorType::Grayscale,
+        });
+        encoder.set_animated(size(self.video.frames)?, 0).map_err(failed(op))?;
+        encoder.set_frame_delay(1, fps).map_err(failed(op))?;
+        let frame = self.width().saturating_mul(self.height()).saturating_mul(3);
+        memory::probe(frame.saturating_mul(4), "a frame of a PNG")?;
+        let mut writer = encoder.write_header().map_err(failed(op))?;
+        for i in 0..self.video.frames {
+            writer.write_image_data(&self.pixels(i)?).map_err(failed(op))?;
+        }
+        writer.finish().map_err(failed(op))?;
+        Ok(bytes.0)
+    }
+
+    /// YUV4MPEG2, which video encoders read: `mono` for grey and `444` for colour.
+    ///
+    /// Full range, and tagged so: grey is exact, and colour is converted as JPEG does
+    /// (ITU-R BT.601 weights), to within rounding.
+    pub fn y4m(&self, fps: u32) -> Result<Vec<u8>> {
+        check_fps(fps)?;
+        let (w, h) = (self.width(), self.height());
+        let colour = if self.video.channels == 3 { "444" } else { "mono" };
+        let bytes = format!("YUV4MPEG2 W{w} H{h} F{fps}:1 Ip A1:1 C{colour} XCOLORRANGE=FULL\n").into_bytes();
+        let frame = b"FRAME\n".len()
+            + w.saturating_mul(h).saturating_mul(if self.video.channels == 3 { 3 } else { 1 });
+        let mut bytes = memory::with_room(bytes, frame.saturating_mul(self.video.frames), "a Y4M file")?;
+        for i in 0..self.video.frames {
+            bytes.extend_from_slice(b"FRAME\n");
+            let pixels = self.pixels(i)?;
+            if self.video.channels != 3 {
+                bytes.extend(pixels);
+                continue;
+            }
+            for weights in YCBCR {
+                bytes.extend(pixels.chunks_exact(3).map(|rgb| weigh(weights, rgb)));
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn check_scale(op: &'static str, scale: usize) -> Result<()> {
+    match scale {
+        1..=64 => Ok(()),
+        _ => Err(Error::argument(op, "scale", "1 to 64", scale)),
     }
 }
 

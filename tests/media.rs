@@ -37,11 +37,11 @@ fn a_video_has_as_many_values_as_its_shape_says() {
 fn values_are_shown_as_bytes() {
     let values = vec![-1.0, 1.0, 0.0, -7.0, 7.0, f32::NAN, f32::INFINITY, 0.5];
     let video = Video::new(1, 1, 1, 8, values).unwrap();
-    assert_eq!(video.pixels(0), [0, 255, 128, 0, 255, 0, 255, 191]);
+    assert_eq!(video.pixels(0).unwrap(), [0, 255, 128, 0, 255, 0, 255, 191]);
     let rgb = Video::new(1, 3, 1, 2, vec![-1.0, 1.0, 0.0, -1.0, 1.0, 0.0]).unwrap();
-    assert_eq!(rgb.pixels(0), [0, 128, 255, 255, 0, 128]);
+    assert_eq!(rgb.pixels(0).unwrap(), [0, 128, 255, 255, 0, 128]);
     let four = Video::new(2, 4, 1, 1, vec![0.0, 1., 1., 1., -1.0, 1., 1., 1.]).unwrap();
-    assert_eq!((four.pixels(0), four.pixels(1)), (vec![128], vec![0]));
+    assert_eq!((four.pixels(0).unwrap(), four.pixels(1).unwrap()), (vec![128], vec![0]));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_grey_gif_is_exact() {
     let (frames, delays, repeat) = read_gif(&video.gif(8).unwrap());
     assert_eq!(frames.len(), 5);
     for (i, frame) in frames.iter().enumerate() {
-        let grey: Vec<u8> = video.pixels(i).iter().flat_map(|&v| [v; 3]).collect();
+        let grey: Vec<u8> = video.pixels(i).unwrap().iter().flat_map(|&v| [v; 3]).collect();
         assert_eq!(*frame, grey, "frame {i}");
     }
     // 12.5 hundredths of a second each.
@@ -105,7 +105,7 @@ fn a_grey_gif_is_exact() {
 fn a_colour_gif_is_exact_up_to_256_colours_and_near_above() {
     let few = noise(2, 3, 16, 16, 2);
     let (frames, ..) = read_gif(&few.gif(10).unwrap());
-    assert_eq!(frames, [few.pixels(0), few.pixels(1)]);
+    assert_eq!(frames, [few.pixels(0).unwrap(), few.pixels(1).unwrap()]);
 
     let ramp = |i: usize| (i % 64) as f32 / 32.0 - 1.0;
     let data = (0..3 * 64 * 64).map(|i| match i / 4096 {
@@ -115,7 +115,7 @@ fn a_colour_gif_is_exact_up_to_256_colours_and_near_above() {
     });
     let many = Video::new(1, 3, 64, 64, data.collect()).unwrap();
     let (frames, ..) = read_gif(&many.gif(10).unwrap());
-    let pairs = frames[0].iter().zip(many.pixels(0));
+    let pairs = frames[0].iter().zip(many.pixels(0).unwrap());
     let error: f64 = pairs.map(|(&a, b)| f64::from(a.abs_diff(b))).sum();
     assert!(error / (3.0 * 4096.0) < 5.0, "mean error {}", error / 12288.0);
 }
@@ -131,7 +131,7 @@ fn an_animated_png_is_exact() {
         let mut buffer = vec![0; reader.output_buffer_size().unwrap()];
         for i in 0..frames {
             reader.next_frame(&mut buffer).unwrap();
-            assert_eq!(buffer, video.pixels(i), "frame {i} of {channels} channels");
+            assert_eq!(buffer, video.pixels(i).unwrap(), "frame {i} of {channels} channels");
             let control = reader.info().frame_control().unwrap();
             assert_eq!((control.delay_num, control.delay_den), (1, 8));
         }
@@ -153,7 +153,7 @@ fn y4m_holds_grey_as_it_is_and_colour_as_jpeg_does() {
     let bytes = grey.y4m(25).unwrap();
     let (header, frames) = read_y4m(&bytes, 30);
     assert_eq!(header, "YUV4MPEG2 W5 H6 F25:1 Ip A1:1 Cmono XCOLORRANGE=FULL");
-    assert_eq!(frames, [grey.pixels(0), grey.pixels(1), grey.pixels(2)]);
+    assert_eq!(frames, [grey.pixels(0).unwrap(), grey.pixels(1).unwrap(), grey.pixels(2).unwrap()]);
 
     // White, black, red, green, blue and mid-grey.
     let rgb = [[1., -1., 1., -1., -1., 0.], [1., -1., -1., 1., -1., 0.], [1., -1., -1., -1., 1., 0.]];
@@ -444,6 +444,23 @@ fn decisions_are_a_cell_for_each_step() {
     };
     assert!((2.0 * widths("steps:2, step 1") - 5.0 * widths("all, step 4")).abs() < 0.1);
     assert_well_formed(&decisions("t", &[]));
+}
+
+/// A picture is what the magnified video would be, made a frame at a time.
+#[test]
+fn a_picture_is_the_magnified_video() {
+    for channels in [1, 2, 3] {
+        let video = noise(3, channels, 5, 7, 11);
+        let (picture, up) = (video.picture(4).unwrap(), video.upscale(4).unwrap());
+        assert_eq!((picture.width(), picture.height()), (28, 20));
+        for frame in 0..3 {
+            assert_eq!(picture.pixels(frame), up.pixels(frame));
+        }
+        assert_eq!(picture.gif(8).unwrap(), up.gif(8).unwrap());
+        assert_eq!(picture.apng(8).unwrap(), up.apng(8).unwrap());
+        assert_eq!(picture.y4m(8).unwrap(), up.y4m(8).unwrap());
+        assert!(video.picture(0).is_err() && video.picture(65).is_err());
+    }
 }
 
 #[test]

@@ -358,5 +358,5 @@ fn weights_that_are_no_classifier() {
     let mut spoilt = weights(1);
     spoilt[6].2[5] = f32::INFINITY;
     save(&path, &spoilt);
-    fails("linear.weight: wanted finite weights");
+    fails("linear.weight: element 5 is inf; wanted finite weights");
 }

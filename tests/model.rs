@@ -1,7 +1,7 @@
 //! The model against PyTorch: inputs, intermediate tensors and outputs written by `reference/model.py`.
 
 use steep::device::Gate;
-use steep::model::{Checkpoint, Condition, Dit, Model};
+use steep::model::{Checkpoint, Condition, Dit, Model, RunSize};
 use steep::{DType, Device, Tensor};
 
 /// A fixture file, read whole.
@@ -138,4 +138,41 @@ fn a_checkpoint_in_memory_is_that_of_the_file() {
     assert_eq!((held.config(), held.tensors()), (opened.config(), opened.tensors()));
     let wrong = Checkpoint::from_bytes("a name", b"PK\x03\x04 and so on".to_vec()).err().unwrap();
     assert!(wrong.to_string().starts_with("a name: is a PyTorch file"), "{wrong}");
+}
+
+/// What is planned is what is allocated, to the byte.
+#[test]
+fn a_footprint_is_what_a_run_takes() {
+    for (name, dtype) in [("tiny-latte", DType::F32), ("tiny-latte", DType::BF16), ("tiny-dit", DType::F16)] {
+        let checkpoint = fixture_checkpoint(name);
+        let model = Dit::load(&Device::cpu(), &checkpoint, dtype).unwrap();
+        let c = model.config();
+        let planned = |residuals| c.footprint(RunSize { clips: 2, guided: true, steps: 7, dtype, residuals });
+        let condition = Condition::Classes(vec![0; 4]);
+        let pass = model.begin(&condition, &[500.0; 7 * 4]).unwrap();
+        let footprint = planned(2);
+        let [weights, activations, modulation, residuals, clips] =
+            ["weights", "activations", "modulation", "residuals", "clips"]
+                .map(|part| footprint.on_device(part));
+        assert_eq!(activations + modulation, pass.bytes() as u64, "{name} in {dtype}");
+        assert_eq!(residuals, 2 * pass.streams().x.bytes() as u64);
+        assert_eq!(planned(0).on_device("residuals"), 0);
+        assert_eq!(clips, 2 * 4 * c.clip() as u64);
+        let stored: usize =
+            checkpoint.tensors().iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
+        match dtype {
+            DType::F32 => assert_eq!(weights, 4 * stored as u64),
+            // Most of it is matrices.
+            _ => assert!((2 * stored as u64..3 * stored as u64).contains(&weights), "{weights} of {stored}"),
+        }
+    }
+}
+
+#[test]
+fn an_absurd_footprint_is_the_largest_number() {
+    let largest = Checkpoint::shipped().unwrap().config().clone();
+    let largest =
+        steep::model::Config { frames: 65536, height: 65536, width: 65536, patch: 1, dim: 65536, ..largest };
+    let run = RunSize { clips: 1, guided: true, steps: 1000, dtype: DType::F32, residuals: 2 };
+    assert_eq!(largest.footprint(run).on_device("activations"), u64::MAX);
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use safetensors::Dtype;
 use steep::device::Gate;
-use steep::model::{Checkpoint, Condition, Config, Dit, Model, TensorFile};
+use steep::model::{Checkpoint, Condition, Config, Dit, Model, RunSize, TensorFile};
 use steep::{DType, Device, Error, Result, Tensor};
 
-use super::output;
+use super::{memory, output};
 
 /// Evaluate the model once on given tensors, to compare it with another implementation
 ///
@@ -42,6 +42,8 @@ pub async fn run(args: &Args) -> Result<()> {
     let Inputs { x, t, y } = Inputs::read(&args.input, config)?;
     output::check(&[&args.out], &[])?;
     let device = Device::open(&args.device).await?;
+    let run = RunSize { clips: t.len(), guided: false, steps: 1, dtype: args.dtype, residuals: 0 };
+    memory::check(&config.footprint(run), &device)?;
     let model = Dit::load(&device, &checkpoint, args.dtype)?;
 
     let (b, c) = (t.len(), config);

@@ -8,14 +8,14 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use steep::cache::{Measure, Rule, Spec, TeaCache};
 use steep::evaluate::metrics::{psnr, ssim};
-use steep::model::Checkpoint;
+use steep::model::{Checkpoint, Config};
 use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result};
 
 use super::setup::Setup;
 use super::sidecar::Sidecar;
-use super::{output, report};
+use super::{memory, output, report};
 
 /// Sample a video, with or without a cache
 ///
@@ -122,6 +122,9 @@ pub async fn run(args: &Args) -> Result<()> {
     let given = sidecar.given(&args.cache)?;
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
     let device = args.setup.device().await?;
+    let mut footprint = args.setup.footprint(&checkpoint);
+    footprint.host.push(("the picture", args.picture_bytes(checkpoint.config())));
+    memory::check(&footprint, &device)?;
     let model = args.setup.load(&device, &checkpoint)?;
     let uncached = args.setup.clip(&model, args.class, args.seed).gate(args.gate.into());
     let cached = uncached.clone().cache(args.cache.clone()).given(given);
@@ -153,6 +156,23 @@ impl Args {
             Format::of(out)?;
         }
         self.cache.check(self.setup.steps)
+    }
+
+    /// Magnification of the clip in a picture.
+    fn scale(&self, height: usize) -> usize {
+        self.scale.map_or((256 / height).clamp(1, 64), usize::from)
+    }
+
+    /// What writing the clip as a picture takes: the clips side by side, the file, and some copies of one frame.
+    fn picture_bytes(&self, c: &Config) -> u64 {
+        if self.out.as_deref().is_none_or(|out| output::ending(out) == "safetensors") {
+            return 0;
+        }
+        let clips = if self.compare { 2 } else { 1 };
+        let scale = self.scale(c.height) as u64;
+        let frame = clips * (c.height * c.width * if c.channels == 3 { 3 } else { 1 }) as u64 * scale * scale;
+        let values = clips * c.clip() as u64 * size_of::<f32>() as u64;
+        frame.saturating_mul(c.frames as u64 + 16).saturating_add(values)
     }
 
     /// Where the clip, the skip map and the record go.
@@ -247,9 +267,9 @@ impl Made<'_> {
             return report::safetensors(self, path);
         }
         let both: Vec<&Video> = uncached.into_iter().chain([cached]).collect();
-        let fitting = (256 / cached.height).clamp(1, 64);
-        let scale = self.args.scale.map_or(fitting, usize::from);
-        let picture = Video::side_by_side(&both, 1)?.upscale(scale)?;
+        let scale = self.args.scale(cached.height);
+        let all = Video::side_by_side(&both, 1)?;
+        let picture = all.picture(scale)?;
         match format {
             Format::Gif => picture.gif(self.args.fps),
             Format::Apng => picture.apng(self.args.fps),

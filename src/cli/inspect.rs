@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use steep::model::{Checkpoint, Condition, Dit, Model, Prediction, TensorFile};
+use steep::model::{Checkpoint, Dit, Model as _, Prediction, RunSize, TensorFile};
 use steep::{DType, Device, Error, Result, plain};
 
+use super::memory::size;
 use super::say;
 
 /// Say what a checkpoint holds: shape, parameters, work and memory
 ///
 /// The checkpoint is loaded, so weights that are missing or not finite are reported.
+///
+/// Memory is that of a run in f32 of one clip, with guidance and a cache.
 ///
 /// With --tensors, any safetensors file is listed. One that is no model is no error then: the last line says why it is none.
 #[derive(clap::Args)]
@@ -48,12 +51,9 @@ pub async fn run(args: &Args) -> Result<()> {
         Err(why) if args.tensors => return args.list(&name, &tensors, &metadata, &why),
         Err(why) => return Err(why),
     };
-    let condition = Condition::Classes(vec![0; BATCH]);
-    let pass = model.begin(&condition, &[0.0; BATCH])?;
-    let activations = pass.bytes();
-    // Of a run of as many steps as `generate` takes where none are named.
-    let table =
-        STEPS.min(model.steps_at_once(BATCH)) * BATCH * model.config().modulation() * size_of::<f32>();
+    let run = RunSize { clips: 1, guided: true, steps: STEPS, dtype: DType::F32, residuals: 1 };
+    let footprint = checkpoint.config().footprint(run);
+    let [activations, table] = ["activations", "modulation"].map(|part| footprint.on_device(part));
     let parameters: usize = tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
     let dtypes: BTreeSet<&str> = tensors.iter().map(|(_, dtype, _)| dtype.as_str()).collect();
     let notes = checkpoint.metadata().iter().filter(|(key, _)| *key != "config");
@@ -70,6 +70,8 @@ pub async fn run(args: &Args) -> Result<()> {
             "condition_flops": c.condition_flops(1),
             "activation_bytes": activations,
             "modulation_bytes": table,
+            "device_bytes": footprint.device.iter().copied().collect::<BTreeMap<_, _>>(),
+            "host_bytes": footprint.host.iter().copied().collect::<BTreeMap<_, _>>(),
             "steps": STEPS,
             "batch": BATCH,
             "metadata": notes.collect::<std::collections::BTreeMap<_, _>>(),
@@ -136,6 +138,8 @@ pub async fn run(args: &Args) -> Result<()> {
                 _ => format!("{:.1} MB, computed once for all {STEPS} steps", table as f64 / 1e6),
             },
         ),
+        ("memory", format!("{} on the device", parts(&footprint.device))),
+        ("", format!("{} on the host", parts(&footprint.host))),
     ]);
     let notes = notes.map(|(key, value)| (plain(key), plain(value)));
     let row = |(key, value): (String, String)| format!("  {key:12}{value}\n");
@@ -147,6 +151,13 @@ pub async fn run(args: &Args) -> Result<()> {
         text.push_str(&listed(&tensors));
     }
     say(&text)
+}
+
+/// The parts of a footprint, and their sum.
+fn parts(all: &[(&str, u64)]) -> String {
+    let parts: Vec<String> = all.iter().map(|(what, bytes)| format!("{what} {}", size(*bytes))).collect();
+    let total = all.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+    format!("{} ({})", size(total), parts.join(", "))
 }
 
 /// Name, dtype and shape.

@@ -10,6 +10,7 @@ mod generate;
 mod inspect;
 #[cfg(feature = "cuda")]
 mod kernels;
+mod memory;
 mod output;
 mod plan;
 mod report;

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use steep::evaluate::calibrate::Binding;
-use steep::model::{Checkpoint, Dit};
+use steep::model::{Checkpoint, Dit, Footprint, RunSize};
 use steep::sample::Method;
 use steep::{DType, Device, Generate, Result, generate};
+
+use super::memory;
 
 #[derive(clap::Args)]
 pub struct Setup {
@@ -39,7 +41,20 @@ impl Setup {
         Device::open(&self.device).await
     }
 
+    /// The memory of one clip at a time, with as many residuals as the most demanding cache keeps.
+    pub fn footprint(&self, checkpoint: &Checkpoint) -> Footprint {
+        checkpoint.config().footprint(RunSize {
+            clips: 1,
+            guided: self.guidance != 1.0,
+            steps: self.steps,
+            dtype: self.dtype,
+            residuals: 2,
+        })
+    }
+
+    /// Loads the model, if it and its runs fit into memory.
     pub fn load(&self, device: &Device, checkpoint: &Checkpoint) -> Result<Dit> {
+        memory::check(&self.footprint(checkpoint), device)?;
         Dit::load(device, checkpoint, self.dtype)
     }
 

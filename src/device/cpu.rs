@@ -12,7 +12,7 @@ use memmap2::MmapMut;
 use rayon::prelude::*;
 
 use super::{Call, Choice, Code, Counters, Gate, MOST_TENSORS, Need, Source, Storage};
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor, memory};
 
 /// The CPU as a device.
 pub struct Cpu {
@@ -107,9 +107,10 @@ impl Cpu {
         Ok(())
     }
 
-    pub(super) fn read(&self, from: &[(&Tensor, usize)]) -> Vec<Vec<u8>> {
+    pub(super) fn read(&self, from: &[(&Tensor, usize)]) -> Result<Vec<Vec<u8>>> {
         self.count(|c| c.reads += 1);
-        let copy = |(t, n): &(&Tensor, usize)| buffer(t).bytes()[..*n].to_vec();
+        let copy =
+            |(t, n): &(&Tensor, usize)| memory::copied(&buffer(t).bytes()[..*n], "a tensor that is read");
         from.iter().map(copy).collect()
     }
 }

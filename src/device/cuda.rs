@@ -27,6 +27,7 @@ use nvrtc::Nvrtc;
 use queue::{GateArgument, Launch, Queue};
 
 use super::{Call, Choice, Code, Counters, Gate, Mark, Need, Source, Storage};
+use crate::memory::filled;
 use crate::{Error, Result, Tensor};
 
 /// A GPU, opened.
@@ -339,7 +340,8 @@ impl Cuda {
     pub(super) fn read(&self, from: &[(&Tensor, usize)]) -> Result<Vec<Vec<u8>>> {
         self.count(|c| c.reads += 1);
         self.flush()?;
-        let mut all: Vec<Vec<u8>> = from.iter().map(|(_, bytes)| vec![0; *bytes]).collect();
+        let room = |(_, bytes): &(&Tensor, usize)| filled(*bytes, 0u8, "a tensor that is read");
+        let mut all = from.iter().map(room).collect::<Result<Vec<_>>>()?;
         for ((tensor, _), bytes) in from.iter().zip(&mut all) {
             // SAFETY: no longer than the tensor; the host's memory stays where it is until `wait` returns.
             let copy = unsafe { result::memcpy_dtoh_async(bytes, buffer(tensor).at, self.stream) };

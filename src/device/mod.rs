@@ -345,7 +345,7 @@ impl Device {
     /// What went wrong on the device since the last read is this read's error.
     pub(crate) async fn read(&self, from: &[(&Tensor, usize)]) -> Result<Vec<Vec<u8>>> {
         match self {
-            Device::Cpu(cpu) => Ok(cpu.read(from)),
+            Device::Cpu(cpu) => cpu.read(from),
             Device::Wgpu(wgpu) => wgpu.read(from).await,
             Device::Cuda(cuda) => cuda.read(from),
         }

@@ -32,7 +32,7 @@ pub use stamps::Stamp;
 use stamps::Stamps;
 
 use super::{Call, Choice, Code, Counters, Gate, Need, Source, Storage};
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor, memory};
 
 /// An adapter, opened.
 pub struct Wgpu {
@@ -431,7 +431,7 @@ impl Wgpu {
             let view = staging.get_mapped_range(..total).map_err(|e| self.error(e))?;
             let mut at = 0;
             for (_, n) in from {
-                all.push(view[at..at + n].to_vec());
+                all.push(memory::copied(&view[at..at + n], "a tensor that is read")?);
                 at += n.next_multiple_of(4);
             }
         }

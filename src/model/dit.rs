@@ -31,6 +31,11 @@ const HEAD: Chunks = Chunks { shift: 0, scale: 1 };
 /// The memory that modulation may take at a time, in bytes: 40 steps of a guided clip of DiT-XL/2.
 const TABLE: usize = 64 << 20;
 
+/// Steps whose modulation is computed at a time, for B samples: all of a run, where memory allows.
+pub(super) fn steps_at_once(config: &Config, batch: usize) -> usize {
+    (TABLE / (batch * config.modulation() * size_of::<f32>()).max(1)).max(1)
+}
+
 /// A model on a device.
 pub struct Dit {
     config: Config,
@@ -112,7 +117,7 @@ impl Dit {
 
     /// Steps whose modulation is computed at a time, for B samples: all of a run, where memory allows.
     pub fn steps_at_once(&self, batch: usize) -> usize {
-        (TABLE / (batch * self.config.modulation() * size_of::<f32>()).max(1)).max(1)
+        steps_at_once(&self.config, batch)
     }
 
     /// Time plus class, `c = MLP(sinusoids(t)) + table[class]`, and SiLU(c), a row for each of R times and labels:

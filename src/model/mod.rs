@@ -18,12 +18,14 @@ mod condition;
 mod config;
 mod dit;
 mod file;
+mod footprint;
 mod weights;
 
 pub use condition::Condition;
 pub use config::{Config, Prediction};
 pub use dit::Dit;
 pub use file::TensorFile;
+pub use footprint::{Footprint, RunSize};
 pub use weights::Checkpoint;
 
 use crate::device::Gate;

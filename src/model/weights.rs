@@ -168,7 +168,7 @@ fn strangers(there: &[String], expected: &BTreeMap<String, Vec<usize>>) -> Strin
 }
 
 /// Every tensor of a model, with facebook/DiT's and Latte's names.
-fn expected(c: &Config) -> BTreeMap<String, Vec<usize>> {
+pub(super) fn expected(c: &Config) -> BTreeMap<String, Vec<usize>> {
     let d = c.dim;
     let mut all = BTreeMap::new();
     let mut add = |name: String, shape: &[usize]| {

@@ -20,9 +20,9 @@ mod record;
 mod sampler;
 mod watch;
 
-use crate::Result;
 use crate::cache::{Decision, Step};
 use crate::video::Video;
+use crate::{Result, memory};
 
 pub(crate) use r#loop::Sampling;
 pub use record::{Observed, Recording, magnitudes, observe};
@@ -56,7 +56,8 @@ impl Run {
     pub fn videos(&self) -> Result<Vec<Video>> {
         let [_, frames, channels, height, width] = self.shape;
         let clips = self.clips.chunks_exact((frames * channels * height * width).max(1));
-        clips.map(|clip| Video::new(frames, channels, height, width, clip.to_vec())).collect()
+        let video = |clip| Video::new(frames, channels, height, width, memory::copied(clip, "a video")?);
+        clips.map(video).collect()
     }
 
     /// The decisions and the numbers behind them.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::common::checkpoint::{checkpoint, file};
 use crate::{Place, STEEP, complaint, fixture};
 
 /// Runs `generate` onto a file that exists, and returns the complaint.
@@ -169,7 +170,9 @@ fn the_model_is_not_written_over() {
 #[test]
 fn nothing_that_was_read_is_written_over() {
     let place = Place::new();
-    let copy = |from: &str, to: &str| drop(fs::copy(from, place.path(to)).unwrap());
+    let copy = |from: &str, to: &str| {
+        fs::copy(from, place.path(to)).unwrap();
+    };
     copy(&fixture("tiny-latte"), "m.safetensors");
     copy(&fixture("tiny-latte.fixture"), "in.safetensors");
     copy(concat!(env!("CARGO_MANIFEST_DIR"), "/models/digits.safetensors"), "digits.safetensors");
@@ -254,6 +257,51 @@ fn link_to(input: std::path::PathBuf, link: &std::path::PathBuf) -> std::io::Res
 
 fn words(line: &str) -> Vec<&str> {
     line.split(' ').collect()
+}
+
+/// Runs in a process that may address so many kibibytes.
+fn limited(place: &Place, kibi: u32, args: &str) -> std::process::Output {
+    let script = format!("ulimit -v {kibi}; exec {STEEP} {args} --device cpu");
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]).current_dir(place.0.path()).env("RAYON_NUM_THREADS", "1");
+    command.output().unwrap()
+}
+
+/// A small file that describes a large run, which is refused before anything is done.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_does_not_fit_is_refused_at_once() {
+    let place = Place::new();
+    let config = r#"{"frames":65536,"height":8,"width":8,"channels":1,"patch":2,"dim":64,"depth":2,"heads":2,"mlp_ratio":4,"classes":2,"temporal":false,"learn_sigma":false,"prediction":"velocity"}"#;
+    let (header, data) = checkpoint(config);
+    fs::write(place.path("m.safetensors"), file(header.to_string().as_bytes(), &data)).unwrap();
+    let start = std::time::Instant::now();
+    for args in [
+        "generate --model m.safetensors --out x.gif",
+        "compare --model m.safetensors --digits none uniform:2 --seeds 1",
+        "calibrate --model m.safetensors --seeds 1",
+        "plan --search 10 --model m.safetensors",
+    ] {
+        let said = complaint(&limited(&place, 4_000_000, args), 2);
+        for words in ["this run takes ", " GB of memory (activations 6.5 GB, ", "that are free here"] {
+            assert!(said.contains(words), "{args}: no {words:?} in {said:?}");
+        }
+    }
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+    // What it would take can be asked.
+    let said = place.ok(&["inspect", "m.safetensors"]);
+    assert!(said.contains("GB (weights 0.7 MB, activations 6.5 GB"), "{said}");
+}
+
+/// Frames are made one at a time: at 64 times their size, the clip's values would take 268 MB, and did so several times.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_picture_takes_little_memory() {
+    let place = Place::new();
+    let out = limited(&place, 420_000, "generate --steps 1 --scale 64 --out x.y4m --quiet");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let written = fs::metadata(place.path("x.y4m")).unwrap().len();
+    assert!(written > 16 * 2048 * 2048, "{written}");
 }
 
 /// A limit of 1 KiB on the size of files stands in for a full disk. All files or none.

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use steep::cache::shortest;
-use steep::model::{Checkpoint, Dit, Model};
+use steep::model::{Checkpoint, Dit, Model, RunSize};
 use steep::sample::Recording;
 use steep::{DType, Device, Error, Result, generate};
 
-use crate::cli::{go_on, say, watch_for_interrupts};
+use crate::cli::{go_on, memory, say, watch_for_interrupts};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Search")]
@@ -74,6 +74,9 @@ impl Search {
     async fn record(&self, steps: usize) -> Result<Recording> {
         let checkpoint = Checkpoint::open_or_shipped(self.model.as_deref())?;
         let device = Device::open(&self.device).await?;
+        let guided = self.guidance != 1.0;
+        let run = RunSize { clips: 1, guided, steps, dtype: DType::F32, residuals: 1 };
+        memory::check(&checkpoint.config().footprint(run), &device)?;
         let model = Dit::load(&device, &checkpoint, DType::F32)?;
         let c = model.config();
         let mut recording = Recording::default();
