@@ -107,8 +107,9 @@ impl<'m> Generate<'m> {
         Generate { given, ..self }
     }
 
-    /// The policy that a run follows.
+    /// The policy that a run follows. A number of steps that no schedule has is an error.
     pub fn policy(&self) -> Result<Policy> {
+        self.schedule()?;
         self.cache.policy(self.steps, &self.given)
     }
 

@@ -39,7 +39,7 @@ pub struct Args {
     #[command(flatten)]
     setup: Setup,
     /// Clips of each class; 0 only fits what --pairs holds already
-    #[arg(long, value_name = "N", default_value_t = 7)]
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     seeds: u64,
     /// The first seed: by default far from those that clips are judged on
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -68,7 +68,7 @@ pub struct Args {
     #[arg(long, value_name = "DB")]
     target_psnr: Option<f64>,
     /// Clips of the real runs of the targets
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     target_clips: u64,
     /// Print the result as JSON
     #[arg(long)]
@@ -240,7 +240,7 @@ impl Runner<'_> {
 
     /// Class and seed of the clips of the first `seeds` seeds.
     fn clips(&self, seeds: u64) -> impl Iterator<Item = (usize, u64)> {
-        let seeds = self.args.first_seed..self.args.first_seed.saturating_add(seeds);
+        let seeds = (0..seeds).map(|index| self.args.first_seed.wrapping_add(index));
         let classes = |seed| self.args.classes.of(seed, self.model.config()).into_iter();
         seeds.flat_map(move |seed| classes(seed).map(move |class| (class, seed)))
     }

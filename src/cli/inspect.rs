@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use steep::model::{Checkpoint, Dit, Model as _, Prediction, RunSize, TensorFile};
+use steep::model::{Checkpoint, Dit, Prediction, RunSize, TensorFile};
 use steep::{DType, Device, Error, Result, plain};
 
 use super::memory::size;

@@ -67,7 +67,8 @@ fn demo_help() -> String {
     let line = demo("steep").join(OsStr::new(" "));
     format!(
         "Without a command, a demonstration:\n  steep {}\nWhere one of the two files is there already, it writes \
-         steep-2.gif and steep-2.svg, and so on",
+         steep-2.gif and steep-2.svg, and so on.\n\nThe CPU computes with as many threads as RAYON_NUM_THREADS says, by \
+         default one for each processor, at most 256 or four for each",
         line.display()
     )
 }
@@ -87,9 +88,9 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    // This thread is one of those that compute: no op begins by waking another and waiting. It can only fail where the
-    // threads exist already, and then it does not matter.
-    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+    if let Err(e) = start_threads() {
+        return finish(Err(e));
+    }
     finish(match &cli.verb {
         Verb::Generate(args) => pollster::block_on(generate::run(args)),
         Verb::Calibrate(args) => pollster::block_on(calibrate::run(args)),
@@ -102,6 +103,29 @@ pub fn main() -> ExitCode {
         Verb::Kernels(args) => kernels::run(args),
         Verb::Devices(args) => pollster::block_on(devices::run(args)),
     })
+}
+
+/// Starts the threads that compute: as many as RAYON_NUM_THREADS says, or one for each processor.
+///
+/// This thread is one of them: no op begins by waking another and waiting.
+fn start_threads() -> Result<()> {
+    const NAME: &str = "RAYON_NUM_THREADS";
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = (4 * processors).max(256);
+    let mut threads = processors;
+    if let Some(text) = std::env::var_os(NAME).filter(|text| !text.is_empty()) {
+        let number = text.to_str().and_then(|text| text.parse().ok()).filter(|n| *n <= most);
+        let wrong = || {
+            Error::setting(
+                format!("{NAME}={}", text.display()),
+                format!("1 to {most} threads, or 0 for one a processor"),
+            )
+        };
+        threads = number.ok_or_else(wrong)?;
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+    pool.build_global()
+        .map_err(|e| Error::setting(format!("{threads} threads: {e}"), format!("fewer, by {NAME}")))
 }
 
 fn finish(result: Result<()>) -> ExitCode {

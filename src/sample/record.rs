@@ -5,7 +5,7 @@ use crate::cache::{IDENTITY, Measure, Policy, Rule, TeaCache};
 use crate::device::Gate;
 use crate::generate::Generate;
 use crate::ops::{PARTIALS, TRACE_COLUMNS, TeaStep, axpby, norm_ratio, rel_l1, tea_gate};
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor, memory};
 
 /// What TeaCache's polynomial is fitted on.
 #[derive(Debug, Clone)]
@@ -164,13 +164,15 @@ impl Recording {
         if generate.method != Method::FirstOrder {
             return Err(Error::setting(format!("sampler {}", generate.method), Method::FirstOrder));
         }
+        // Before anything is made of as many steps.
+        generate.schedule()?;
         self.steps = steps;
         let mut watch = Residuals { clips: vec![], residuals: vec![], difference: None, progress };
         let last = generate.run_with(Policy::off(steps), &mut watch).await?.clips;
         let Residuals { clips, residuals, .. } = watch;
 
         let guided: Vec<Vec<f32>> = residuals.iter().map(|r| guided(r, generate.guidance)).collect();
-        let mut products = vec![0.0; steps * steps];
+        let mut products = memory::filled(steps.saturating_mul(steps), 0.0, "products of residuals")?;
         for s in 0..steps {
             for t in 0..=s {
                 let product = dot(&guided[s], &guided[t]);

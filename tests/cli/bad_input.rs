@@ -259,6 +259,78 @@ fn words(line: &str) -> Vec<&str> {
     line.split(' ').collect()
 }
 
+/// Numbers that nobody means are refused at once, and not when time or memory has run out.
+#[test]
+fn absurd_numbers_are_refused_at_once() {
+    let place = Place::new();
+    fs::write(place.path("d.txt"), "0.1 0.2 0.3").unwrap();
+    let latte = fixture("tiny-latte");
+    let start = std::time::Instant::now();
+    for (args, word) in [
+        ("generate --steps 1000000000000000000 --cache uniform:2", "1 to 100000"),
+        ("generate --steps 3 --fps 4000000000", "1..=1000"),
+        ("compare uniform:2 --seeds 1000000000000000000", "1..=1000000"),
+        ("compare uniform:2 --seeds 1 --shard 1/18446744073709551615", "n up to 1000000"),
+        ("compare uniform:2 --seeds 1 --shard auto --shards 18446744073709551615", "1..=1000000"),
+        ("compare steps:1000000000000000000 --seeds 1", "1 to 100000"),
+        ("calibrate --seeds 1000000000000000000", "..=1000000"),
+        ("calibrate --seeds 1 --target-speedup 2 --target-clips 18446744073709551615", "1..=1000000"),
+        ("plan --search 10 --steps 1000000000000000000", "at most 1000"),
+        ("plan --search 18446744073709551615 --steps 18446744073709551615", "at most 1000"),
+        ("plan --search 3 --steps 5 --runs 18446744073709551615", "--runs"),
+    ] {
+        let said =
+            complaint(&place.run(&[&words(args)[..], &["--model", &latte, "--device", "cpu"]].concat()), 2);
+        assert!(said.contains(word), "{args}: no {word:?} in {said:?}");
+    }
+    let said = complaint(&place.run(&words("plan --threshold 0.1 --steps 1000000000000000000 d.txt")), 2);
+    assert!(said.contains("--steps 1000000000000000000"), "{said}");
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+    // These are fine: the seeds go on at 0, and no stretch of steps is too long.
+    let seeds =
+        "calibrate --steps 8 --first-seed 18446744073709551615 --seeds 2 --classes 0 --out c.json --quiet";
+    let longest =
+        "plan --search 3 --steps 5 --longest 18446744073709551615 --seed 18446744073709551615 --runs 5";
+    for args in [seeds, longest] {
+        let out = place.run(&[&words(args)[..], &["--model", &latte, "--device", "cpu"]].concat());
+        assert!(out.status.success(), "{args}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[test]
+fn threads_are_as_many_as_make_sense() {
+    let place = Place::new();
+    let model = fixture("tiny-latte");
+    let run = |threads: &str| {
+        let args = ["generate", "--model", &model, "--steps", "1", "--device", "cpu"];
+        place.command(&args).env("RAYON_NUM_THREADS", threads).output().unwrap()
+    };
+    for absurd in ["100000", "18446744073709551615", "99999999999999999999", "-1", "many"] {
+        let said = complaint(&run(absurd), 2);
+        assert!(said.starts_with(&format!("RAYON_NUM_THREADS={absurd}: wanted 1 to ")), "{said}");
+    }
+    for (threads, word) in [("1", "(1 thread, "), ("3", "(3 threads, "), ("256", "(256 threads, ")] {
+        let out = run(threads);
+        assert!(
+            out.status.success() && String::from_utf8_lossy(&out.stdout).contains(word),
+            "{threads}: {out:?}"
+        );
+    }
+    for default in ["", "0"] {
+        assert!(run(default).status.success());
+    }
+    // There is no room for their stacks.
+    #[cfg(target_os = "linux")]
+    {
+        let script =
+            format!("ulimit -v 300000; exec {STEEP} generate --model {model} --steps 1 --device cpu");
+        let mut command = Command::new("bash");
+        let out = command.args(["-c", &script]).env("RAYON_NUM_THREADS", "256").output().unwrap();
+        let said = complaint(&out, 2);
+        assert!(said.contains("256 threads") && said.contains("wanted fewer"), "{said}");
+    }
+}
+
 /// Runs in a process that may address so many kibibytes.
 fn limited(place: &Place, kibi: u32, args: &str) -> std::process::Output {
     let script = format!("ulimit -v {kibi}; exec {STEEP} {args} --device cpu");

@@ -207,7 +207,7 @@ fn searches_that_make_no_sense() {
     for (args, words) in [
         ("--search 0", "search 0: wanted 2 to 12"),
         ("--search 13", "search 13: wanted 2 to 12"),
-        ("--search 5 --runs 0", "runs 0: wanted at least 1"),
+        ("--search 5 --runs 0", "0 is not in 1..=1000000"),
         ("--search 2 --longest 3", "search 2: wanted more of 12 steps, or a larger --longest than 3"),
         ("--search 5 --device nowhere", "nowhere"),
         ("--search 5 --guidance nan", "finite"),

@@ -93,7 +93,7 @@ pub struct Args {
     #[arg(long, value_name = "i/n", conflicts_with = "merge")]
     shard: Option<String>,
     /// Parts, for --shard auto where the environment does not tell
-    #[arg(long, value_name = "N", requires = "shard")]
+    #[arg(long, value_name = "N", requires = "shard", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     shards: Option<u64>,
     /// Run nothing: make the tables of all these parts together
     #[arg(long, value_name = "FILES", num_args = 1..)]

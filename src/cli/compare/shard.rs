@@ -10,6 +10,9 @@ pub struct Shard {
     pub of: u64,
 }
 
+/// There are no more seeds than this.
+const MOST: u64 = 1_000_000;
+
 impl Shard {
     /// `i/n` from 1/n to n/n; `auto` asks the environment; all of it where nothing is said.
     pub fn of(text: Option<&str>, count: Option<u64>) -> Result<Shard> {
@@ -21,13 +24,15 @@ impl Shard {
         count: Option<u64>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Shard> {
-        let wrong = |what: String| Error::setting(what, "i/n with i from 1 to n, or auto");
+        let wrong = |what: String| {
+            Error::setting(what, format!("i/n with i from 1 to n and n up to {MOST}, or auto"))
+        };
         let Some(text) = text else { return Ok(Shard { index: 0, of: 1 }) };
         if text != "auto" {
             let parts =
                 text.split_once('/').and_then(|(i, n)| Some((i.parse::<u64>().ok()?, n.parse().ok()?)));
             return match parts {
-                Some((i, of)) if (1..=of).contains(&i) => Ok(Shard { index: i - 1, of }),
+                Some((i, of)) if (1..=of).contains(&i) && of <= MOST => Ok(Shard { index: i - 1, of }),
                 _ => Err(wrong(format!("shard {text:?}"))),
             };
         }

@@ -10,6 +10,9 @@ use steep::{DType, Device, Error, Result, generate};
 
 use crate::cli::{go_on, memory, say, watch_for_interrupts};
 
+/// The time that a search takes grows with the cube of the number of steps.
+const MOST_STEPS: usize = 1000;
+
 #[derive(clap::Args)]
 #[command(next_help_heading = "Search")]
 pub struct Search {
@@ -26,8 +29,8 @@ pub struct Search {
     #[arg(long, value_name = "G", default_value_t = 3.0, requires = "search")]
     guidance: f32,
     /// How many clips to learn from: one of each class, then of the next seed
-    #[arg(long, value_name = "K", default_value_t = 1, requires = "search")]
-    runs: usize,
+    #[arg(long, value_name = "K", default_value_t = 1, requires = "search", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    runs: u32,
     /// The first seed; far from those that people try, so that a schedule is not judged on what it was made for
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "search")]
     seed: u64,
@@ -49,11 +52,14 @@ impl Search {
                 format!("2 to {steps}, the number of steps"),
             ));
         }
-        if self.runs == 0 {
-            return Err(Error::setting("runs 0", "at least 1"));
+        if steps > MOST_STEPS {
+            return Err(Error::setting(
+                format!("search over {steps} steps"),
+                format!("at most {MOST_STEPS}"),
+            ));
         }
         let recording = self.record(steps).await?;
-        let error = |before, from, to| match to - from > self.longest + 1 {
+        let error = |before, from, to| match to - from > self.longest.saturating_add(1) {
             true => f64::INFINITY,
             false => recording.error((!self.reuse).then_some(before), from, to),
         };
@@ -76,12 +82,17 @@ impl Search {
         let device = Device::open(&self.device).await?;
         let guided = self.guidance != 1.0;
         let run = RunSize { clips: 1, guided, steps, dtype: DType::F32, residuals: 1 };
-        memory::check(&checkpoint.config().footprint(run), &device)?;
+        let mut footprint = checkpoint.config().footprint(run);
+        // The residuals of all steps, as they are and as guidance combines them, the clips, and products of all pairs.
+        let step = 2 * footprint.on_device("residuals") + footprint.on_device("clips");
+        let pairs = (steps * steps * size_of::<f64>()) as u64;
+        footprint.host.push(("the recording", step.saturating_mul(steps as u64).saturating_add(pairs)));
+        memory::check(&footprint, &device)?;
         let model = Dit::load(&device, &checkpoint, DType::F32)?;
         let c = model.config();
         let mut recording = Recording::default();
-        for run in 0..self.runs {
-            let seed = self.seed + (run / c.classes) as u64;
+        for run in 0..self.runs as usize {
+            let seed = self.seed.wrapping_add((run / c.classes) as u64);
             let clip =
                 generate(&model).class(run % c.classes).seed(seed).steps(steps).guidance(self.guidance);
             recording.add(&clip, &mut |_| go_on()).await?;
