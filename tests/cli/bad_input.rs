@@ -355,7 +355,7 @@ fn a_run_that_does_not_fit_is_refused_at_once() {
         "plan --search 10 --model m.safetensors",
     ] {
         let said = complaint(&limited(&place, 4_000_000, args), 2);
-        for words in ["this run takes ", " GB of memory (activations 6.5 GB, ", "that are free here"] {
+        for words in ["this run takes ", " GB of memory (", "activations 6.5 GB, ", "that are free here"] {
             assert!(said.contains(words), "{args}: no {words:?} in {said:?}");
         }
     }
