@@ -2,7 +2,7 @@
 
 use crate::cache::{Given, IDENTITY, Measure, Policy, Rule, Spec, TeaCache};
 use crate::model::{Condition, Model};
-use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Watch};
+use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Spacing, Watch};
 use crate::{Result, noise};
 
 /// Samples clips with `model`: 50 steps at guidance 3 from the noise of seed 0, of class 0, without a cache, unless told
@@ -28,6 +28,7 @@ pub fn generate(model: &dyn Model) -> Generate<'_> {
         guidance: 3.0,
         noise: Noise::Seed(0),
         method: Method::FirstOrder,
+        spacing: Spacing::Trailing,
         gate: GateMode::Host,
         cache: Spec::off(),
         given: Given::default(),
@@ -43,6 +44,7 @@ pub struct Generate<'m> {
     pub(crate) guidance: f32,
     noise: Noise,
     pub(crate) method: Method,
+    spacing: Spacing,
     gate: GateMode,
     cache: Spec,
     given: Given,
@@ -90,6 +92,11 @@ impl<'m> Generate<'m> {
         Generate { method, ..self }
     }
 
+    /// Which of the trained times the steps have.
+    pub fn spacing(self, spacing: Spacing) -> Self {
+        Generate { spacing, ..self }
+    }
+
     /// Who acts on the decisions of a policy that measures.
     pub fn gate(self, gate: GateMode) -> Self {
         Generate { gate, ..self }
@@ -112,7 +119,7 @@ impl<'m> Generate<'m> {
 
     /// The times and updates that a run follows.
     pub fn schedule(&self) -> Result<Schedule> {
-        Schedule::new(self.model.config().prediction, self.steps, self.guidance)
+        Schedule::new(self.model.config().prediction, self.spacing, self.steps, self.guidance)
     }
 
     /// Makes the clips.

@@ -117,6 +117,7 @@ fn settings(made: &Made) -> Value {
         "device": made.device.name(),
         "dtype": args.setup.dtype.name(),
         "sampler": args.setup.sampler.to_string(),
+        "spacing": args.setup.spacing,
         "model": made.checkpoint.name(),
         "class": args.class,
         "cache": args.cache.to_string(),

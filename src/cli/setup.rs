@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use steep::evaluate::calibrate::Binding;
 use steep::model::{Checkpoint, Dit};
-use steep::sample::Method;
+use steep::sample::{Method, Spacing};
 use steep::{DType, Device, Generate, Result, generate};
 
 #[derive(clap::Args)]
@@ -22,6 +22,10 @@ pub struct Setup {
     /// each update of as many predictions
     #[arg(long, value_name = "NAME", default_value_t)]
     pub sampler: Method,
+    /// Which times the steps of a model that predicts noise have: trailing begins at the noise that is drawn, linspace
+    /// takes both ends, leading is what DDIM's code and the paper's runs have
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub spacing: Spacing,
     /// Where to run, as `devices` names it; `auto` is the best there is
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: String,
@@ -51,9 +55,10 @@ impl Setup {
             .steps(self.steps)
             .guidance(self.guidance)
             .sampler(self.sampler)
+            .spacing(self.spacing)
     }
 
     pub fn binding(&self, checkpoint: &Checkpoint) -> Binding {
-        Binding::new(checkpoint, self.steps, self.guidance, self.dtype)
+        Binding::new(checkpoint, self.spacing, self.steps, self.guidance, self.dtype)
     }
 }
