@@ -38,6 +38,13 @@ pub enum Error {
         /// What happened and the way out.
         why: String,
     },
+    /// A result that holds NaN or infinite values.
+    NotFinite {
+        /// Which result.
+        what: String,
+        /// How many values, the likely cause, and what would do.
+        why: String,
+    },
     /// The user asked to stop.
     Interrupted,
 }
@@ -79,6 +86,7 @@ impl fmt::Display for Error {
             Error::File { path, why } => write!(f, "{}: {why}", path.display()),
             Error::Setting { what, wanted } => write!(f, "{what}: wanted {wanted}"),
             Error::Device { device, why } => write!(f, "device {device}: {why}"),
+            Error::NotFinite { what, why } => write!(f, "{what}: {why}"),
             Error::Interrupted => write!(f, "interrupted"),
         }
     }

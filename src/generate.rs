@@ -3,7 +3,7 @@
 use crate::cache::{Given, IDENTITY, Measure, Policy, Rule, Spec, TeaCache};
 use crate::model::{Condition, Model};
 use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Spacing, Watch};
-use crate::{Result, noise};
+use crate::{Error, Result, noise};
 
 /// Samples clips with `model`: 50 steps at guidance 3 from the noise of seed 0, of class 0, without a cache, unless told
 /// otherwise.
@@ -122,7 +122,8 @@ impl<'m> Generate<'m> {
         Schedule::new(self.model.config().prediction, self.spacing, self.steps, self.guidance)
     }
 
-    /// Makes the clips.
+    /// Makes the clips. Fails with [`Error::NotFinite`] where one of their values is NaN or infinite, as happens to models
+    /// whose activations are too large for f16.
     pub async fn run(&self) -> Result<Run> {
         self.watch(&mut |_: Progress| Ok(())).await
     }
@@ -161,7 +162,13 @@ impl<'m> Generate<'m> {
         let sampler = Sampler::new(self.schedule()?, self.method);
         let noise = match &self.noise {
             Noise::Seed(seed) => noise::normal(*seed, 0, self.condition.clips() * self.model.config().clip()),
-            Noise::These(noise) => noise.clone(),
+            Noise::These(noise) => match noise.iter().position(|x| !x.is_finite()) {
+                Some(at) => {
+                    let what = format!("noise: element {at} is {}", noise[at]);
+                    return Err(Error::setting(what, "finite numbers"));
+                }
+                None => noise.clone(),
+            },
         };
         Sampling::new(self.model, &self.condition, &noise, sampler, policy, self.gate)
     }

@@ -221,11 +221,6 @@ impl Made<'_> {
         }
         output::write(&files)?;
 
-        let spoilt = self.cached.video.data.iter().filter(|v| !v.is_finite()).count();
-        if spoilt > 0 {
-            let all = self.cached.video.data.len();
-            super::complain(&format!("warning: {spoilt} of the clip's {all} values are not finite"));
-        }
         let written: Vec<&Path> = files.iter().map(|(path, _)| *path).collect();
         match (args.json_to_stdout(), args.quiet) {
             (true, false) => {

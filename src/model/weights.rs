@@ -118,7 +118,7 @@ impl Checkpoint {
     }
 
     /// Uploads tensors, one below the other, as one of `dtype`; `shape` may regroup their dimensions. A value that is not
-    /// finite is an error.
+    /// finite, or is not once it is rounded to `dtype`, is an error.
     pub(super) fn load(
         &self,
         device: &Device,
@@ -133,8 +133,12 @@ impl Checkpoint {
             let stored = stored_dtype(view.dtype())
                 .ok_or_else(|| Error::file(&self.path, format!("{name}: wanted F32, F16 or BF16")))?;
             let values = stored.to_f32(view.data());
-            if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-                let why = format!("{name}: element {at} is {}; wanted finite weights", values[at]);
+            if let Some(at) = values.iter().position(|x| !dtype.holds(*x)) {
+                let wanted = match values[at].is_finite() {
+                    false => "wanted finite weights".into(),
+                    true => format!("{dtype} goes to {}, wanted bf16 or f32", dtype.largest()),
+                };
+                let why = format!("{name}: element {at} is {}; {wanted}", values[at]);
                 return Err(Error::file(&self.path, why));
             }
             all.extend(values);

@@ -141,18 +141,6 @@ fn a_record_on_standard_output_has_it_to_itself() {
 }
 
 #[test]
-fn a_clip_that_is_not_finite_is_told() {
-    let place = Place::new();
-    let model = fixture("tiny-dit");
-    let args = ["generate", "--model", &model, "--steps", "4", "--guidance", "3.4e38", "--out", "x.gif"];
-    let out = place.run(&args);
-    assert!(out.status.success());
-    let said = text(&out.stderr);
-    assert!(said.starts_with("steep: warning: 256 of ") && said.contains("not finite"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-}
-
-#[test]
 fn the_epsilon_model_and_the_small_types_run_too() {
     let place = Place::new();
     for dtype in ["f32", "f16", "bf16"] {

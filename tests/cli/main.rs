@@ -6,6 +6,7 @@ mod calibrate;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod finite;
 mod forward;
 mod generate;
 mod interrupt;
