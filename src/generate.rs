@@ -41,7 +41,7 @@ pub struct Generate<'m> {
     pub(crate) model: &'m dyn Model,
     condition: Condition,
     pub(crate) steps: usize,
-    pub(crate) guidance: f32,
+    guidance: f32,
     noise: Noise,
     pub(crate) method: Method,
     spacing: Spacing,
@@ -72,7 +72,8 @@ impl<'m> Generate<'m> {
         Generate { steps, ..self }
     }
 
-    /// g in v = u + g·(c − u), classifier-free guidance; 1 samples the condition alone, with half the work.
+    /// g in v = u + g·(c − u), classifier-free guidance; 1 samples the condition alone, with half the work. Without a
+    /// condition there is nothing to guide towards, and g is 1.
     pub fn guidance(self, guidance: f32) -> Self {
         Generate { guidance, ..self }
     }
@@ -119,7 +120,12 @@ impl<'m> Generate<'m> {
 
     /// The times and updates that a run follows.
     pub fn schedule(&self) -> Result<Schedule> {
-        Schedule::new(self.model.config().prediction, self.spacing, self.steps, self.guidance)
+        Schedule::new(self.model.config().prediction, self.spacing, self.steps, self.scale())
+    }
+
+    /// The guidance that counts.
+    pub(crate) fn scale(&self) -> f32 {
+        if self.condition == self.model.unconditional(self.condition.clips()) { 1.0 } else { self.guidance }
     }
 
     /// Makes the clips. Fails with [`Error::NotFinite`] where one of their values is NaN or infinite, as happens to models

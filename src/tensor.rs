@@ -73,9 +73,13 @@ impl DType {
             DType::F16 => "wanted bf16 or f32",
             _ => "wanted smaller inputs, or other weights",
         };
-        let (all, largest) = (values.len(), self.largest());
+        let largest = match self {
+            DType::F16 => self.largest().to_string(),
+            _ => format!("{:.1e}", self.largest()),
+        };
+        let all = values.len();
         let why = format!(
-            "{spoilt} of {all} values are not finite: somewhere a number went beyond {largest:.5e}, the largest of {self}; \
+            "{spoilt} of {all} values are not finite: somewhere a number went beyond {largest}, the largest of {self}; \
              {wanted}"
         );
         Err(Error::NotFinite { what: what.into(), why })

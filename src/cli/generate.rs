@@ -13,7 +13,7 @@ use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result};
 
-use super::setup::Setup;
+use super::setup::{Class, Setup};
 use super::sidecar::Sidecar;
 use super::{output, report};
 
@@ -28,9 +28,10 @@ Example:
 pub struct Args {
     #[command(flatten)]
     pub setup: Setup,
-    /// What to draw; `inspect` tells how many classes a model has
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub class: usize,
+    /// What to draw: a class by its number (`inspect` tells how many a model has), or `none`, which draws without a class
+    /// and without guidance
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
+    pub class: Class,
     /// Seed of the noise
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
@@ -118,6 +119,7 @@ pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
     super::watch_for_interrupts()?;
     let checkpoint = args.setup.checkpoint()?;
+    args.class.check(checkpoint.config())?;
     let device = args.setup.device().await?;
     let model = args.setup.load(&device, &checkpoint)?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;

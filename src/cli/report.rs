@@ -12,6 +12,7 @@ use steep::sample::StepRecord;
 
 use super::generate::{Made, Timed};
 use super::output;
+use super::setup::Class;
 
 /// Colour, where it is shown to a person who has not asked for none (no-color.org).
 #[derive(Clone, Copy)]
@@ -119,7 +120,10 @@ fn settings(made: &Made) -> Value {
         "sampler": args.setup.sampler.to_string(),
         "spacing": args.setup.spacing,
         "model": made.checkpoint.name(),
-        "class": args.class,
+        "class": match args.class {
+            Class::Number(n) => json!(n),
+            Class::None => json!("none"),
+        },
         "cache": args.cache.to_string(),
         "seed": args.seed,
         "guidance": number(args.setup.guidance),

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{Place, STEEP, fixture, tensor, text};
+use crate::{Place, STEEP, complaint, fixture, tensor, text};
 
 #[test]
 fn steep_alone_shows_what_caching_buys() {
@@ -138,6 +138,27 @@ fn a_record_on_standard_output_has_it_to_itself() {
     assert!(serde_json::from_slice::<Value>(&out.stdout).is_ok());
     assert!(text(&out.stderr).contains("tiny-latte"), "the report goes to standard error");
     assert_eq!(place.generate("--steps 2 --quiet"), "");
+}
+
+/// A number means a class, in every verb. Without a class there is no guidance, and half the work.
+#[test]
+fn no_class_is_named_none() {
+    let place = Place::new();
+    let model = fixture("tiny-latte");
+    for verb in [&["generate", "--class", "4"][..], &["compare", "uniform:2", "--classes", "4", "--out", "x"]]
+    {
+        let said = complaint(&place.run(&[verb, &["--model", &model, "--steps", "2"]].concat()), 2);
+        assert!(said.starts_with("class 4: wanted 0 to 3"), "{said}");
+    }
+    let clip = |name: &str, more: &str| {
+        place.generate(&format!("--steps 3 --seed 5 --out {name}.safetensors {more}"));
+        tensor(&place.path(&format!("{name}.safetensors")), "video").1
+    };
+    let none = clip("none", "--class none --json none.json");
+    assert_eq!(none, clip("alone", "--class none --guidance 1"));
+    assert_ne!(none, clip("zero", "--class 0 --guidance 1"));
+    let record: Value = serde_json::from_str(&fs::read_to_string(place.path("none.json")).unwrap()).unwrap();
+    assert_eq!(record["class"], "none");
 }
 
 #[test]
