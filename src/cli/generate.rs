@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use steep::cache::{Measure, Rule, Spec, TeaCache};
+use steep::cache::{Doubt, Measure, Rule, Spec, TeaCache, doubts};
 use steep::evaluate::metrics::{psnr, ssim};
 use steep::model::Checkpoint;
 use steep::sample::{GateMode, Progress, Run};
@@ -24,7 +24,7 @@ use super::{output, report};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  steep generate --class 7 --seed 3 --cache tea:0.2 --compare --out seven.gif --json seven.json")]
+  steep generate --class 7 --seed 3 --cache tea:0.04 --compare --out seven.gif --json seven.json")]
 pub struct Args {
     #[command(flatten)]
     pub setup: Setup,
@@ -113,6 +113,8 @@ pub struct Made<'a> {
     pub cached: Timed,
     pub psnr: Option<f64>,
     pub ssim: Option<f64>,
+    /// Why the cached clip may be far from the uncached one.
+    pub doubts: Vec<Doubt>,
 }
 
 pub async fn run(args: &Args) -> Result<()> {
@@ -125,10 +127,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
     let uncached = args.setup.clip(&model, args.class, args.seed).gate(args.gate.into());
     let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache)?);
-    let rule = match cached.policy()?.rule {
-        Rule::Threshold(rule) => Some(rule),
-        _ => None,
-    };
+    let rule = cached.policy()?.rule;
     // Runs are timed warm.
     cached.warm_up().await?;
     let uncached = match args.compare {
@@ -136,13 +135,22 @@ pub async fn run(args: &Args) -> Result<()> {
         false => None,
     };
     let cached = args.sample(&cached, &args.cache.to_string()).await?;
+    let doubts = doubts(&rule, &cached.run.trace());
+    for doubt in &doubts {
+        super::complain(&format!("warning: {}: {doubt}", args.cache));
+    }
+    let rule = match rule {
+        Rule::Threshold(rule) => Some(rule),
+        _ => None,
+    };
 
     let (psnr, ssim) = match &uncached {
         // Frames smaller than its window have no SSIM.
         Some(u) => (Some(psnr(&u.video, &cached.video)?), ssim(&u.video, &cached.video).ok()),
         None => (None, None),
     };
-    let made = Made { args, checkpoint: &checkpoint, device: &device, rule, uncached, cached, psnr, ssim };
+    let made =
+        Made { args, checkpoint: &checkpoint, device: &device, rule, uncached, cached, psnr, ssim, doubts };
     made.write()
 }
 

@@ -152,6 +152,7 @@ pub fn record(made: &Made) -> Value {
     record["uncached_wall_ms"] = json!(made.uncached.as_ref().map(ms));
     record["psnr"] = json!(made.psnr);
     record["ssim"] = json!(made.ssim);
+    record["warnings"] = made.doubts.iter().map(|doubt| json!(doubt.to_string())).collect();
     record
 }
 
