@@ -1,12 +1,12 @@
 // x[b, f, n] = w · patch n of z[b mod Z, f] + bias + pos[n]: a convolution whose kernel is its stride, as a
-// matrix product.
+// matrix product. Both halves of a guided batch read one clip: a sum is made once, and stored for each.
 //
 // 32 tokens by 64 channels per block. Patches and weights pass through shared memory in f32, sixteen of their
 // C·p·p numbers at a time; a thread makes two tokens of four channels.
 #include "common.cuh"
 
 struct Params {
-    u32 samples, frames, channels, height, width, patch_size, dim, rows;
+    u32 samples, frames, channels, height, width, patch_size, dim, rows, copies;
 };
 
 constexpr u32 ROWS = 32, COLUMNS = 64, DEPTH = 16;
@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(256)
             const u32 k = k0 + i % DEPTH, row = row0 + i / DEPTH;
             float pixel = 0.0f;
             if (k < depth && row < rows) {
-                const u32 image = row / tokens % (p.samples * p.frames), token = row % tokens;
+                const u32 image = row / tokens, token = row % tokens;
                 const u32 channel = k / (p.patch_size * p.patch_size), dy = k / p.patch_size % p.patch_size, dx = k % p.patch_size;
                 const u32 py = token / across * p.patch_size + dy, px = token % across * p.patch_size + dx;
                 pixel = z[(static_cast<u64>(image * p.channels + channel) * p.height + py) * p.width + px];
@@ -59,22 +59,24 @@ extern "C" __global__ void __launch_bounds__(256)
         if (row >= rows) {
             continue;
         }
-        f32 *const out = x + static_cast<u64>(row) * p.dim;
         const f32 *const place = pos + static_cast<u64>(row % tokens) * p.dim;
-        if (p.dim % 4 == 0 && column < p.dim) {
-            const Quad b = load16(bias + column), at = load16(place + column);
-            Quad sum;
+        for (u32 copy = 0; copy < p.copies; copy++) {
+            f32 *const out = x + (static_cast<u64>(copy) * rows + row) * p.dim;
+            if (p.dim % 4 == 0 && column < p.dim) {
+                const Quad b = load16(bias + column), at = load16(place + column);
+                Quad sum;
 #pragma unroll
-            for (u32 j = 0; j < 4; j++) {
-                sum.word[j] =
-                    __float_as_uint(acc[i][j] + __uint_as_float(b.word[j]) + __uint_as_float(at.word[j]));
-            }
-            store16(out + column, sum);
-        } else {
+                for (u32 j = 0; j < 4; j++) {
+                    sum.word[j] =
+                        __float_as_uint(acc[i][j] + __uint_as_float(b.word[j]) + __uint_as_float(at.word[j]));
+                }
+                store16(out + column, sum);
+            } else {
 #pragma unroll
-            for (u32 j = 0; j < 4; j++) {
-                if (column + j < p.dim) {
-                    out[column + j] = acc[i][j] + bias[column + j] + place[column + j];
+                for (u32 j = 0; j < 4; j++) {
+                    if (column + j < p.dim) {
+                        out[column + j] = acc[i][j] + bias[column + j] + place[column + j];
+                    }
                 }
             }
         }

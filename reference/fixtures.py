@@ -45,7 +45,7 @@ def trajectory(net, path, steps=12, guidance=3.0, digit=7):
     # The first threshold whose decisions no rounding can turn over: a thousandth more or less changes none.
     for threshold in (0.2, 0.25, 0.3, 0.15, 0.35, 0.18):
         near = threshold, 0.999 * threshold, 1.001 * threshold
-        runs = [sample(net, noise, torch.tensor([digit]), steps, guidance, x) for x in near]
+        runs = [sample(net, noise, torch.tensor([digit]), steps, guidance, x, "leading") for x in near]
         final, distances, decisions = runs[0]
         if all(r[2] == decisions for r in runs) and "S" in decisions and "C" in decisions: break
     else: raise SystemExit("no threshold has decisions that are far from it")

@@ -10,26 +10,30 @@ from safetensors.torch import save_file
 import data, model as twin
 from grid import filmstrips, write_png
 
-def schedule(prediction, steps):             # -> (time the model sees, keep, add) of each step: z' = keep·z + add·out
+def times(steps, spacing):                   # -> the trained times of the steps, as src/sample/sampler.rs has them
+    if spacing == "trailing": return [round(1000 * (steps - i) / steps) - 1 for i in range(steps)]
+    if spacing == "linspace": return [round(999 * (steps - 1 - i) / (steps - 1)) for i in range(steps)]
+    return [(steps - 1 - i) * (1000 // steps) for i in range(steps)]          # leading
+
+def schedule(prediction, steps, spacing):    # -> (time the model sees, keep, add) of each step: z' = keep·z + add·out
     if prediction == "velocity":
         return [(1000 * (1 - i / steps), 1.0, -1 / steps) for i in range(steps)]
-    bars, apart = data.alpha_bar().double(), 1000 // steps
+    bars, down = data.alpha_bar().double(), times(steps, spacing)
     rows = []
-    for i in range(steps):
-        t = (steps - 1 - i) * apart
-        now, after = bars[t].item(), bars[t - apart].item() if i + 1 < steps else 1.0
+    for i, t in enumerate(down):
+        now, after = bars[t].item(), bars[down[i + 1]].item() if i + 1 < steps else 1.0
         keep = (after / now) ** 0.5
         rows.append((float(t), keep, (1 - after) ** 0.5 - keep * (1 - now) ** 0.5))
     return rows
 
 @torch.no_grad()
-def sample(net, noise, classes, steps=30, guidance=3.0, threshold=None):
+def sample(net, noise, classes, steps=30, guidance=3.0, threshold=None, spacing="trailing"):
     """noise [B, F, C, H, W], classes [B] -> clips, and of each step the distance and the decision. With a threshold,
     TeaCache on the plain distances: skip while their sum stays below it; the first and the last step compute."""
     z, frames = noise, noise.shape[1]
     labels = torch.cat([classes, torch.full_like(classes, net.cfg["classes"])])
     distances, decisions, before, total, residual = [], "", None, 0.0, None
-    for i, (t, keep, add) in enumerate(schedule(net.cfg["prediction"], steps)):
+    for i, (t, keep, add) in enumerate(schedule(net.cfg["prediction"], steps, spacing)):
         x, c = net.embed(torch.cat([z, z])), net.condition(torch.full((len(labels),), t, device=z.device), labels)
         if threshold is not None:
             signal = net.gate_signal(x, c.repeat_interleave(frames, 0))

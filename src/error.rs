@@ -45,6 +45,13 @@ pub enum Error {
         /// Its size in bytes; None where it does not fit into a number.
         bytes: Option<u64>,
     },
+    /// A result that holds NaN or infinite values.
+    NotFinite {
+        /// Which result.
+        what: String,
+        /// How many values, the likely cause, and what would do.
+        why: String,
+    },
     /// The user asked to stop.
     Interrupted,
 }
@@ -92,6 +99,7 @@ impl fmt::Display for Error {
             Error::Memory { what, bytes: None } => {
                 write!(f, "out of memory: {what}: more bytes were wanted than can be addressed")
             }
+            Error::NotFinite { what, why } => write!(f, "{what}: {why}"),
             Error::Interrupted => write!(f, "interrupted"),
         }
     }

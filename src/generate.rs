@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::cache::{Given, IDENTITY, Measure, Policy, Rule, Spec, TeaCache};
 use crate::model::{Condition, Model};
-use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Watch};
-use crate::{Result, memory, noise};
+use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Spacing, Watch};
+use crate::{Error, Result, memory, noise};
 
 /// Samples clips with `model`: 50 steps at guidance 3 from the noise of seed 0, of class 0, without a cache, unless told
 /// otherwise.
@@ -30,6 +30,7 @@ pub fn generate(model: &dyn Model) -> Generate<'_> {
         guidance: 3.0,
         noise: Noise::Seed(0),
         method: Method::FirstOrder,
+        spacing: Spacing::Trailing,
         gate: GateMode::Host,
         cache: Spec::off(),
         given: Given::default(),
@@ -42,9 +43,10 @@ pub struct Generate<'m> {
     pub(crate) model: &'m dyn Model,
     condition: Condition,
     pub(crate) steps: usize,
-    pub(crate) guidance: f32,
+    guidance: f32,
     noise: Noise,
     pub(crate) method: Method,
+    spacing: Spacing,
     gate: GateMode,
     cache: Spec,
     given: Given,
@@ -72,7 +74,8 @@ impl<'m> Generate<'m> {
         Generate { steps, ..self }
     }
 
-    /// g in v = u + g·(c − u), classifier-free guidance; 1 samples the condition alone, with half the work.
+    /// g in v = u + g·(c − u), classifier-free guidance; 1 samples the condition alone, with half the work. Without a
+    /// condition there is nothing to guide towards, and g is 1.
     pub fn guidance(self, guidance: f32) -> Self {
         Generate { guidance, ..self }
     }
@@ -90,6 +93,11 @@ impl<'m> Generate<'m> {
     /// How predictions move the clip.
     pub fn sampler(self, method: Method) -> Self {
         Generate { method, ..self }
+    }
+
+    /// Which of the trained times the steps have.
+    pub fn spacing(self, spacing: Spacing) -> Self {
+        Generate { spacing, ..self }
     }
 
     /// Who acts on the decisions of a policy that measures.
@@ -115,10 +123,16 @@ impl<'m> Generate<'m> {
 
     /// The times and updates that a run follows.
     pub fn schedule(&self) -> Result<Schedule> {
-        Schedule::new(self.model.config().prediction, self.steps, self.guidance)
+        Schedule::new(self.model.config().prediction, self.spacing, self.steps, self.scale())
     }
 
-    /// Makes the clips.
+    /// The guidance that counts.
+    pub(crate) fn scale(&self) -> f32 {
+        if self.condition == self.model.unconditional(self.condition.clips()) { 1.0 } else { self.guidance }
+    }
+
+    /// Makes the clips. Fails with [`Error::NotFinite`] where one of their values is NaN or infinite, as happens to models
+    /// whose activations are too large for f16.
     pub async fn run(&self) -> Result<Run> {
         self.watch(&mut |_: Progress| Ok(())).await
     }
@@ -162,7 +176,13 @@ impl<'m> Generate<'m> {
                 noise::fill(*seed, 0, &mut all);
                 Cow::Owned(all)
             }
-            Noise::These(noise) => Cow::Borrowed(&noise[..]),
+            Noise::These(noise) => match noise.iter().position(|x| !x.is_finite()) {
+                Some(at) => {
+                    let what = format!("noise: element {at} is {}", noise[at]);
+                    return Err(Error::setting(what, "finite numbers"));
+                }
+                None => Cow::Borrowed(&noise[..]),
+            },
         };
         Sampling::new(self.model, &self.condition, &noise, sampler, policy, self.gate)
     }

@@ -48,6 +48,49 @@ impl DType {
         }
     }
 
+    /// The largest number of this type.
+    pub const fn largest(self) -> f64 {
+        match self {
+            DType::F32 => f32::MAX as f64,
+            DType::F16 => f16::MAX.to_f64_const(),
+            DType::BF16 => bf16::MAX.to_f64_const(),
+            DType::U32 => u32::MAX as f64,
+        }
+    }
+
+    /// Whether `x`, rounded to this type, is a number: not NaN, and not beyond the largest.
+    pub fn holds(self, x: f32) -> bool {
+        match self {
+            DType::F32 => x.is_finite(),
+            DType::F16 => f16::from_f32(x).is_finite(),
+            DType::BF16 => bf16::from_f32(x).is_finite(),
+            DType::U32 => x >= 0.0 && f64::from(x) <= self.largest(),
+        }
+    }
+
+    /// Fails with [`Error::NotFinite`] where one of the values of `what`, which were computed from operands of this type,
+    /// is NaN or infinite.
+    pub fn check_finite(self, what: &str, values: &[f32]) -> Result<()> {
+        let spoilt = values.iter().filter(|x| !x.is_finite()).count();
+        if spoilt == 0 {
+            return Ok(());
+        }
+        let wanted = match self {
+            DType::F16 => "wanted bf16 or f32",
+            _ => "wanted smaller inputs, or other weights",
+        };
+        let largest = match self {
+            DType::F16 => self.largest().to_string(),
+            _ => format!("{:.1e}", self.largest()),
+        };
+        let all = values.len();
+        let why = format!(
+            "{spoilt} of {all} values are not finite: somewhere a number went beyond {largest}, the largest of {self}; \
+             {wanted}"
+        );
+        Err(Error::NotFinite { what: what.into(), why })
+    }
+
     /// `f32`, `f16`, `bf16` or `u32`.
     pub const fn name(self) -> &'static str {
         match self {

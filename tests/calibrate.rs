@@ -10,7 +10,7 @@ use steep::evaluate::calibrate::{
     Binding, Calibration, Clip, Fit, evaluate, given, pearson, ratio, round_up, threshold_for,
 };
 use steep::model::{Checkpoint, Condition, Dit, Model};
-use steep::sample::observe;
+use steep::sample::{Spacing, observe};
 use steep::{DType, generate, noise};
 
 fn root(path: &str) -> String {
@@ -183,7 +183,7 @@ fn shipped() -> (Checkpoint, Calibration) {
 #[test]
 fn the_shipped_calibration_is_the_shipped_models() {
     let (model, calibration) = shipped();
-    let run = Binding::new(&model, 50, 3.0, DType::F32).unwrap();
+    let run = Binding::new(&model, Spacing::Trailing, 50, 3.0, DType::F32).unwrap();
     assert_eq!(calibration.check(&run), Ok(vec![]));
     assert_eq!(calibration.binding.model, model.name());
     assert!(calibration.fit.r2 > 0.3 && calibration.fit.held_out_r2.unwrap() > 0.3);
@@ -200,12 +200,15 @@ fn the_shipped_calibration_is_the_shipped_models() {
 #[test]
 fn a_calibration_is_bound_to_its_run() {
     let (model, calibration) = shipped();
-    let run = |steps, guidance, dtype| Binding::new(&model, steps, guidance, dtype).unwrap();
+    let run =
+        |steps, guidance, dtype| Binding::new(&model, Spacing::Trailing, steps, guidance, dtype).unwrap();
     assert_eq!(calibration.check(&run(20, 3.0, DType::F32)).unwrap(), ["calibrated at steps 50, used at 20"]);
     let warnings = calibration.check(&run(50, 2.5, DType::BF16)).unwrap();
     assert_eq!(warnings, ["calibrated at guidance 3, used at 2.5", "calibrated at dtype f32, used at bf16"]);
     let other = Checkpoint::open(root("tests/fixtures/tiny-latte.safetensors")).unwrap();
-    let refused = calibration.check(&Binding::new(&other, 50, 3.0, DType::F32).unwrap()).unwrap_err();
+    let refused = calibration
+        .check(&Binding::new(&other, Spacing::Trailing, 50, 3.0, DType::F32).unwrap())
+        .unwrap_err();
     assert!(refused.contains("other weights") && refused.contains("tea:THRESHOLD:identity"), "{refused}");
 
     let text = serde_json::to_string(&calibration).unwrap();

@@ -11,7 +11,7 @@ use steep::cache::{Given, Spec, letters};
 use steep::device::Gate;
 use steep::model::{Checkpoint, Condition, Dit, Model};
 use steep::ops::{Update, denoise};
-use steep::sample::{GateMode, Progress, Recording, Run, Schedule, magnitudes};
+use steep::sample::{GateMode, Progress, Recording, Run, Schedule, Spacing, magnitudes};
 use steep::{DType, Device, Generate, Tensor, generate, noise};
 
 const MODES: [GateMode; 2] = [GateMode::Host, GateMode::Device];
@@ -125,7 +125,7 @@ fn reference(
     taylor: bool,
 ) -> (String, Vec<f64>, Vec<f32>) {
     let (c, device) = (model.config(), model.device());
-    let schedule = Schedule::new(c.prediction, steps, 3.0).unwrap();
+    let schedule = Schedule::new(c.prediction, Spacing::default(), steps, 3.0).unwrap();
     let shape = [1, c.frames, c.channels, c.height, c.width];
     let mut z = Tensor::from_f32(device, DType::F32, shape, &noise_for(model)).unwrap();
     let mut v = Tensor::zeros(device, DType::F32, shape).unwrap();
@@ -395,7 +395,7 @@ fn magnitudes_are_mean_ratios_of_norms() {
             }
             let c = model.config();
             let ours = block_on(magnitudes(&clip(&model, steps))).unwrap();
-            let schedule = Schedule::new(c.prediction, steps, 3.0).unwrap();
+            let schedule = Schedule::new(c.prediction, Spacing::default(), steps, 3.0).unwrap();
             let times: Vec<f32> = schedule.times.iter().flat_map(|t| [*t; 2]).collect();
             let condition = Condition::class(2).then(model.unconditional(1));
             let mut pass = model.begin(&condition, &times).unwrap();

@@ -6,7 +6,7 @@ use common::devices;
 use pollster::block_on;
 use steep::cache::{Given, Spec, letters};
 use steep::model::{Checkpoint, Condition, Dit, Model};
-use steep::sample::{GateMode, Moment, Progress, Run, Watch};
+use steep::sample::{GateMode, Moment, Progress, Run, Spacing, Watch};
 use steep::{DType, Device, Error, Generate, generate, noise};
 
 const MODES: [GateMode; 2] = [GateMode::Host, GateMode::Device];
@@ -44,15 +44,16 @@ fn bits(run: &Run) -> Vec<u32> {
 /// takes Euler steps, an epsilon model DDIM's.
 #[test]
 fn trajectories_agree_with_pytorch() {
-    for (model, fixture) in
-        [("moving-mnist-32", "trajectory"), ("moving-mnist-32-epsilon", "trajectory-epsilon")]
-    {
+    for (model, fixture, spacing) in [
+        ("moving-mnist-32", "trajectory", Spacing::Trailing),
+        ("moving-mnist-32-epsilon", "trajectory-epsilon", Spacing::Leading),
+    ] {
         let path = format!("{}/models/{model}.safetensors", env!("CARGO_MANIFEST_DIR"));
-        trajectory(&Checkpoint::open(path).unwrap(), fixture);
+        trajectory(&Checkpoint::open(path).unwrap(), fixture, spacing);
     }
 }
 
-fn trajectory(checkpoint: &Checkpoint, name: &str) {
+fn trajectory(checkpoint: &Checkpoint, name: &str, spacing: Spacing) {
     let file = std::fs::read(fixture(name)).unwrap();
     let (_, header) = safetensors::SafeTensors::read_metadata(&file).unwrap();
     let meta = header.metadata().clone().unwrap();
@@ -67,6 +68,7 @@ fn trajectory(checkpoint: &Checkpoint, name: &str) {
             .class(meta["class"].parse().unwrap())
             .steps(meta["steps"].parse().unwrap())
             .guidance(meta["guidance"].parse().unwrap())
+            .spacing(spacing)
             .noise(read("noise"));
         for mode in MODES {
             let cache = format!("tea:{}", meta["threshold"]);
@@ -389,7 +391,7 @@ fn policies_that_do_not_fit_are_refused() {
 fn ddim_schedule_is_the_papers() {
     use steep::model::Prediction;
     use steep::sample::Schedule;
-    let schedule = Schedule::new(Prediction::Epsilon, 4, 1.0).unwrap();
+    let schedule = Schedule::new(Prediction::Epsilon, Spacing::Leading, 4, 1.0).unwrap();
     assert_eq!(schedule.times, [750.0, 500.0, 250.0, 0.0]);
     let mut alpha_bar = vec![1.0f64];
     for i in 0..1000 {
@@ -404,9 +406,71 @@ fn ddim_schedule_is_the_papers() {
         let ours = f64::from(update.keep) * z + f64::from(update.add) * eps;
         assert!((ours - wanted).abs() < 1e-6, "{t}: {ours} {wanted}");
     }
-    let euler = Schedule::new(Prediction::Velocity, 4, 1.0).unwrap();
+    let euler = Schedule::new(Prediction::Velocity, Spacing::Trailing, 4, 1.0).unwrap();
     assert_eq!(euler.times, [1000.0, 750.0, 500.0, 250.0]);
     assert!(euler.updates.iter().all(|u| (u.keep, u.add) == (1.0, -0.25)));
+}
+
+/// Against the formulas of diffusers' `set_timesteps`, evaluated by numpy 2: the first times, the last ones, the sum.
+#[test]
+fn spacings_are_those_of_diffusers() {
+    use steep::model::Prediction;
+    use steep::sample::Schedule;
+    let times = |spacing, steps| {
+        let schedule = Schedule::new(Prediction::Epsilon, spacing, steps, 1.0).unwrap();
+        schedule.times.iter().map(|t| *t as usize).collect::<Vec<_>>()
+    };
+    for (spacing, steps, first, last, sum) in [
+        (Spacing::Trailing, 7, [999, 856, 713], [428, 285, 142], 3993),
+        (Spacing::Linspace, 7, [999, 832, 666], [333, 166, 0], 3496),
+        (Spacing::Leading, 7, [852, 710, 568], [284, 142, 0], 2982),
+        (Spacing::Trailing, 150, [999, 992, 986], [19, 12, 6], 75350),
+        (Spacing::Linspace, 150, [999, 992, 986], [13, 7, 0], 74925),
+        (Spacing::Leading, 150, [894, 888, 882], [12, 6, 0], 67050),
+        (Spacing::Trailing, 334, [999, 996, 993], [8, 5, 2], 167166),
+        (Spacing::Linspace, 334, [999, 996, 993], [6, 3, 0], 166833),
+        (Spacing::Leading, 334, [666, 664, 662], [4, 2, 0], 111222),
+        (Spacing::Trailing, 1000, [999, 998, 997], [2, 1, 0], 499500),
+        (Spacing::Linspace, 1000, [999, 998, 997], [2, 1, 0], 499500),
+        (Spacing::Leading, 1000, [999, 998, 997], [2, 1, 0], 499500),
+    ] {
+        let times = times(spacing, steps);
+        assert_eq!(times.len(), steps);
+        assert_eq!((times[..3].to_vec(), times[steps - 3..].to_vec()), (first.to_vec(), last.to_vec()));
+        assert_eq!(times.iter().sum::<usize>(), sum, "{spacing}, {steps} steps");
+    }
+    for steps in 1..=1000 {
+        for spacing in Spacing::ALL {
+            if (spacing, steps) == (Spacing::Linspace, 1) {
+                continue;
+            }
+            let times = times(spacing, steps);
+            assert!(times.is_sorted_by(|a, b| a > b), "{spacing}, {steps} steps: {times:?}");
+            assert!(spacing == Spacing::Leading || times[0] == 999, "{spacing}, {steps} steps");
+        }
+    }
+    let refused = |prediction, spacing| Schedule::new(prediction, spacing, 1, 1.0).unwrap_err().to_string();
+    assert!(refused(Prediction::Epsilon, Spacing::Linspace).contains("at least 2 steps"));
+    assert!(refused(Prediction::Velocity, Spacing::Leading).contains("wanted trailing"));
+    assert_eq!("linspace".parse(), Ok(Spacing::Linspace));
+    let unknown = "lagging".parse::<Spacing>().unwrap_err().to_string();
+    assert_eq!(unknown, "spacing \"lagging\": wanted trailing, linspace or leading");
+}
+
+/// 334 steps that do not divide 1000: by default the clip is that of many steps. Leading begins at 666, far off.
+#[test]
+fn ddim_begins_at_the_noise_it_is_given() {
+    let path = format!("{}/models/moving-mnist-32-epsilon.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let model = Dit::load(&Device::cpu(), &Checkpoint::open(path).unwrap(), DType::F32).unwrap();
+    let clip = |steps, spacing| {
+        let clip = generate(&model).class(6).guidance(1.0).steps(steps).spacing(spacing);
+        block_on(clip.run()).unwrap().videos().unwrap().remove(0)
+    };
+    let many = clip(500, Spacing::Leading);
+    let db = |spacing| steep::evaluate::metrics::psnr(&many, &clip(334, spacing)).unwrap();
+    let [trailing, linspace, leading] = Spacing::ALL.map(db);
+    println!("trailing {trailing:.1} dB, linspace {linspace:.1}, leading {leading:.1}");
+    assert!(trailing > 30.0 && linspace > 30.0 && leading < 25.0, "{trailing} {linspace} {leading}");
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! ```
 
 mod coefficients;
+mod doubt;
 mod path;
 mod policies;
 mod spec;
@@ -27,6 +28,7 @@ use std::fmt;
 
 pub use crate::ops::Negative;
 pub use coefficients::{IDENTITY, SETS, Set, find};
+pub use doubt::{Doubt, doubts};
 pub use path::shortest;
 pub use policies::{Entry, POLICIES, POWER, wiener};
 pub use spec::{Given, Limits, MOST_STEPS, Polynomial, Spec};

@@ -1,4 +1,4 @@
-//! FLOPs: 2 per pixel of a patch and channel of its token.
+//! FLOPs: 2 per pixel of a patch and channel of its token, once for both halves of a guided batch.
 
 use super::*;
 use crate::ops::{PATCH_EMBED, patch_embed};
@@ -58,7 +58,7 @@ fn case(dtype: DType, dims: Dims, mean: f32) -> Case {
         let bound = Bound::Stored(DType::F32, 1e-13 * (k as f64 / 32.0).max(1.0));
         vec![Check::output("x", 0, want, bound, "a sum of C·p·p + 2 terms in f32")]
     })
-    .flops(2 * b * f * tokens * d * k)
+    .flops(2 * s * f * tokens * d * k)
 }
 
 /// `x[b, f, n, j] = Σ w[j, c, y, x]·z[b mod Z, f, c, ..] + bias[j] + pos[n, j]` → [B, F, N, d].

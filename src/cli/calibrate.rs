@@ -96,7 +96,8 @@ pub async fn run(args: &Args) -> Result<()> {
     let journals: Vec<&Path> = args.pairs.iter().map(|p| &**p).collect();
     output::check(&outputs, &journals)?;
     args.classes.check(checkpoint.config())?;
-    Schedule::new(checkpoint.config().prediction, args.setup.steps, args.setup.guidance)?;
+    let setup = &args.setup;
+    Schedule::new(checkpoint.config().prediction, setup.spacing, setup.steps, setup.guidance)?;
     if args.setup.steps < 2 {
         return Err(Error::setting(
             format!("steps {}", args.setup.steps),

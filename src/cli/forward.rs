@@ -53,6 +53,8 @@ pub async fn run(args: &Args) -> Result<()> {
     pass.evaluate(Gate::Open, &x, 0)?;
     let out = pass.prediction(c, b)?.read_f32().await?;
     let signal = pass.streams().signal.read_f32().await?;
+    args.dtype.check_finite("gate_signal", &signal)?;
+    args.dtype.check_finite("out", &out)?;
     let tensors = [
         ("out", clip(c.out_channels()).to_vec(), &out[..]),
         ("gate_signal", vec![b * c.frames, c.tokens(), c.dim], &signal[..]),
@@ -88,7 +90,15 @@ impl Inputs {
             }
         }
         let float = |name: &str, view| {
-            floats(view).map_err(|d| wrong(format!("{name} is {d:?}; wanted F32, F16, BF16 or F64")))
+            let floats = floats(view);
+            let floats =
+                floats.map_err(|d| wrong(format!("{name} is {d:?}; wanted F32, F16, BF16 or F64")))?;
+            match floats.iter().position(|x| !x.is_finite()) {
+                Some(at) => {
+                    Err(wrong(format!("{name}: element {at} is {}; wanted finite numbers", floats[at])))
+                }
+                None => Ok(floats),
+            }
         };
         let labels = integers(&y).map_err(|d| wrong(format!("y is {d:?}; wanted integers")))?;
         let class = |&y: &i128| match usize::try_from(y) {

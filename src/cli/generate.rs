@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use steep::cache::{Measure, Rule, Spec, TeaCache};
+use steep::cache::{Doubt, Measure, Rule, Spec, TeaCache, doubts};
 use steep::evaluate::metrics::{psnr, ssim};
 use steep::model::{Checkpoint, Config};
 use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result};
 
-use super::setup::Setup;
+use super::setup::{Class, Setup};
 use super::sidecar::Sidecar;
 use super::{memory, output, report};
 
@@ -24,13 +24,14 @@ use super::{memory, output, report};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  steep generate --class 7 --seed 3 --cache tea:0.2 --compare --out seven.gif --json seven.json")]
+  steep generate --class 7 --seed 3 --cache tea:0.04 --compare --out seven.gif --json seven.json")]
 pub struct Args {
     #[command(flatten)]
     pub setup: Setup,
-    /// What to draw; `inspect` tells how many classes a model has
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub class: usize,
+    /// What to draw: a class by its number (`inspect` tells how many a model has), or `none`, which draws without a class
+    /// and without guidance
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
+    pub class: Class,
     /// Seed of the noise
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
@@ -112,12 +113,15 @@ pub struct Made<'a> {
     pub cached: Timed,
     pub psnr: Option<f64>,
     pub ssim: Option<f64>,
+    /// Why the cached clip may be far from the uncached one.
+    pub doubts: Vec<Doubt>,
 }
 
 pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
     super::watch_for_interrupts()?;
     let checkpoint = args.setup.checkpoint()?;
+    args.class.check(checkpoint.config())?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
     let given = sidecar.given(&args.cache)?;
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
@@ -128,10 +132,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let model = args.setup.load(&device, &checkpoint)?;
     let uncached = args.setup.clip(&model, args.class, args.seed).gate(args.gate.into());
     let cached = uncached.clone().cache(args.cache.clone()).given(given);
-    let rule = match cached.policy()?.rule {
-        Rule::Threshold(rule) => Some(rule),
-        _ => None,
-    };
+    let rule = cached.policy()?.rule;
     // Runs are timed warm.
     cached.warm_up().await?;
     let uncached = match args.compare {
@@ -139,13 +140,22 @@ pub async fn run(args: &Args) -> Result<()> {
         false => None,
     };
     let cached = args.sample(&cached, &args.cache.to_string()).await?;
+    let doubts = doubts(&rule, &cached.run.trace());
+    for doubt in &doubts {
+        super::complain(&format!("warning: {}: {doubt}", args.cache));
+    }
+    let rule = match rule {
+        Rule::Threshold(rule) => Some(rule),
+        _ => None,
+    };
 
     let (psnr, ssim) = match &uncached {
         // Frames smaller than its window have no SSIM.
         Some(u) => (Some(psnr(&u.video, &cached.video)?), ssim(&u.video, &cached.video).ok()),
         None => (None, None),
     };
-    let made = Made { args, checkpoint: &checkpoint, device: &device, rule, uncached, cached, psnr, ssim };
+    let made =
+        Made { args, checkpoint: &checkpoint, device: &device, rule, uncached, cached, psnr, ssim, doubts };
     made.write()
 }
 
@@ -240,11 +250,6 @@ impl Made<'_> {
         }
         output::write(&files)?;
 
-        let spoilt = self.cached.video.data.iter().filter(|v| !v.is_finite()).count();
-        if spoilt > 0 {
-            let all = self.cached.video.data.len();
-            super::complain(&format!("warning: {spoilt} of the clip's {all} values are not finite"));
-        }
         let written: Vec<&Path> = files.iter().map(|(path, _)| *path).collect();
         match (args.json_to_stdout(), args.quiet) {
             (true, false) => {

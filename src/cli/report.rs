@@ -12,6 +12,7 @@ use steep::{Result, plain};
 
 use super::generate::{Made, Timed};
 use super::output;
+use super::setup::Class;
 
 /// Colour, where it is shown to a person who has not asked for none (no-color.org).
 #[derive(Clone, Copy)]
@@ -116,8 +117,12 @@ fn settings(made: &Made) -> Value {
         "device": made.device.name(),
         "dtype": args.setup.dtype.name(),
         "sampler": args.setup.sampler.to_string(),
+        "spacing": args.setup.spacing,
         "model": made.checkpoint.name(),
-        "class": args.class,
+        "class": match args.class {
+            Class::Number(n) => json!(n),
+            Class::None => json!("none"),
+        },
         "cache": args.cache.to_string(),
         "seed": args.seed,
         "guidance": number(args.setup.guidance),
@@ -146,6 +151,7 @@ pub fn record(made: &Made) -> Value {
     record["uncached_wall_ms"] = json!(made.uncached.as_ref().map(ms));
     record["psnr"] = json!(made.psnr);
     record["ssim"] = json!(made.ssim);
+    record["warnings"] = made.doubts.iter().map(|doubt| json!(doubt.to_string())).collect();
     record
 }
 

@@ -1,11 +1,13 @@
 //! What verbs that make clips share: which model, how, and where.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use steep::evaluate::calibrate::Binding;
-use steep::model::{Checkpoint, Dit, Footprint, RunSize};
-use steep::sample::Method;
-use steep::{DType, Device, Generate, Result, generate};
+use steep::model::{Checkpoint, Condition, Config, Dit, Footprint, Model, RunSize};
+use steep::sample::{Method, Spacing};
+use steep::{DType, Device, Error, Generate, Result, generate};
 
 use super::memory;
 
@@ -24,6 +26,10 @@ pub struct Setup {
     /// each update of as many predictions
     #[arg(long, value_name = "NAME", default_value_t)]
     pub sampler: Method,
+    /// Which times the steps of a model that predicts noise have: trailing begins at the noise that is drawn, linspace
+    /// takes both ends, leading is what DDIM's code and the paper's runs have
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub spacing: Spacing,
     /// Where to run, as `devices` names it; `auto` is the best there is
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub device: String,
@@ -59,16 +65,70 @@ impl Setup {
     }
 
     /// One clip, without a cache.
-    pub fn clip<'m>(&self, model: &'m Dit, class: usize, seed: u64) -> Generate<'m> {
+    pub fn clip<'m>(&self, model: &'m Dit, class: impl Into<Class>, seed: u64) -> Generate<'m> {
         generate(model)
-            .class(class)
+            .condition(class.into().condition(model))
             .seed(seed)
             .steps(self.steps)
             .guidance(self.guidance)
             .sampler(self.sampler)
+            .spacing(self.spacing)
     }
 
     pub fn binding(&self, checkpoint: &Checkpoint) -> Result<Binding> {
-        Binding::new(checkpoint, self.steps, self.guidance, self.dtype)
+        Binding::new(checkpoint, self.spacing, self.steps, self.guidance, self.dtype)
+    }
+}
+
+/// What a clip shows: one of the model's classes, or none of them.
+#[derive(Debug, Clone, Copy)]
+pub enum Class {
+    Number(usize),
+    None,
+}
+
+impl Class {
+    /// Checks that a model has it.
+    pub fn check(self, config: &Config) -> Result<()> {
+        match self {
+            Class::Number(n) if n >= config.classes => {
+                Err(Error::setting(format!("class {n}"), format!("0 to {}, or none", config.classes - 1)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn condition(self, model: &Dit) -> Condition {
+        match self {
+            Class::Number(n) => Condition::class(n),
+            Class::None => model.unconditional(1),
+        }
+    }
+}
+
+impl From<usize> for Class {
+    fn from(n: usize) -> Class {
+        Class::Number(n)
+    }
+}
+
+impl FromStr for Class {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Class> {
+        match (text, text.parse()) {
+            ("none", _) => Ok(Class::None),
+            (_, Ok(n)) => Ok(Class::Number(n)),
+            _ => Err(Error::setting(format!("--class '{text}'"), "the number of a class, or none")),
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Class::Number(n) => n.fmt(f),
+            Class::None => f.write_str("none"),
+        }
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::{Given, Polynomial, Spec, TeaCache};
 use crate::model::{Checkpoint, Prediction, SHIPPED_CALIBRATION};
+use crate::sample::Spacing;
 use crate::{DType, Error, Result, input};
 
 /// The highest degree.
@@ -195,6 +196,10 @@ pub struct Binding {
     pub sha256: String,
     /// What the model predicts, and with that the sampler.
     pub prediction: Prediction,
+    /// Which of the trained times the steps have, for a model that predicts noise. None for velocities, which have no
+    /// choice, and for files from before there was one: these had [`Spacing::Leading`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spacing: Option<Spacing>,
     /// Denoising steps.
     pub steps: usize,
     /// The scale of guidance.
@@ -205,11 +210,19 @@ pub struct Binding {
 
 impl Binding {
     /// The binding of a run. The checkpoint's file is read for its hash.
-    pub fn new(checkpoint: &Checkpoint, steps: usize, guidance: f32, dtype: DType) -> Result<Binding> {
+    pub fn new(
+        checkpoint: &Checkpoint,
+        spacing: Spacing,
+        steps: usize,
+        guidance: f32,
+        dtype: DType,
+    ) -> Result<Binding> {
+        let prediction = checkpoint.config().prediction;
         Ok(Binding {
             model: checkpoint.name(),
             sha256: checkpoint.sha256()?,
-            prediction: checkpoint.config().prediction,
+            prediction,
+            spacing: (prediction == Prediction::Epsilon).then_some(spacing),
             steps,
             // As it was written, not with the digits that f64 adds.
             guidance: guidance.to_string().parse().unwrap_or(guidance.into()),
@@ -276,7 +289,9 @@ impl Calibration {
             ));
         }
         let mut warnings = vec![];
+        let spacing = |binding: &Binding| binding.spacing.unwrap_or(Spacing::Leading).to_string();
         for (what, theirs, this) in [
+            ("spacing", spacing(ours), spacing(run)),
             ("steps", ours.steps.to_string(), run.steps.to_string()),
             ("guidance", ours.guidance.to_string(), run.guidance.to_string()),
             ("dtype", ours.dtype.clone(), run.dtype.clone()),

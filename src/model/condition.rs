@@ -8,7 +8,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Condition {
-    /// Class numbers. The number of classes stands for "no class".
+    /// Class numbers, from 0. The number of classes stands for "no class", as in DiT; guidance steers away from it.
     Classes(Vec<usize>),
 }
 

@@ -190,18 +190,22 @@ impl TensorFile {
         }
     }
 
-    /// Adds a tensor's values as f32 to `all`. One that is stored in another type, or holds a value that is not finite, is
-    /// an error.
-    pub(crate) fn append_f32(&self, name: &str, all: &mut Vec<f32>) -> Result<()> {
+    /// Adds a tensor's values as f32 to `all`. One that is stored in a type that is no float, or has a value that is not
+    /// finite or that `dtype` cannot hold, is an error.
+    pub(crate) fn append_f32(&self, name: &str, dtype: DType, all: &mut Vec<f32>) -> Result<()> {
         let info = self.info(name).ok_or_else(|| self.error(format!("{name} is missing")))?;
         let stored = stored_dtype(info.dtype)
             .ok_or_else(|| self.error(format!("{name} is {} (wanted F32, F16 or BF16)", info.dtype)))?;
         let from = all.len();
         stored.append_f32(&self.data(name)?, all);
-        match all[from..].iter().position(|x| !x.is_finite()) {
+        match all[from..].iter().position(|x| !dtype.holds(*x)) {
             Some(at) => {
                 let value = all[from + at];
-                Err(self.error(format!("{name}: element {at} is {value}; wanted finite weights")))
+                let wanted = match value.is_finite() {
+                    false => "wanted finite weights".into(),
+                    true => format!("{dtype} goes to {}, wanted bf16 or f32", dtype.largest()),
+                };
+                Err(self.error(format!("{name}: element {at} is {value}; {wanted}")))
             }
             None => Ok(()),
         }

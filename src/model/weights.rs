@@ -84,7 +84,7 @@ impl Checkpoint {
     }
 
     /// Uploads tensors, one below the other, as one of `dtype`; `shape` may regroup their dimensions. A value that is not
-    /// finite is an error.
+    /// finite, or is not once it is rounded to `dtype`, is an error.
     pub(super) fn load(
         &self,
         device: &Device,
@@ -95,7 +95,7 @@ impl Checkpoint {
         let shape = shape.into();
         let mut all = memory::with_capacity(shape.elements().unwrap_or(usize::MAX), "weights")?;
         for name in names {
-            self.file.append_f32(name.as_ref(), &mut all)?;
+            self.file.append_f32(name.as_ref(), dtype, &mut all)?;
         }
         Tensor::from_f32(device, dtype, shape, &all)
     }

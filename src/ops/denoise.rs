@@ -10,7 +10,7 @@ use crate::{DType, Error, Result, Tensor};
 /// See [`denoise`].
 pub static DENOISE: Kernel = Kernel {
     name: "denoise",
-    cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
+    cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
     wgsl: &[Source::wgsl("naive", wgsl!("denoise"), [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
     cuda: &[Source::cuda("vec4", cu!("denoise"), 256, [1, 1, 1])],
 };
@@ -104,18 +104,36 @@ fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, bands]): &Tile) {
                 let at = ((image * c + channel) * h + top + y) * w;
                 // SAFETY: a line of pixels belongs to one band, a band to one block.
                 let line = unsafe { args.write::<f32>(0, at..at + w) };
-                for (x, z) in line.iter_mut().enumerate() {
-                    let pixel = (y * size + x % size) * predicted + channel;
-                    let at = first + x / size * token + pixel;
-                    let mut v = tokens[at];
-                    if unconditional > 0 {
-                        let u = tokens[unconditional + at];
-                        v = mul_add::<I>(p.guidance, v - u, u);
+                let patches = line.chunks_exact_mut(size).enumerate();
+                for (patch, line) in patches {
+                    let at = first + patch * token + y * size * predicted + channel;
+                    // Where there is but one channel, a line of a patch lies in one piece: whole vectors.
+                    match predicted {
+                        1 => pixels::<I>(&p, line, at, tokens, unconditional, 1),
+                        _ => pixels::<I>(&p, line, at, tokens, unconditional, predicted),
                     }
-                    let kept = if p.keep == 0.0 { 0.0 } else { p.keep * *z };
-                    *z = mul_add::<I>(p.add, v, kept);
                 }
             }
         }
+    }
+}
+
+/// Pixels of a line within a patch; the tokens' numbers for them begin at `at`, `apart` from one another.
+#[inline(always)]
+fn pixels<I: Isa>(
+    p: &Params,
+    line: &mut [f32],
+    at: usize,
+    tokens: &[f32],
+    unconditional: usize,
+    apart: usize,
+) {
+    let n = (line.len() - 1) * apart + 1;
+    let (said, without) = (&tokens[at..at + n], &tokens[unconditional + at..unconditional + at + n]);
+    for (x, z) in line.iter_mut().enumerate() {
+        let (c, u) = (said[x * apart], without[x * apart]);
+        let v = if unconditional > 0 { mul_add::<I>(p.guidance, c - u, u) } else { c };
+        let kept = if p.keep == 0.0 { 0.0 } else { p.keep * *z };
+        *z = mul_add::<I>(p.add, v, kept);
     }
 }

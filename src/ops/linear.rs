@@ -11,7 +11,7 @@ use crate::{DType, Error, Result, Tensor};
 /// See [`linear`].
 pub static LINEAR: Kernel = Kernel {
     name: "linear",
-    cpu: cpu_sources!(cpu, tile: [1, 512, 96]),
+    cpu: cpu_sources!(cpu, tile: [1, 256, 192]),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/linear"), [1, 64, 64]).needs(Need::CpuAdapter).multiple(4),
         Source::wgsl("tile", wgsl!("linear"), [1, 64, 64]).multiple(4),

@@ -33,7 +33,9 @@ struct Params {
     width: u32,
     patch_size: u32,
     dim: u32,
+    /// Tokens of all Z samples, and how many times they go into x: once, or once for each half of a guided batch.
     rows: u32,
+    copies: u32,
 }
 
 /// `x[b, f, n] = w · patch n of z[b mod Z, f] + bias + pos[n]`, patches in row-major order.
@@ -77,11 +79,12 @@ pub fn patch_embed(
         width: width as u32,
         patch_size: patch as u32,
         dim: dim as u32,
-        rows: (batch * frames * tokens) as u32,
+        rows: (samples * frames * tokens) as u32,
+        copies: (batch / samples) as u32,
     };
     Call::new(&PATCH_EMBED, gate, &mut [x], &[z, w, bias, pos])
         .params(&params)
-        .work([1, batch * frames * tokens, dim])
+        .work([1, samples * frames * tokens, dim])
         .row_lengths(&[dim, channels * patch * patch])
         .constants(&[
             ("PATCH", params.patch_size),
@@ -112,7 +115,6 @@ fn tile<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Til
     widen(&weights[columns.start * k..columns.end * k], wide);
     for (row, patch) in rows.clone().zip(patches.chunks_exact_mut(k)) {
         let (image, token) = (row / tokens, row % tokens);
-        let image = image % (p.samples * p.frames) as usize;
         let corner = token / across * size * w + token % across * size;
         for (i, line) in patch.chunks_exact_mut(size).enumerate() {
             let (channel, y) = (i / size, i % size);
@@ -127,11 +129,14 @@ fn tile<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Til
         matmul([m, n, k], Rows { at: x, stride }, Rows { at: weights, stride }, Rows { at: out, stride: n })
     };
     for (row, y) in rows.clone().zip(y.chunks_exact(n)) {
-        // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
-        let x = unsafe { args.write::<f32>(0, row * dim + columns.start..row * dim + columns.end) };
         let pos = &pos[row % tokens * dim..][columns.clone()];
-        for (((x, y), b), pos) in x.iter_mut().zip(y).zip(&bias[columns.clone()]).zip(pos) {
-            *x = y + b + pos;
+        for copy in 0..p.copies as usize {
+            let at = (copy * p.rows as usize + row) * dim;
+            // SAFETY: blocks are disjoint tiles of each copy, and this is one row of this block's.
+            let x = unsafe { args.write::<f32>(0, at + columns.start..at + columns.end) };
+            for (((x, y), b), pos) in x.iter_mut().zip(y).zip(&bias[columns.clone()]).zip(pos) {
+                *x = y + b + pos;
+            }
         }
     }
 }

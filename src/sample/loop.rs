@@ -21,6 +21,8 @@ pub(crate) struct Sampling<'m> {
     /// The decision of the step at hand, for the kernels: 1 computes, 0 skips. `u32 [1]`
     flag: Tensor,
     marks: Vec<Mark>,
+    /// The type of the model's matrix operands.
+    dtype: DType,
 }
 
 impl<'m> Sampling<'m> {
@@ -51,12 +53,12 @@ impl<'m> Sampling<'m> {
         };
         let decider = Decider::new(policy, &batch, &sampler.schedule, mode)?;
         let flag = Tensor::from_u32(device, [1], &[1])?;
-        Ok(Sampling { batch, kept, sampler, decider, flag, marks: vec![device.mark()] })
+        Ok(Sampling { batch, kept, sampler, decider, flag, marks: vec![device.mark()], dtype: model.dtype() })
     }
 
     /// Some of the steps, in order.
     pub async fn run(&mut self, steps: Range<usize>, watch: &mut impl Watch) -> Result<()> {
-        let Sampling { batch, kept, sampler, decider, flag, marks } = self;
+        let Sampling { batch, kept, sampler, decider, flag, marks, .. } = self;
         for i in steps {
             // The clip, embedded and modulated for block 0: M. How far is it from the step before? d = Σ|M − M'| / Σ|M'|
             batch.approach(i, decider.signal())?;
@@ -86,11 +88,12 @@ impl<'m> Sampling<'m> {
         Ok(())
     }
 
-    /// Waits for the clips and the trace.
+    /// Waits for the clips and the trace. Fails where a clip is not finite.
     pub async fn finish(mut self) -> Result<Run> {
         let trace = self.decider.steps().await?;
         let z = &self.batch.z;
         let clips = z.read_f32().await?;
+        self.dtype.check_finite("the clip", &clips)?;
         let seconds = z.device().seconds(&self.marks).await?;
         let times = self.sampler.schedule.times;
         let record = |((step, time), s)| StepRecord { time, step, ms: 1e3 * s };

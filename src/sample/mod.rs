@@ -27,7 +27,7 @@ use crate::{Result, memory};
 pub(crate) use r#loop::Sampling;
 pub use record::{Observed, Recording, magnitudes, observe};
 pub(crate) use sampler::Sampler;
-pub use sampler::{Method, Schedule};
+pub use sampler::{Method, Schedule, Spacing};
 pub use watch::{Moment, Watch};
 
 /// Where the host learns what the device decided.

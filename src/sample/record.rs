@@ -171,7 +171,7 @@ impl Recording {
         let last = generate.run_with(Policy::off(steps), &mut watch).await?.clips;
         let Residuals { clips, residuals, .. } = watch;
 
-        let guided: Vec<Vec<f32>> = residuals.iter().map(|r| guided(r, generate.guidance)).collect();
+        let guided: Vec<Vec<f32>> = residuals.iter().map(|r| guided(r, generate.scale())).collect();
         let mut products = memory::filled(steps.saturating_mul(steps), 0.0, "products of residuals")?;
         for s in 0..steps {
             for t in 0..=s {

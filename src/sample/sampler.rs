@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use crate::cache::MOST_STEPS;
 use crate::device::Gate;
@@ -68,6 +70,68 @@ impl FromStr for Method {
     }
 }
 
+/// Which of the trained times the steps of a run have, where a model was trained on a list of them: diffusers'
+/// `timestep_spacing`. Models of velocities know one, [`Spacing::Trailing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spacing {
+    /// From the noisiest time down: round(1000·(S − i)/S) − 1. The run begins at the noise that it is given.
+    #[default]
+    Trailing,
+    /// Both ends: round(999·(S − 1 − i)/(S − 1)), for 2 steps or more. The last step has next to no noise to remove.
+    Linspace,
+    /// (S − 1 − i)·⌊1000/S⌋: the spacing of DDIM's code and of the paper's runs. It begins where the model expects some
+    /// signal already, and far off where S does not divide 1000: at 894 with 150 steps, at 666 with 334.
+    Leading,
+}
+
+impl Spacing {
+    /// Every spacing, the default first.
+    pub const ALL: [Spacing; 3] = [Spacing::Trailing, Spacing::Linspace, Spacing::Leading];
+
+    /// The name, as diffusers has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Spacing::Trailing => "trailing",
+            Spacing::Linspace => "linspace",
+            Spacing::Leading => "leading",
+        }
+    }
+
+    /// The time of step `i` of `steps`, of the [`TRAINED`] ones. Rounds halves to even, as numpy does.
+    fn time(self, i: usize, steps: usize) -> usize {
+        let left = (steps - i) as f64;
+        match self {
+            Spacing::Trailing => (TRAINED as f64 * left / steps as f64).round_ties_even() as usize - 1,
+            Spacing::Linspace => {
+                ((TRAINED as f64 - 1.0) * (left - 1.0) / (steps as f64 - 1.0)).round_ties_even() as usize
+            }
+            Spacing::Leading => (steps - 1 - i) * (TRAINED / steps),
+        }
+    }
+}
+
+impl fmt::Display for Spacing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Spacing {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Spacing> {
+        let named = Spacing::ALL.into_iter().find(|spacing| spacing.name() == text);
+        named.ok_or_else(|| {
+            let names = Spacing::ALL.map(Spacing::name);
+            Error::setting(format!("spacing {text:?}"), format!("{}, {} or {}", names[0], names[1], names[2]))
+        })
+    }
+}
+
+/// The times that models of noise are trained on: 0 to 999.
+const TRAINED: usize = 1000;
+
 /// The model's times and the sampler's updates for a whole run: numbers only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
@@ -86,13 +150,26 @@ impl Schedule {
     ///
     /// - velocity: Euler along z_t = (1 − t)·x + t·noise from t = 1 to 0 in equal steps; the model sees 1000·t
     ///   (rectified flow, arXiv 2209.03003);
-    /// - epsilon: DDIM with η = 0 (arXiv 2010.02502, equation 12) over linear betas 1e-4 to 2e-2 in 1000 steps, times
-    ///   i·⌊1000/steps⌋ downwards.
-    pub fn new(prediction: Prediction, steps: usize, guidance: f32) -> Result<Schedule> {
-        const TRAINED: usize = 1000;
+    /// - epsilon: DDIM with η = 0 (arXiv 2010.02502, equation 12) over linear betas 1e-4 to 2e-2 in 1000 steps, at the
+    ///   times of `spacing`. Each update leads to the time of the next step, and the last one to the clean clip.
+    ///   (diffusers' DDIM leads ⌊1000/steps⌋ down instead, which is the next step's time with `leading` alone.)
+    ///
+    /// Fails for no steps, more than the model was trained on, a spacing that the model does not know, and a guidance
+    /// that is not finite.
+    pub fn new(prediction: Prediction, spacing: Spacing, steps: usize, guidance: f32) -> Result<Schedule> {
         let most = if prediction == Prediction::Epsilon { TRAINED } else { MOST_STEPS };
         if !(1..=most).contains(&steps) {
             return Err(Error::setting(format!("steps {steps}"), format!("1 to {most}")));
+        }
+        let name = format!("spacing {spacing}");
+        if prediction == Prediction::Velocity && spacing != Spacing::Trailing {
+            return Err(Error::setting(
+                name,
+                "trailing: the model predicts velocities, whose steps are equal",
+            ));
+        }
+        if spacing == Spacing::Linspace && steps < 2 {
+            return Err(Error::setting(format!("{name} of 1 step"), "at least 2 steps, for both ends"));
         }
         if !guidance.is_finite() {
             return Err(Error::setting(format!("guidance {guidance}"), "a finite number"));
@@ -105,9 +182,9 @@ impl Schedule {
                 (1000.0 * t, update(1.0, -1.0 / n), [1.0 - t, t])
             }
             Prediction::Epsilon => {
-                let t = (steps - 1 - i) * (TRAINED / steps);
+                let t = spacing.time(i, steps);
                 let now = alpha_bar(t);
-                let next = if i + 1 == steps { 1.0 } else { alpha_bar(t - TRAINED / steps) };
+                let next = if i + 1 == steps { 1.0 } else { alpha_bar(spacing.time(i + 1, steps)) };
                 // x₀ = (z − √(1−ᾱ)·ε)/√ᾱ;  z' = √ᾱ'·x₀ + √(1−ᾱ')·ε
                 let keep = (next / now).sqrt();
                 let add = (1.0 - next).sqrt() - keep * (1.0 - now).sqrt();

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{Place, STEEP, fixture, tensor, text};
+use crate::{Place, STEEP, complaint, fixture, tensor, text};
 
 #[test]
 fn steep_alone_shows_what_caching_buys() {
@@ -65,6 +65,72 @@ fn endings_are_matched_without_regard_to_case() {
     }
     place.generate("--steps 1 --out d.SafeTensors");
     assert_eq!(tensor(&place.path("d.SafeTensors"), "video").0, [3, 2, 10, 6]);
+}
+
+/// Every `steep generate` on every page, in every example of the help, and the demonstration: none draws noise.
+#[test]
+fn examples_keep_the_clip() {
+    const LEAST: f64 = 25.0;
+    let place = Place::new();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut texts: Vec<String> = ["README.md", "docs/teacache.md", "docs/policies.md", "docs/performance.md"]
+        .map(|page| fs::read_to_string(format!("{root}/{page}")).unwrap())
+        .into();
+    texts.push(place.ok(&["--help"]));
+    texts.extend(["generate", "compare", "calibrate", "plan"].map(|verb| place.ok(&[verb, "--help"])));
+    fs::create_dir(place.path("docs")).unwrap();
+    let mut tried = 0;
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        let Some(command) = line.trim().strip_prefix("steep generate ") else { continue };
+        // What goes into another program, or comes out of one, is left to other tests.
+        let mut args: Vec<&str> = command.split(" | ").next().unwrap().split_whitespace().collect();
+        if args.contains(&"$(steep") || !args.contains(&"--cache") {
+            continue;
+        }
+        if let Some(json) = args.iter().position(|arg| *arg == "--json") {
+            args.drain(json..json + 2);
+        }
+        args.retain(|arg| !["--compare", "--quiet"].contains(arg));
+        let said = place.ok(&[&["generate", "--compare", "--quiet", "--json", "-"], &args[..]].concat());
+        let record: Value = serde_json::from_str(&said).unwrap();
+        let psnr = record["psnr"].as_f64().unwrap();
+        assert!(psnr >= LEAST, "{psnr:.1} dB: steep generate {command}");
+        assert_eq!(record["warnings"], Value::Array(vec![]), "steep generate {command}");
+        assert!(record["skipped"].as_u64().unwrap() > 0, "steep generate {command}");
+        tried += 1;
+    }
+    assert!(tried >= 4, "{tried}");
+}
+
+/// What a cache could not decide is said, on standard error and in the record, and no run that decides is suspected.
+#[test]
+fn caches_that_cannot_decide_are_told() {
+    let place = Place::new();
+    for (steps, cache, words) in [
+        ("50", "tea:0.2:wan2.1-t2v-14b", Some("rescaled 47 of 48 distances to 0")),
+        ("100", "tea:0.2:wan2.1-t2v-14b", Some("rescaled 98 of 98 distances to 0")),
+        ("150", "tea:0.04", Some("138 of 148 distances lie outside 0.0261 to 0.2094")),
+        ("50", "tea:inf:identity", Some("no threshold can skip were computed, 2 of 50")),
+        ("50", "fb:10", Some("no threshold can skip were computed, 1 of 50")),
+        ("50", "tea:0.04", None),
+        ("50", "tea:0.1:identity", None),
+        ("50", "uniform:2", None),
+        ("3", "tea:0.1:identity", None),
+    ] {
+        let args =
+            ["generate", "--device", "cpu", "--quiet", "--json", "-", "--steps", steps, "--cache", cache];
+        let out = place.run(&args);
+        let record: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let warnings = record["warnings"].as_array().unwrap();
+        let said = text(&out.stderr);
+        match words {
+            Some(words) => {
+                assert!(said.contains(&format!("warning: {cache}: ")) && said.contains(words), "{said}");
+                assert!(warnings.iter().any(|w| w.as_str().unwrap().contains(words)), "{record}");
+            }
+            None => assert!(warnings.is_empty() && said.is_empty(), "{cache}: {said}"),
+        }
+    }
 }
 
 #[test]
@@ -187,16 +253,25 @@ fn a_record_on_standard_output_has_it_to_itself() {
     assert_eq!(place.generate("--steps 2 --quiet"), "");
 }
 
+/// A number means a class, in every verb. Without a class there is no guidance, and half the work.
 #[test]
-fn a_clip_that_is_not_finite_is_told() {
+fn no_class_is_named_none() {
     let place = Place::new();
-    let model = fixture("tiny-dit");
-    let args = ["generate", "--model", &model, "--steps", "4", "--guidance", "3.4e38", "--out", "x.gif"];
-    let out = place.run(&args);
-    assert!(out.status.success());
-    let said = text(&out.stderr);
-    assert!(said.starts_with("steep: warning: 256 of ") && said.contains("not finite"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let model = fixture("tiny-latte");
+    for verb in [&["generate", "--class", "4"][..], &["compare", "uniform:2", "--classes", "4", "--out", "x"]]
+    {
+        let said = complaint(&place.run(&[verb, &["--model", &model, "--steps", "2"]].concat()), 2);
+        assert!(said.starts_with("class 4: wanted 0 to 3"), "{said}");
+    }
+    let clip = |name: &str, more: &str| {
+        place.generate(&format!("--steps 3 --seed 5 --out {name}.safetensors {more}"));
+        tensor(&place.path(&format!("{name}.safetensors")), "video").1
+    };
+    let none = clip("none", "--class none --json none.json");
+    assert_eq!(none, clip("alone", "--class none --guidance 1"));
+    assert_ne!(none, clip("zero", "--class 0 --guidance 1"));
+    let record: Value = serde_json::from_str(&fs::read_to_string(place.path("none.json")).unwrap()).unwrap();
+    assert_eq!(record["class"], "none");
 }
 
 #[test]

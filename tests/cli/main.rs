@@ -7,6 +7,7 @@ mod checkpoint;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod finite;
 mod forward;
 mod generate;
 mod interrupt;

@@ -12,6 +12,7 @@ struct Params {
   patch_size: u32,
   dim: u32,
   rows: u32,
+  copies: u32,
 }
 @group(0) @binding(0) var<storage, read_write> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> z: array<f32>;
@@ -27,7 +28,7 @@ fn patch_embed(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation
 
 // Where the patch of a row starts in z.
 fn x_row(row: u32) -> u32 {
-  let image = row / TOKENS % (p.samples * p.frames);
+  let image = row / TOKENS;
   let token = row % TOKENS;
   let line = image * p.channels * p.height + token / ACROSS * PATCH;
   return line * p.width + token % ACROSS * PATCH;
@@ -45,5 +46,8 @@ fn w_at(row: u32, k: u32) -> vec4<f32> { return wide(w[row + k]); }
 fn bias_at(columns: u32) -> vec4<f32> { return bias[columns]; }
 
 fn finish(row: u32, columns: u32, y: vec4<f32>) {
-  x[row * (p.dim / 4u) + columns] = y + pos[row % TOKENS * (p.dim / 4u) + columns];
+  let placed = y + pos[row % TOKENS * (p.dim / 4u) + columns];
+  for (var copy = 0u; copy < p.copies; copy += 1u) {
+    x[(copy * p.rows + row) * (p.dim / 4u) + columns] = placed;
+  }
 }

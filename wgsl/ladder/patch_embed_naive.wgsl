@@ -8,6 +8,7 @@ struct Params {
   patch_size: u32,
   dim: u32,
   rows: u32,
+  copies: u32,
 }
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @group(0) @binding(1) var<storage, read> z: array<f32>;
@@ -19,7 +20,7 @@ struct Params {
 @compute @workgroup_size(4, 64)
 fn patch_embed(@builtin(global_invocation_id) id: vec3<u32>) {
   if id.x >= p.dim || id.y >= p.rows { return; }
-  let image = id.y / TOKENS % (p.samples * p.frames);
+  let image = id.y / TOKENS;
   let token = id.y % TOKENS;
   var y = 0.0;
   var j = id.x * p.channels * PATCH * PATCH;
@@ -33,5 +34,8 @@ fn patch_embed(@builtin(global_invocation_id) id: vec3<u32>) {
       }
     }
   }
-  x[id.y * p.dim + id.x] = y + bias[id.x] + pos[token * p.dim + id.x];
+  let placed = y + bias[id.x] + pos[token * p.dim + id.x];
+  for (var copy = 0u; copy < p.copies; copy += 1u) {
+    x[(copy * p.rows + id.y) * p.dim + id.x] = placed;
+  }
 }

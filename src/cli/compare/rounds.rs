@@ -49,7 +49,8 @@ impl Candidate {
     /// What can be known to be wrong before any work.
     pub fn check(&self, config: &Config, setup: &Setup, sidecar: &Sidecar) -> Result<()> {
         let steps = setup.steps;
-        let schedule = |steps| Schedule::new(config.prediction, steps, setup.guidance).map(drop);
+        let schedule =
+            |steps| Schedule::new(config.prediction, setup.spacing, steps, setup.guidance).map(drop);
         match self {
             Candidate::Uncached => schedule(steps),
             Candidate::Steps(fewer) => schedule(*fewer),

@@ -23,7 +23,7 @@ use search::Search;
 #[command(after_help = "\
 Examples:
   steep plan --coefficients flux-1-dev --threshold 0.4 distances.txt
-  steep generate --cache tea:0.1 --json - --quiet | steep plan --threshold 0.2 --table -
+  steep generate --cache tea:0.02 --json - --quiet | steep plan --threshold 0.04 --table -
   steep generate --cache sea:0.1 --json - --quiet | steep plan --cache sea:0.2+max-skips=3 -
   steep generate --compare --cache $(steep plan --search 20)")]
 pub struct Args {

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::Normal;
 use crate::model::TensorFile;
 use crate::video::Video;
-use crate::{Error, Result};
+use crate::{DType, Error, Result};
 
 /// Channels before, between and after the three convolutions.
 const CHANNELS: [usize; 4] = [1, 16, 32, 64];
@@ -65,7 +65,7 @@ impl Digits {
             Some(got) if got != wanted => Err(file.error(format!("{name} is {got:?} (wanted {wanted:?})"))),
             Some(_) => {
                 let mut values = vec![];
-                file.append_f32(name, &mut values)?;
+                file.append_f32(name, DType::F32, &mut values)?;
                 Ok(values)
             }
         };
