@@ -21,11 +21,13 @@ use super::{clips, output, report, sidecar};
 /// Fit TeaCache's polynomial to a model, and find thresholds
 ///
 /// Runs without a cache and records at each step how far the modulated input moved (x) and how far the model's output
-/// moved (y). Fits polynomials of degree 1 to 4 to all pairs and writes the chosen one, with what it depends on, beside the
-/// model: MODEL.teacache.json, where `generate` and `compare` find it. They refuse one of other weights, and warn where
-/// steps, guidance or dtype differ.
+/// moved (y). Fits polynomials of degree 1 to 4 to all pairs and writes the chosen one, with what it depends on, to
+/// MODEL.teacache.json beside the model (for the shipped model: in the current folder). `generate` and `compare` look for
+/// it there, or take the file that --calibration names. They refuse a file of other weights, warn where steps, sampler,
+/// guidance or dtype differ, and say which file they used.
 ///
-/// MagCache's table goes into the same file, from one more run of the first clip: `mag:δ@MODEL.teacache.json`.
+/// MagCache's table goes into the same file, from one more run of the first clip: `mag:δ@MODEL.teacache.json`. The same
+/// rule holds for it.
 ///
 /// In use, f(x) below zero counts as zero, x below the fitted range as its lower end, and x above it computes the step.
 /// `tea:δ:raw` does none of this, as the official code; `tea:δ:identity` takes distances as they are.
@@ -54,7 +56,8 @@ pub struct Args {
     /// killed goes on where it was
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
-    /// Where to write the calibration; without it, beside the model (the shipped model's: into this folder)
+    /// Where to write the calibration; without this option, MODEL.teacache.json beside the model (for the shipped model: in
+    /// the current folder)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Draw the pairs and the polynomials (.svg)
@@ -90,8 +93,7 @@ pub async fn run(args: &Args) -> Result<()> {
         }
     }
     let checkpoint = args.setup.checkpoint()?;
-    let out = args.out.clone().or_else(|| sidecar::path(&checkpoint));
-    let out = out.unwrap_or_else(|| format!("{}.teacache.json", checkpoint.name()).into());
+    let out = args.out.clone().unwrap_or_else(|| sidecar::path(&checkpoint));
     let outputs: Vec<&Path> = [Some(&out), args.plot.as_ref()].into_iter().flatten().map(|p| &**p).collect();
     let inputs: Vec<&Path> = args.setup.model.iter().chain(&args.pairs).map(|p| &**p).collect();
     output::check(&outputs, &inputs)?;

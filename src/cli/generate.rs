@@ -14,13 +14,13 @@ use steep::video::Video;
 use steep::{Device, Error, Generate, Result};
 
 use super::setup::Setup;
-use super::sidecar::Sidecar;
+use super::sidecar::{self, Sidecar};
 use super::{output, report};
 
 /// Sample a video, with or without a cache
 ///
-/// A `tea` cache that names no coefficients has those that `calibrate` wrote beside the model, if it did, and else takes
-/// distances as they are, which is `identity`.
+/// A `tea` cache that names no coefficients takes those of the model's calibration, which `calibrate` writes. If there is
+/// none, it takes distances as they are, which is `identity`. What was used is printed and recorded.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
@@ -36,6 +36,8 @@ pub struct Args {
     pub seed: u64,
     #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::grammar())]
     pub cache: Spec,
+    #[command(flatten)]
+    pub named: sidecar::Named,
     #[arg(long, value_name = "MODE", default_value = "host", help = gate_help())]
     pub gate: Mode,
     /// Run without the cache first, and say what it gained and lost
@@ -106,6 +108,7 @@ pub struct Made<'a> {
     pub args: &'a Args,
     pub checkpoint: &'a Checkpoint,
     pub device: &'a Device,
+    pub sidecar: &'a Sidecar,
     /// TeaCache's, with the coefficients that were used.
     pub rule: Option<TeaCache>,
     pub uncached: Option<Timed>,
@@ -118,11 +121,11 @@ pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
     super::watch_for_interrupts()?;
     let checkpoint = args.setup.checkpoint()?;
+    let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup, &args.named)?;
     let device = args.setup.device().await?;
     let model = args.setup.load(&device, &checkpoint)?;
-    let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
     let uncached = args.setup.clip(&model, args.class, args.seed).gate(args.gate.into());
-    let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache)?);
+    let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache));
     let rule = match cached.policy()?.rule {
         Rule::Threshold(rule) => Some(rule),
         _ => None,
@@ -140,7 +143,8 @@ pub async fn run(args: &Args) -> Result<()> {
         Some(u) => (Some(psnr(&u.video, &cached.video)?), ssim(&u.video, &cached.video).ok()),
         None => (None, None),
     };
-    let made = Made { args, checkpoint: &checkpoint, device: &device, rule, uncached, cached, psnr, ssim };
+    let (checkpoint, device, sidecar) = (&checkpoint, &device, &sidecar);
+    let made = Made { args, checkpoint, device, sidecar, rule, uncached, cached, psnr, ssim };
     made.write()
 }
 

@@ -12,6 +12,7 @@ use steep::sample::StepRecord;
 
 use super::generate::{Made, Timed};
 use super::output;
+use super::sidecar::Source;
 
 /// Colour, where it is shown to a person who has not asked for none (no-color.org).
 #[derive(Clone, Copy)]
@@ -72,10 +73,18 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
             made.device.describe()
         ),
         format!(
-            "class {}, {total} steps, guidance {}, seed {}\n\n",
+            "class {}, {total} steps, guidance {}, seed {}\n",
             args.class, args.setup.guidance, args.seed
         ),
     ];
+    match made.sidecar.source(&args.cache) {
+        Some(source) => lines.push(format!("{cache} with {}\n", source.words())),
+        None if args.cache.takes_calibration() => {
+            lines.push(format!("{cache} without a calibration: distances as they are\n"));
+        }
+        None => {}
+    }
+    lines.push("\n".into());
     if let Some(uncached) = &made.uncached {
         lines.push(row("uncached", total, uncached));
     }
@@ -124,6 +133,7 @@ fn settings(made: &Made) -> Value {
         "guidance": number(args.setup.guidance),
         "coefficients": made.rule.as_ref().map(|rule| rule.coefficients),
         "range": made.rule.as_ref().and_then(|rule| rule.range),
+        "sidecar": made.sidecar.source(&args.cache).map(Source::json),
     })
 }
 

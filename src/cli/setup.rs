@@ -54,6 +54,6 @@ impl Setup {
     }
 
     pub fn binding(&self, checkpoint: &Checkpoint) -> Binding {
-        Binding::new(checkpoint, self.steps, self.guidance, self.dtype)
+        Binding::new(checkpoint, self.steps, self.guidance, self.dtype).sampler(self.sampler)
     }
 }

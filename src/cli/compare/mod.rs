@@ -18,7 +18,7 @@ use steep::plot::{self, StepBar};
 use steep::{Device, Error, Result};
 
 use super::setup::Setup;
-use super::sidecar::Sidecar;
+use super::sidecar::{self, Sidecar};
 use super::{clips, output};
 use rounds::{Candidate, Round, Runner};
 use shard::Shard;
@@ -79,6 +79,8 @@ pub struct Args {
     classes: clips::Classes,
     #[command(flatten)]
     setup: Setup,
+    #[command(flatten)]
+    named: sidecar::Named,
     /// The classifier: a file of weights, `none`, or `auto`: the shipped one for grey models of ten classes
     #[arg(long, value_name = "FILE", default_value = "auto")]
     digits: String,
@@ -128,7 +130,7 @@ pub async fn run(args: &Args) -> Result<()> {
     super::watch_for_interrupts()?;
     let device = args.setup.device().await?;
     let specs: Vec<&Spec> = candidates.iter().filter_map(Candidate::spec).collect();
-    let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup)?;
+    let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup, &args.named)?;
     for candidate in &candidates {
         candidate.check(config, &args.setup, &sidecar)?;
     }
@@ -261,6 +263,9 @@ impl Args {
         candidates: &[Candidate],
         sidecar: &Sidecar,
     ) -> Map<String, Value> {
+        let source =
+            |candidate: &Candidate| Some((candidate.name(), sidecar.source(candidate.spec()?)?.json()));
+        let sources: Value = Map::from_iter(candidates.iter().filter_map(source)).into();
         let mut header = Map::from_iter([("journal".to_string(), json!(KIND))]);
         if let Value::Object(binding) = json!(self.setup.binding(checkpoint)) {
             header.extend(binding);
@@ -269,6 +274,7 @@ impl Args {
             ("device".to_string(), json!(device.describe())),
             ("policies".to_string(), json!(candidates.iter().map(Candidate::name).collect::<Vec<_>>())),
             ("calibration".to_string(), sidecar.coefficients()),
+            ("sidecars".to_string(), sources),
             ("size".to_string(), json!([checkpoint.config().height, checkpoint.config().width])),
             ("digits".to_string(), json!(self.digits)),
             ("first_seed".to_string(), json!(self.first_seed)),

@@ -53,7 +53,7 @@ impl Candidate {
         match self {
             Candidate::Uncached => schedule(steps),
             Candidate::Steps(fewer) => schedule(*fewer),
-            Candidate::Cached(spec) => spec.policy(steps, &sidecar.given(spec)?).map(drop),
+            Candidate::Cached(spec) => spec.policy(steps, &sidecar.given(spec)).map(drop),
         }
     }
 
@@ -204,7 +204,7 @@ impl Runner<'_> {
     fn cached<'g>(&self, clip: Generate<'g>, candidate: &Candidate) -> Result<Generate<'g>> {
         let clip = clip.steps(candidate.steps(self.args.setup.steps));
         Ok(match candidate {
-            Candidate::Cached(spec) => clip.cache(spec.clone()).given(self.sidecar.given(spec)?),
+            Candidate::Cached(spec) => clip.cache(spec.clone()).given(self.sidecar.given(spec)),
             _ => clip,
         })
     }
