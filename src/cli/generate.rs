@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use steep::cache::{Measure, Rule, Spec, TeaCache};
-use steep::evaluate::metrics::{psnr, ssim};
+use steep::evaluate::metrics::{Estimate, psnr, speedup, ssim};
 use steep::model::Checkpoint;
 use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
@@ -40,7 +40,8 @@ pub struct Args {
     pub named: sidecar::Named,
     #[arg(long, value_name = "MODE", default_value = "host", help = gate_help())]
     pub gate: Mode,
-    /// Run without the cache first, and say what it gained and lost
+    /// Run without the cache, too, and say what it gained and lost. Runs that take less than a few seconds are repeated in
+    /// turn, until the interval of the speedup is small or a few seconds have gone
     #[arg(long)]
     pub compare: bool,
     /// Write the clip: .gif, .png (animated), .y4m, or .safetensors (`video`, f32 [F, C, H, W]).
@@ -100,6 +101,7 @@ impl Mode {
 pub struct Timed {
     pub run: Run,
     pub video: Video,
+    /// The mean, where it was repeated.
     pub wall: Duration,
 }
 
@@ -113,6 +115,8 @@ pub struct Made<'a> {
     pub rule: Option<TeaCache>,
     pub uncached: Option<Timed>,
     pub cached: Timed,
+    /// Seconds without and with the cache, for each pair of runs.
+    pub pairs: Vec<[f64; 2]>,
     pub psnr: Option<f64>,
     pub ssim: Option<f64>,
 }
@@ -132,11 +136,19 @@ pub async fn run(args: &Args) -> Result<()> {
     };
     // Runs are timed warm.
     cached.warm_up().await?;
-    let uncached = match args.compare {
-        true => Some(args.sample(&uncached, "uncached").await?),
-        false => None,
+    let (mut uncached, mut cached, pairs) = match args.compare {
+        true => {
+            let (uncached, cached, pairs) = args.pairs([&uncached, &cached]).await?;
+            (Some(uncached), cached, pairs)
+        }
+        false => (None, args.sample(&cached, &args.cache.to_string()).await?, vec![]),
     };
-    let cached = args.sample(&cached, &args.cache.to_string()).await?;
+    for (side, timed) in [uncached.as_mut(), Some(&mut cached)].into_iter().enumerate() {
+        if let Some(timed) = timed.filter(|_| !pairs.is_empty()) {
+            let seconds = pairs.iter().map(|pair| pair[side]).sum::<f64>() / pairs.len() as f64;
+            timed.wall = Duration::from_secs_f64(seconds);
+        }
+    }
 
     let (psnr, ssim) = match &uncached {
         // Frames smaller than its window have no SSIM.
@@ -144,7 +156,7 @@ pub async fn run(args: &Args) -> Result<()> {
         None => (None, None),
     };
     let (checkpoint, device, sidecar) = (&checkpoint, &device, &sidecar);
-    let made = Made { args, checkpoint, device, sidecar, rule, uncached, cached, psnr, ssim };
+    let made = Made { args, checkpoint, device, sidecar, rule, uncached, cached, pairs, psnr, ssim };
     made.write()
 }
 
@@ -168,6 +180,37 @@ impl Args {
 
     fn json_to_stdout(&self) -> bool {
         self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Both runs, and the times of as many pairs as it takes to tell how much faster the second is.
+    async fn pairs(&self, [uncached, cached]: [&Generate<'_>; 2]) -> Result<(Timed, Timed, Vec<[f64; 2]>)> {
+        /// The interval that is small enough, as a share of the speedup.
+        const ENOUGH: f64 = 0.05;
+        const SECONDS: f64 = 6.0;
+        const FEWEST: usize = 3;
+        const MOST: usize = 24;
+        let name = self.cache.to_string();
+        let first = (self.sample(uncached, "uncached").await?, self.sample(cached, &name).await?);
+        let mut pairs = vec![[first.0.wall.as_secs_f64(), first.1.wall.as_secs_f64()]];
+        let spent = |pairs: &[[f64; 2]]| pairs.iter().flatten().sum::<f64>();
+        // A cache that is none has no speedup; long runs are even enough.
+        if self.cache == Spec::off() || spent(&pairs) > SECONDS / 2.0 {
+            return Ok((first.0, first.1, pairs));
+        }
+        while pairs.len() < FEWEST
+            || (pairs.len() < MOST && spent(&pairs) < SECONDS && !speedup(&pairs).within(ENOUGH))
+        {
+            // Who begins takes turns: whatever the first run of a pair suffers from, both do.
+            let (a, b) = match pairs.len() % 2 {
+                0 => (self.sample(uncached, "uncached").await?, self.sample(cached, &name).await?),
+                _ => {
+                    let b = self.sample(cached, &name).await?;
+                    (self.sample(uncached, "uncached").await?, b)
+                }
+            };
+            pairs.push([a.wall.as_secs_f64(), b.wall.as_secs_f64()]);
+        }
+        Ok((first.0, first.1, pairs))
     }
 
     async fn sample(&self, generate: &Generate<'_>, name: &str) -> Result<Timed> {
@@ -209,6 +252,17 @@ impl Args {
 }
 
 impl Made<'_> {
+    /// How much faster the cache is: None where there is nothing to compare, or no figure is worth printing.
+    pub fn speedup(&self) -> Option<Estimate> {
+        let estimate = speedup(&self.pairs);
+        let known = match self.pairs.len() {
+            0 => false,
+            1 => true,
+            _ => estimate.is_timed(),
+        };
+        Some(estimate).filter(|_| known && self.args.cache != Spec::off())
+    }
+
     fn write(&self) -> Result<()> {
         let args = self.args;
         let [clip, map, json] = args.files();
