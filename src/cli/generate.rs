@@ -97,6 +97,9 @@ impl Mode {
     }
 }
 
+/// Seconds of a pair of runs that is long enough to be timed once.
+pub const LONG: f64 = 3.0;
+
 /// A timed run.
 pub struct Timed {
     pub run: Run,
@@ -186,7 +189,7 @@ impl Args {
     async fn pairs(&self, [uncached, cached]: [&Generate<'_>; 2]) -> Result<(Timed, Timed, Vec<[f64; 2]>)> {
         /// The interval that is small enough, as a share of the speedup.
         const ENOUGH: f64 = 0.05;
-        const SECONDS: f64 = 6.0;
+        const SECONDS: f64 = 2.0 * LONG;
         const FEWEST: usize = 3;
         const MOST: usize = 24;
         let name = self.cache.to_string();
@@ -194,7 +197,7 @@ impl Args {
         let mut pairs = vec![[first.0.wall.as_secs_f64(), first.1.wall.as_secs_f64()]];
         let spent = |pairs: &[[f64; 2]]| pairs.iter().flatten().sum::<f64>();
         // A cache that is none has no speedup; long runs are even enough.
-        if self.cache == Spec::off() || spent(&pairs) > SECONDS / 2.0 {
+        if self.cache == Spec::off() || spent(&pairs) > LONG {
             return Ok((first.0, first.1, pairs));
         }
         while pairs.len() < FEWEST
