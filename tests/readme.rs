@@ -74,7 +74,12 @@ fn figure(row: &Value, key: &str, (decimals, factor, unit): (usize, f64, &str), 
     let Some(value) = row[key]["value"].as_f64() else { return String::new() };
     let shown = format!("{:.decimals$}", factor * value);
     if key == "accuracy" {
-        let [low, high] = wilson(value, trials).map(|end| format!("{:.decimals$}", factor * end));
+        // Results that are older than Wilson's interval have another one.
+        let ends = match (row[key]["low"].as_f64(), row[key]["high"].as_f64()) {
+            (Some(low), Some(high)) => [low, high],
+            _ => wilson(value, trials),
+        };
+        let [low, high] = ends.map(|end| format!("{:.decimals$}", factor * end));
         return format!("{shown}{unit} ({low}–{high})");
     }
     let estimate = Estimate { value, half: row[key]["half"].as_f64() };

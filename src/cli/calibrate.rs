@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use steep::cache::{Measure, Policy, TeaCache};
 use steep::evaluate::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
-use steep::evaluate::journal::Journal;
+use steep::evaluate::journal::{self, Journal};
 use steep::evaluate::metrics::psnr;
 use steep::model::{Dit, Model};
 use steep::plot::{self, FittedCurve};
@@ -111,7 +111,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let binding = args.setup.binding(&checkpoint);
     let runner = Runner { args, model: &model };
 
-    let clips = runner.pairs(&binding).await?;
+    let (clips, binding) = runner.pairs(binding).await?;
     let fits = (1..=DEGREE).map(|degree| Fit::of(&clips, degree)).collect::<Result<Vec<_>>>()?;
     let fit = fits[usize::from(args.degree) - 1].clone();
     let pairs = clips.iter().map(|clip| clip.x.len()).sum();
@@ -195,12 +195,30 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// What is asked for and what the file holds, in the order of (class, seed).
-    async fn pairs(&self, binding: &Binding) -> Result<Vec<Clip>> {
+    /// What is asked for and what the file holds, in the order of (class, seed); and what is known of how they were made.
+    async fn pairs(&self, mut binding: Binding) -> Result<(Vec<Clip>, Binding)> {
         let args = self.args;
         let mut header: Map<String, Value> = Map::from_iter([("journal".to_string(), json!(KIND))]);
         if let Value::Object(binding) = json!(binding) {
             header.extend(binding);
+        }
+        // Pairs of an older version may record fewer settings: those stay unknown.
+        let before = args.pairs.as_ref().filter(|path| path.exists()).map(|path| journal::header(path));
+        let before = Value::Object(before.transpose()?.unwrap_or_default());
+        if serde_json::from_value::<Binding>(before.clone()).is_ok() {
+            header.retain(|key, value| {
+                let known = before.get(key).is_some();
+                if let (false, Some(path)) = (known, &args.pairs) {
+                    let (path, value) =
+                        (path.display(), value.as_str().map_or(value.to_string(), str::to_string));
+                    super::complain(&format!(
+                        "warning: {path}: does not say at which {key} it was recorded, used at {value}"
+                    ));
+                }
+                known
+            });
+            let unknown = |e| Error::setting(format!("settings of pairs: {e}"), "those of a run");
+            binding = serde_json::from_value(header.clone().into()).map_err(unknown)?;
         }
         let mut journal = None;
         let mut clips: Vec<Clip> = vec![];
@@ -238,7 +256,7 @@ impl Runner<'_> {
         }
         // Sums in one order, whatever was there before.
         clips.sort_by_key(|clip| (clip.class, clip.seed));
-        Ok(clips)
+        Ok((clips, binding))
     }
 
     /// Class and seed of the clips of the first `seeds` seeds.

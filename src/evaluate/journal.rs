@@ -106,7 +106,7 @@ pub fn header(path: &Path) -> Result<Map<String, Value>> {
 ///
 /// If anything else does.
 pub fn agree(path: &Path, ours: &Map<String, Value>, theirs: &Map<String, Value>) -> Result<()> {
-    let shown = |v: Option<&Value>| v.map_or("nothing".into(), Value::to_string);
+    let shown = |v: Option<&Value>| v.map_or("not recorded".into(), Value::to_string);
     let differs = |key: &&String| *key != "model" && ours.get(*key) != theirs.get(*key);
     let mut keys: Vec<&String> = ours.keys().filter(differs).collect();
     keys.extend(theirs.keys().filter(|key| !ours.contains_key(*key)).filter(differs));

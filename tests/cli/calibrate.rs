@@ -199,6 +199,19 @@ fn pairs_that_cannot_be_used() {
     refused("a poem\n".into(), "", &["pairs.jsonl", "line 1"]);
     refused(whole.clone(), "--guidance 2", &["another run", "guidance is 3.0 there and 2.0 here"]);
     refused(whole.clone(), "--dtype bf16", &["dtype is \"f32\" there"]);
+    refused(whole.clone(), "--sampler ab2", &["sampler is \"first-order\" there and \"ab2\" here"]);
+    refused(whole.replacen("\"steps\":8,", "", 1), "", &["steps is not recorded there"]);
+    // Pairs of version 0.1.0 serve, and what is made of them is as little known.
+    let old = whole.replacen("\"sampler\":\"first-order\",", "", 1);
+    assert_ne!(old, whole);
+    fs::write(place.path("pairs.jsonl"), &old).unwrap();
+    let out = calibrate(&place, "--classes 1 --seeds 2 --pairs pairs.jsonl --degree 1");
+    let unknown =
+        "steep: warning: pairs.jsonl: does not say at which sampler it was recorded, used at first-order\n";
+    assert!(out.status.success() && text(&out.stderr).starts_with(unknown), "{}", text(&out.stderr));
+    assert_eq!(fs::read_to_string(place.path("pairs.jsonl")).unwrap(), old);
+    let made = json(&place, "m.teacache.json");
+    assert_eq!((&made["sampler"], &made["steps"]), (&Value::Null, &json!(8)));
 }
 
 #[test]

@@ -176,6 +176,13 @@ pub async fn run(args: &Args) -> Result<()> {
         .map(|clip| (*clip, kept.missing(*clip, &candidates)))
         .filter(|(_, candidates)| !candidates.is_empty())
         .collect();
+    // The first clip's picture. That of policies which are added later is a file of its own.
+    let first = wanted.first().filter(|_| shard.has(0));
+    let picture = match kept.rounds.iter().filter(|round| Some(&round.clip()) == first).count() {
+        0 => args.out.join(FILES[CLIPS]),
+        before => args.out.join(format!("clips-{}.gif", before + 1)),
+    };
+    output::check(&[&picture], &[&path])?;
     if !missing.is_empty() {
         let model = args.setup.load(&device, &checkpoint)?;
         let runner = Runner { model: &model, sidecar: &sidecar, digits: digits.as_ref(), args };
@@ -185,13 +192,9 @@ pub async fn run(args: &Args) -> Result<()> {
         runner.warm_up(&candidates.iter().filter(used).collect::<Vec<_>>()).await?;
         for (clip, candidates) in missing {
             let (round, videos) = runner.round(clip, &candidates, &bar).await?;
-            if Some(&clip) == wanted.first() && shard.has(0) {
-                // Before the round counts as done, so that the pictures are there whenever it is.
-                let name = match kept.rounds.iter().filter(|round| round.clip() == clip).count() {
-                    0 => FILES[CLIPS].to_string(),
-                    before => format!("clips-{}.gif", before + 1),
-                };
-                output::write(&[(&args.out.join(name), rounds::gif(&round, &videos)?)])?;
+            if Some(&clip) == first {
+                // Before the round counts as done, so that the picture is there whenever it is.
+                output::write(&[(&picture, rounds::gif(&round, &videos)?)])?;
             }
             file.append(&json!(round))?;
             kept.take(round).map_err(|why| Error::file(&path, why))?;
