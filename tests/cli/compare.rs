@@ -314,6 +314,16 @@ fn rounds_that_are_not_ours() {
             &["line 2", "missing field `policies`"],
         ),
         ([lines[0], lines[1], lines[2], lines[2]].concat(), &["line 4", "a second time"]),
+        (
+            whole.replacen("\"seeds\":2", "\"seeds\":18446744073709551615", 1),
+            &["line 2", "wanted 1 to 1000000"],
+        ),
+        (whole.replacen("[\"uncached\",\"uniform:2\"]", "[\"uncached\",\"\u{1b}[2J\"]", 1), &["line 2"]),
+        (
+            whole.replacen("[\"uncached\",\"uniform:2\"]", "[\"uncached\",\"never:2\"]", 1),
+            &["line 2", "never:2"],
+        ),
+        (whole.replacen("\"device\":\"", "\"device\":\"\\u001b[2J", 1), &["line 3", "control characters"]),
         // What version 0.1.0 wrote.
         (whole.replacen("steep rounds 2", "steep rounds 1", 1), &["version 0.1.0", "sampler", "--fresh"]),
     ] {
@@ -322,6 +332,8 @@ fn rounds_that_are_not_ours() {
         let said = complaint(&compare(&place, "uniform:2 --seeds 2 --out c"), 2);
         assert!(words.iter().all(|w| said.contains(w)), "{said}");
         assert_eq!(fs::read_to_string(&journal).unwrap(), damage, "left as it was");
+        let said = complaint(&place.run(&["compare", "--out", "d", "--merge", "c/rounds.jsonl"]), 2);
+        assert!(words.iter().all(|w| said.contains(w)), "{said}");
     }
     // Begun anew, the settings may be others.
     ok(compare(&place, "uniform:3 --seeds 1 --out c --fresh --quiet"));

@@ -75,7 +75,7 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     thresholds: Vec<f64>,
     /// Seeds
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=rounds::MOST_SEEDS))]
     seeds: u64,
     /// The first seed
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -33,6 +33,9 @@ pub enum Candidate {
     Cached(Spec),
 }
 
+/// The most seeds of a comparison.
+pub const MOST_SEEDS: u64 = 1_000_000;
+
 pub const UNCACHED: &str = "uncached";
 
 impl Candidate {
@@ -218,6 +221,12 @@ impl Kept {
 
     /// Takes in what a run asks for; false if it is known already.
     pub fn ask(&mut self, asked: &Asked) -> Result<bool, String> {
+        if let Some(policy) = asked.policies.iter().find(|policy| policy.parse::<Candidate>().is_err()) {
+            return Err(format!("policy {policy:?}; wanted one that `steep compare` takes"));
+        }
+        if !(1..=MOST_SEEDS).contains(&asked.seeds) {
+            return Err(format!("{} seeds; wanted 1 to {MOST_SEEDS}", asked.seeds));
+        }
         self.asked.iter().try_for_each(|before| before.agree(asked))?;
         let new = !self.asked.contains(asked);
         self.asked.extend(new.then(|| asked.clone()));
@@ -230,6 +239,9 @@ impl Kept {
             round.runs.iter().find(|r| r.decisions.is_empty() || r.wall_ms.is_nan() || r.wall_ms <= 0.0)
         {
             return Err(format!("{}: wanted decisions and a time", run.policy));
+        }
+        if round.device.chars().any(char::is_control) {
+            return Err(format!("device {:?}; wanted a name without control characters", round.device));
         }
         if round.runs.first().is_none_or(|run| run.policy != UNCACHED) {
             return Err(format!("wanted {UNCACHED} as the first of its runs"));

@@ -49,6 +49,8 @@ struct Pair<'a> {
     round: &'a Round,
     uncached: &'a Scored,
     run: &'a Scored,
+    /// The place of its kind of device among all.
+    kind: usize,
 }
 
 /// Key, heading, decimals, factor of what is shown.
@@ -88,21 +90,20 @@ impl<'a> Table<'a> {
         rounds.sort_by_key(|round| round.clip());
         let kinds: BTreeSet<String> = rounds.iter().map(|round| round.kind()).collect();
         let kinds: Vec<String> = kinds.into_iter().collect();
-        let first = |policy: &String| rounds.iter().find_map(|round| round.run(policy));
-        let rows = |rounds: &[&'a Round]| {
+        let kind = |round: &Round| kinds.binary_search(&round.kind()).unwrap_or(0);
+        let rounds: Vec<(&Round, usize)> = rounds.into_iter().map(|round| (round, kind(round))).collect();
+        let first = |policy: &String| rounds.iter().find_map(|(round, _)| round.run(policy));
+        let rows = |rounds: &[(&'a Round, usize)]| {
             policies.iter().filter_map(|p| row(p, &pairs(p, rounds), real)).collect::<Vec<_>>()
         };
+        let of = |kind: usize| rounds.iter().copied().filter(|(_, of)| *of == kind).collect::<Vec<_>>();
         let by_kind = match kinds.len() {
             0 | 1 => vec![],
-            _ => {
-                let of =
-                    |kind: &String| rounds.iter().copied().filter(|r| r.kind() == *kind).collect::<Vec<_>>();
-                kinds.iter().map(|kind| rows(&of(kind))).collect()
-            }
+            all => (0..all).map(|kind| rows(&of(kind))).collect(),
         };
         Table {
             rows: rows(&rounds),
-            clips: rounds.iter().map(|round| round.clip()).collect::<BTreeSet<_>>().len(),
+            clips: rounds.iter().map(|(round, _)| round.clip()).collect::<BTreeSet<_>>().len(),
             first: policies.iter().filter_map(first).collect(),
             kinds,
             by_kind,
@@ -118,9 +119,10 @@ impl<'a> Table<'a> {
 }
 
 /// A policy's runs, by clip. Uncached clips have one for each time that policies were added; the first is taken.
-fn pairs<'a>(policy: &str, rounds: &[&'a Round]) -> Vec<Pair<'a>> {
-    let pair =
-        |round: &&'a Round| Some(Pair { round, uncached: round.runs.first()?, run: round.run(policy)? });
+fn pairs<'a>(policy: &str, rounds: &[(&'a Round, usize)]) -> Vec<Pair<'a>> {
+    let pair = |&(round, kind): &(&'a Round, usize)| {
+        Some(Pair { round, uncached: round.runs.first()?, run: round.run(policy)?, kind })
+    };
     let mut pairs: Vec<Pair<'a>> = rounds.iter().filter_map(pair).collect();
     pairs.dedup_by_key(|pair| pair.round.clip());
     pairs
@@ -132,7 +134,7 @@ fn row(policy: &str, pairs: &[Pair<'_>], real: Option<&Normal>) -> Option<Row> {
     let seeds: Vec<&[Pair<'_>]> = pairs.chunk_by(|a, b| a.round.seed == b.round.seed).collect();
     let n = seeds.len();
     let length = pairs.first()?.run.decisions.len();
-    let kinds: BTreeSet<String> = pairs.iter().map(|pair| pair.round.kind()).collect();
+    let kinds: BTreeSet<usize> = pairs.iter().map(|pair| pair.kind).collect();
     // Over the clips of some seeds.
     let over = |which: &[usize], f: &dyn Fn(&Pair<'_>) -> Option<f64>| {
         let values: Vec<f64> = which.iter().flat_map(|&i| seeds[i]).filter_map(f).collect();
@@ -154,8 +156,8 @@ fn row(policy: &str, pairs: &[Pair<'_>], real: Option<&Normal>) -> Option<Row> {
     let bound = |which: &[usize]| ratio(which, &steps, &computed);
     // Times are compared on one kind of device, and kinds weigh as much as they have clips.
     let speedup = |which: &[usize]| {
-        let of = |kind: &String| {
-            let time = |wall: f64, p: &Pair<'_>| Some(wall).filter(|_| p.round.kind() == *kind);
+        let of = |kind: &usize| {
+            let time = |wall: f64, p: &Pair<'_>| Some(wall).filter(|_| p.kind == *kind);
             let (uncached, clips) = over(which, &|p| time(p.uncached.wall_ms, p));
             let (cached, _) = over(which, &|p| time(p.run.wall_ms, p));
             (clips > 0).then(|| (clips as f64, uncached / cached))
