@@ -50,8 +50,9 @@ pub struct Args {
     /// Go from operands to other operands, so that no cache holds them; on a GPU always
     #[arg(long)]
     cold: bool,
-    /// Print an array of {op, source, shape, dtype, device, error, ms, gbps, gflops, ceiling_pct, in_cache}. `ceiling_pct` is
-    /// null for a rate above its ceiling; `in_cache` says whether a cache is the reason
+    /// Print an array of {op, source, shape, dtype, device, error, ms, gbps, gflops, ceiling_pct, in_cache},
+    /// with the ceiling itself as ceiling_gbps or ceiling_gflops. `ceiling_pct` is null for a rate above its ceiling;
+    /// `in_cache` says whether a cache is the reason
     #[arg(long)]
     json: bool,
 }
@@ -205,6 +206,10 @@ impl Report {
             if rate > 0.0 {
                 row[name] = json!(rate / 1e9);
             }
+        }
+        match bench.bound() {
+            Bound::Copy => row["ceiling_gbps"] = json!(bytes / 1e9 / share),
+            Bound::Matmul => row["ceiling_gflops"] = json!(flops / 1e9 / share),
         }
         row["ceiling_pct"] = match rating {
             Rating::Share(share) => json!(100.0 * share),

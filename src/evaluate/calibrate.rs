@@ -248,18 +248,19 @@ impl Binding {
                 short(&run.sha256)
             ));
         }
-        let (theirs, used) = (self.settings(), run.settings());
-        let warning = |((what, theirs), (_, used)): ((&str, Option<String>), (&str, Option<String>))| {
-            let used = used?;
-            match theirs {
-                None => Some(format!("does not say at which {what} it was calibrated, used at {used}")),
-                Some(theirs) if theirs != used => {
-                    Some(format!("calibrated at {what} {theirs}, used at {used}"))
+        let mut warnings = vec![];
+        for ((what, theirs), (_, used)) in self.settings().into_iter().zip(run.settings()) {
+            match (theirs, used) {
+                (None, Some(used)) => {
+                    warnings.push(format!("does not say at which {what} it was calibrated, used at {used}"));
                 }
-                Some(_) => None,
+                (Some(theirs), Some(used)) if theirs != used => {
+                    warnings.push(format!("calibrated at {what} {theirs}, used at {used}"));
+                }
+                _ => {}
             }
-        };
-        Ok(theirs.into_iter().zip(used).filter_map(warning).collect())
+        }
+        Ok(warnings)
     }
 
     /// What only causes a warning, by name. None is not recorded.

@@ -22,6 +22,8 @@ fn no_rate_is_more_than_its_ceiling() {
     for row in rows.as_array().unwrap() {
         assert!(row["ceiling_pct"].as_f64().is_none_or(|percent| percent <= 100.0), "{row}");
         assert!(!(row["in_cache"] == true && row["ceiling_pct"].is_number()), "{row}");
+        let share = row["gbps"].as_f64().unwrap() / row["ceiling_gbps"].as_f64().unwrap();
+        assert_eq!(row["ceiling_pct"].is_null(), share > 1.005, "{row}");
         cached += usize::from(row["in_cache"] == true);
     }
     let said = place.ok(&["bench", "--device", "cpu", "--op", "axpby"]);

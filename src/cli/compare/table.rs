@@ -250,12 +250,16 @@ impl Figure {
                 format!("{} ({}–{})", number(*value), number(*low), number(*high))
             }
             Figure::Mean(e) if e.is_noise() => "noise".into(),
-            // The speedup of a run over itself has an interval of no width.
             Figure::Speedup(e) if !e.is_timed() => "too short".into(),
-            Figure::Mean(e) | Figure::Speedup(e) => match e.half.filter(|h| h.is_finite() && half) {
-                Some(half) => format!("{}±{}", number(e.value), number(half)),
-                None => number(e.value),
-            },
+            Figure::Mean(e) | Figure::Speedup(e) => {
+                // What is the same for all seeds has no interval.
+                let shown =
+                    |h: &f64| half && h.is_finite() && factor * h >= 0.5 * 0.1f64.powi(decimals as i32);
+                match e.half.filter(shown) {
+                    Some(half) => format!("{}±{}", number(e.value), number(half)),
+                    None => number(e.value),
+                }
+            }
         }
     }
 }
