@@ -14,9 +14,9 @@ fn no_rate_is_more_than_its_ceiling() {
     assert_eq!(of(Bound::Matmul, 1.2, true), Rating::Above);
     assert_eq!(of(Bound::Copy, 0.52, true), Rating::Share(0.52));
     assert_eq!(of(Bound::Matmul, 1.004, false), Rating::Share(1.0), "printed as 100 %");
-    // Small operands in place: several times as fast as a copy that no cache holds.
+    // Small operands: several times as fast as a copy that no cache holds.
     let place = Place::new();
-    let rows = place.ok(&["bench", "--device", "cpu", "--op", "axpby", "--json"]);
+    let rows = place.ok(&["bench", "--device", "cpu", "--op", "take", "--json"]);
     let rows: Value = serde_json::from_str(&rows).unwrap();
     let mut cached = 0;
     for row in rows.as_array().unwrap() {
@@ -26,7 +26,7 @@ fn no_rate_is_more_than_its_ceiling() {
         assert_eq!(row["ceiling_pct"].is_null(), share > 1.005, "{row}");
         cached += usize::from(row["in_cache"] == true);
     }
-    let said = place.ok(&["bench", "--device", "cpu", "--op", "axpby"]);
+    let said = place.ok(&["bench", "--device", "cpu", "--op", "take"]);
     assert!(cached > 0 && said.contains("in cache\n"), "{rows}\n{said}");
     let rows = said.lines().skip(3).count();
     let rated = said.lines().filter(|l| ["of copy", "in cache", "above copy"].iter().any(|w| l.ends_with(w)));
