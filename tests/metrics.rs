@@ -390,6 +390,10 @@ fn what_is_noise_is_known_as_such() {
     let disturbed = speedup(&[[2.0, 1.0], [2.0, 1.0], [2.0, 9.0]]);
     assert_eq!(disturbed.value, 6.0 / 11.0);
     assert!(!disturbed.is_timed());
+    // 1067 % of a bound is no measurement; 103 ± 4 % may be.
+    assert!(!of(10.67, Some(0.5)).is_within_bound() && !of(1.2, None).is_within_bound());
+    assert!(of(1.03, Some(0.04)).is_within_bound() && of(3.0, Some(0.5)).scaled(1.0 / 2.5).is_within_bound());
+    assert_eq!(of(3.0, Some(0.5)).scaled(-2.0), of(-6.0, Some(1.0)));
     let once = speedup(&[[2.0, 1.0]]);
     assert!(once.value == 2.0 && !once.is_timed() && !once.is_noise(), "one pair has no interval");
 }

@@ -69,6 +69,12 @@ fn rating(row: &Value) -> String {
     }
 }
 
+/// Whether the times of a row of a comparison are worth printing.
+fn is_timed(row: &Value) -> bool {
+    let of = |key: &str| Estimate { value: number(&row[key], "value"), half: row[key]["half"].as_f64() };
+    of("speedup").is_timed() && of("share").is_within_bound()
+}
+
 /// A figure of a comparison as a cell. `trials`: how many seeds there are.
 fn figure(row: &Value, key: &str, (decimals, factor, unit): (usize, f64, &str), trials: usize) -> String {
     let Some(value) = row[key]["value"].as_f64() else { return String::new() };
@@ -86,7 +92,7 @@ fn figure(row: &Value, key: &str, (decimals, factor, unit): (usize, f64, &str), 
     let timed = ["speedup", "share"].contains(&key);
     match estimate.half {
         _ if estimate.is_noise() => "noise".into(),
-        Some(_) if timed && !estimate.is_timed() => "too short".into(),
+        Some(_) if timed && !is_timed(row) => "too short".into(),
         // What is the same for all seeds has no interval.
         Some(half) if factor * half >= 0.5 * 0.1f64.powi(decimals as i32) => {
             format!("{shown} ± {:.decimals$}{unit}", factor * half)

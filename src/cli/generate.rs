@@ -196,13 +196,19 @@ impl Args {
         let first = (self.sample(uncached, "uncached").await?, self.sample(cached, &name).await?);
         let mut pairs = vec![[first.0.wall.as_secs_f64(), first.1.wall.as_secs_f64()]];
         let spent = |pairs: &[[f64; 2]]| pairs.iter().flatten().sum::<f64>();
-        // A cache that is none has no speedup; long runs are even enough.
-        if self.cache == Spec::off() || spent(&pairs) > LONG {
+        // A cache that is none has no speedup. Long runs are even enough, unless what they say cannot be.
+        let bound = first.1.run.steps.len() as f64 / first.1.run.computed() as f64;
+        let possible = |pairs: &[[f64; 2]]| speedup(pairs).scaled(1.0 / bound).is_within_bound();
+        if self.cache == Spec::off() || (spent(&pairs) > LONG && possible(&pairs)) {
             return Ok((first.0, first.1, pairs));
         }
-        while pairs.len() < FEWEST
-            || (pairs.len() < MOST && spent(&pairs) < SECONDS && !speedup(&pairs).within(ENOUGH))
-        {
+        let ends = |pairs: &[[f64; 2]]| {
+            // A figure that is not worth printing yet is worth twice the time.
+            let estimate = speedup(pairs);
+            let limit = if estimate.is_timed() && possible(pairs) { SECONDS } else { 2.0 * SECONDS };
+            pairs.len() >= MOST || (estimate.within(ENOUGH) && possible(pairs)) || spent(pairs) > limit
+        };
+        while pairs.len() < FEWEST || !ends(&pairs) {
             // Who begins takes turns: whatever the first run of a pair suffers from, both do.
             let (a, b) = match pairs.len() % 2 {
                 0 => (self.sample(uncached, "uncached").await?, self.sample(cached, &name).await?),
@@ -263,7 +269,13 @@ impl Made<'_> {
             1 => true,
             _ => estimate.is_timed(),
         };
-        Some(estimate).filter(|_| known && self.args.cache != Spec::off())
+        let possible = estimate.scaled(1.0 / self.bound()).is_within_bound();
+        Some(estimate).filter(|_| known && possible && self.args.cache != Spec::off())
+    }
+
+    /// Steps / computed steps: what the speedup is at most.
+    pub fn bound(&self) -> f64 {
+        self.cached.run.steps.len() as f64 / self.cached.run.computed() as f64
     }
 
     fn write(&self) -> Result<()> {

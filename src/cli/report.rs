@@ -91,9 +91,11 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
     lines.push(row(&cache, computed, cached));
     lines.push(format!("\n  {}\n", paint.decisions(&letters(&steps))));
     if made.uncached.is_some() && args.cache != Spec::off() {
-        let bound = total as f64 / computed as f64;
-        lines.push(format!("\n  {}\n", faster(made, bound, paint)));
-        lines.push(format!("  {computed} of {total} steps were computed, so the bound is {bound:.2}×\n"));
+        lines.push(format!("\n  {}\n", faster(made, paint)));
+        lines.push(format!(
+            "  {computed} of {total} steps were computed, so the bound is {:.2}×\n",
+            made.bound()
+        ));
     }
     if let Some(psnr) = made.psnr {
         if args.cache == Spec::off() {
@@ -109,8 +111,8 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
     lines.concat()
 }
 
-/// How much faster the cache is, as far as the runs can tell; `bound` is steps / computed steps.
-fn faster(made: &Made, bound: f64, paint: Paint) -> String {
+/// How much faster the cache is, as far as the runs can tell.
+fn faster(made: &Made, paint: Paint) -> String {
     let pairs = made.pairs.len();
     let Some(estimate) = made.speedup() else {
         return format!("too short to time: {pairs} pairs of runs differ too much; wanted more --steps");
@@ -125,10 +127,9 @@ fn faster(made: &Made, bound: f64, paint: Paint) -> String {
         _ if value + half < 1.0 => format!("{number} as fast as uncached, which is slower"),
         _ => format!("{number} as fast as uncached: no difference"),
     };
-    // Nothing is faster than its bound but by the error of the measurement.
-    let share =
-        if value < bound { format!(", {:.0} % of its bound", 100.0 * value / bound) } else { String::new() };
-    format!("{words}{share} (from {from})")
+    // Nothing is faster than its bound, but by the error of the measurement.
+    let share = format!("{:.0} % of its bound", (100.0 * value / made.bound()).min(100.0));
+    format!("{words}, {share} (from {from})")
 }
 
 /// A mask is as long as the run.

@@ -468,6 +468,12 @@ fn parts_of_unlike_machines_go_together() {
     // No cache beside no cache has no speedup.
     assert_eq!((&all["rows"][2]["policy"], &all["rows"][2]["speedup"]), (&json!("off"), &Value::Null));
 
+    // The bound of uniform:2 is 5/3: even six clips that agree on 4× cannot be right, and nobody is shown them.
+    assert!((all["rows"][1]["bound"]["value"].as_f64().unwrap() - 5.0 / 3.0).abs() < 1e-12);
+    assert!(said.contains("too short: uncertain by more than a fifth, or above its bound"), "{said}");
+    // Speedup and share of all, and of each kind; and what it means.
+    assert_eq!(said.matches("too short").count(), 7, "{said}");
+
     // Other dtypes do not go together.
     let path = place.path("c/rounds-2of3.jsonl");
     let part = fs::read_to_string(&path).unwrap();
@@ -544,7 +550,9 @@ fn few_clips_tell_little() {
             true => format!("| {value:.2}±{half:.2} |"),
             false => format!("| {value:.2} |"),
         };
-        assert_eq!(markdown.contains(&cell), half <= 0.2 * value, "{cell} in\n{markdown}");
+        let share = &row["share"];
+        let possible = share["value"].as_f64().unwrap() - share["half"].as_f64().unwrap() <= 1.05;
+        assert_eq!(markdown.contains(&cell), half <= 0.2 * value && possible, "{cell} in\n{markdown}");
         let real = &row["frechet_real"];
         if real["half"].as_f64().unwrap() > real["value"].as_f64().unwrap() {
             assert!(markdown.contains("| noise |") && said.contains("noise: the 95 % interval reaches zero"));

@@ -10,9 +10,13 @@ use crate::{Place, STEEP, fixture, tensor, text};
 fn steep_alone_shows_what_caching_buys() {
     let place = Place::new();
     let said = place.ok(&[]);
-    for part in ["moving-mnist-32", "50 computed", "30 skipped", "faster", "PSNR", "SSIM", "FC", "F\n"] {
+    for part in
+        ["moving-mnist-32", "50 computed", "30 skipped", "bound is 2.50×", "PSNR", "SSIM", "FC", "F\n"]
+    {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }
+    // On a machine that is busy, no speedup may be sure.
+    assert!(said.contains("× faster, ") || said.contains("too short to time"), "{said}");
     assert!(!said.contains('\x1b'), "colour outside a terminal");
     assert!(said.lines().count() <= 12 && said.lines().all(|l| l.chars().count() <= 80), "{said}");
     assert_eq!(place.names(), ["steep.gif", "steep.svg"]);

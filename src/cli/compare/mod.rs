@@ -45,7 +45,7 @@ const POLICIES: [&str; 8] = [
 /// uncached clips and to those of real ones; how the digit moves: the error of its velocity in pixels a frame, and its jitter, the root mean square of
 /// its acceleration between bounces in pixels a frame². What follows ± is half a 95 % confidence interval over seeds
 /// (delete-one jackknife, Student's t). "noise" stands where that interval reaches zero, and "too short" where a speedup
-/// is uncertain by more than a fifth.
+/// is uncertain by more than a fifth, or above its bound.
 ///
 /// A policy is what `generate --cache` takes, or steps:N, an uncached run of N steps. `{}` stands for each of
 /// --thresholds: 'tea:{}' 'tea:{}:identity' --thresholds 0.1,0.2.

@@ -37,8 +37,8 @@ pub struct Row {
 #[derive(Clone, Copy)]
 pub enum Figure {
     Mean(Estimate),
-    /// A ratio of times.
-    Speedup(Estimate),
+    /// A ratio of times that is too uncertain to be printed.
+    Untimed(Estimate),
     /// A share of clips, and the ends of its interval.
     Proportion(f64, [f64; 2]),
 }
@@ -170,11 +170,12 @@ fn row(policy: &str, pairs: &[Pair<'_>], real: Option<&Normal>) -> Option<Row> {
     // enough, as may the uncached run beside itself.
     let off = policy == Spec::off().to_string();
     let took: f64 = pairs.iter().map(|p| p.uncached.wall_ms + p.run.wall_ms).sum();
-    let known = policy == UNCACHED || (n == 1 && took > 1e3 * LONG);
-    let timed = |statistic: &dyn Fn(&[usize]) -> f64| {
-        let estimate = Some(()).filter(|()| !off).and_then(|()| shown(jackknife(n, statistic)));
-        estimate.map(if known { Figure::Mean } else { Figure::Speedup })
-    };
+    let gained = shown(jackknife(n, speedup)).filter(|_| !off);
+    let share = shown(jackknife(n, |which| speedup(which) / bound(which))).filter(|_| !off);
+    let long = n == 1 && took > 1e3 * LONG;
+    let known = long || gained.is_some_and(|gained| gained.is_timed());
+    let known = policy == UNCACHED || (known && share.is_some_and(|share| share.is_within_bound()));
+    let timed = |e: Estimate| if known { Figure::Mean(e) } else { Figure::Untimed(e) };
     let judged = pairs.iter().any(|p| p.run.features.is_some());
     let right = average(&|p| judged.then(|| f64::from(u8::from(p.run.seen == Some(p.round.class)))));
     let [ours, uncached] =
@@ -191,9 +192,9 @@ fn row(policy: &str, pairs: &[Pair<'_>], real: Option<&Normal>) -> Option<Row> {
             1 => mean(&|p| Some(p.run.wall_ms)),
             _ => None,
         },
-        timed(&|which| speedup(which)),
+        gained.map(timed),
         shown(jackknife(n, bound)).map(Figure::Mean),
-        timed(&|which| speedup(which) / bound(which)),
+        share.map(timed),
         mean(&|p| p.run.psnr),
         mean(&|p| p.run.ssim),
         mean(&|p| p.run.foreground_psnr),
@@ -235,7 +236,7 @@ fn distance(n: usize, ours: &[Moments], other: impl Fn(&[usize]) -> Option<Norma
 impl Figure {
     fn json(&self) -> Value {
         match self {
-            Figure::Mean(e) | Figure::Speedup(e) => {
+            Figure::Mean(e) | Figure::Untimed(e) => {
                 json!({ "value": e.value, "half": e.half.filter(|h| h.is_finite()) })
             }
             Figure::Proportion(value, [low, high]) => json!({ "value": value, "low": low, "high": high }),
@@ -250,8 +251,8 @@ impl Figure {
                 format!("{} ({}–{})", number(*value), number(*low), number(*high))
             }
             Figure::Mean(e) if e.is_noise() => "noise".into(),
-            Figure::Speedup(e) if !e.is_timed() => "too short".into(),
-            Figure::Mean(e) | Figure::Speedup(e) => {
+            Figure::Untimed(_) => "too short".into(),
+            Figure::Mean(e) => {
                 // What is the same for all seeds has no interval.
                 let shown =
                     |h: &f64| half && h.is_finite() && factor * h >= 0.5 * 0.1f64.powi(decimals as i32);
@@ -330,7 +331,10 @@ impl Table<'_> {
         }
         for (word, meaning) in [
             ("noise", "the 95 % interval reaches zero: too few clips to know the number"),
-            ("too short", "uncertain by more than a fifth: more --seeds or --steps make it known"),
+            (
+                "too short",
+                "uncertain by more than a fifth, or above its bound: more --seeds or --steps make it known",
+            ),
         ] {
             if text.contains(word) {
                 text += &format!("\n  {word}: {meaning}");
@@ -362,7 +366,7 @@ impl Table<'_> {
             .join(",");
         let number = |x: Option<f64>| x.filter(|x| x.is_finite()).map_or(String::new(), |x| x.to_string());
         let numbers = |((key, ..), figure): (&Column, &Option<Figure>)| match figure {
-            Some(Figure::Mean(e) | Figure::Speedup(e)) => vec![Some(e.value), e.half],
+            Some(Figure::Mean(e) | Figure::Untimed(e)) => vec![Some(e.value), e.half],
             Some(Figure::Proportion(value, [low, high])) => vec![Some(*value), Some(*low), Some(*high)],
             None => vec![None; if *key == PROPORTION { 3 } else { 2 }],
         };

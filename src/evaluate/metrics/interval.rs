@@ -24,6 +24,16 @@ impl Estimate {
     pub fn is_timed(&self) -> bool {
         self.within(0.2)
     }
+
+    /// Whether it can be the share of a bound that was reached: it is not above 1 by more than its interval and a twentieth.
+    pub fn is_within_bound(&self) -> bool {
+        self.value - self.half.unwrap_or(0.0) <= 1.05
+    }
+
+    /// The same in another unit.
+    pub fn scaled(&self, factor: f64) -> Estimate {
+        Estimate { value: factor * self.value, half: self.half.map(|half| factor.abs() * half) }
+    }
 }
 
 /// How many times as fast the second of each pair of runs was, from their times in any one unit: Σ first / Σ second, with
