@@ -115,7 +115,9 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
 fn faster(made: &Made, paint: Paint) -> String {
     let pairs = made.pairs.len();
     let Some(estimate) = made.speedup() else {
-        return format!("too short to time: {pairs} pairs of runs differ too much; wanted more --steps");
+        return format!(
+            "too short to time: {pairs} pairs of runs differ too much; wanted more --steps, or a quieter machine"
+        );
     };
     let (value, half) = (estimate.value, estimate.half.unwrap_or(0.0));
     let (number, from) = match estimate.half {
