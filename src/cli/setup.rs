@@ -61,7 +61,7 @@ impl Setup {
     }
 
     pub fn binding(&self, checkpoint: &Checkpoint) -> Binding {
-        Binding::new(checkpoint, self.spacing, self.steps, self.guidance, self.dtype)
+        Binding::new(checkpoint, self.spacing, self.steps, self.guidance, self.dtype).sampler(self.sampler)
     }
 }
 
