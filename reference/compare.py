@@ -77,7 +77,7 @@ def ops(a, steep, say):
         copies = []
         for op in a.ops:
             rows = json.loads(steep("bench", "--op", op, "--device", a.device, "--dtype", dtype, "--json", *(["--cold"] if a.cold else [])))
-            copies += [r["gbps"] * 100 / r["ceiling_pct"] for r in rows if "gflops" not in r]
+            copies += [r["ceiling_gbps"] for r in rows if "ceiling_gbps" in r]
             for shape in dict.fromkeys(r["shape"] for r in rows):
                 best = min((r for r in rows if r["shape"] == shape), key=lambda r: r["ms"])
                 for name, found in peers.of(op, shape, TYPES[dtype], a.device, not a.no_compile):

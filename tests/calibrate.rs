@@ -10,7 +10,7 @@ use steep::evaluate::calibrate::{
     Binding, Calibration, Clip, Fit, evaluate, given, pearson, ratio, round_up, threshold_for,
 };
 use steep::model::{Checkpoint, Condition, Dit, Model};
-use steep::sample::{Spacing, observe};
+use steep::sample::{Method, Spacing, observe};
 use steep::{DType, generate, noise};
 
 fn root(path: &str) -> String {
@@ -205,6 +205,13 @@ fn a_calibration_is_bound_to_its_run() {
     assert_eq!(calibration.check(&run(20, 3.0, DType::F32)).unwrap(), ["calibrated at steps 50, used at 20"]);
     let warnings = calibration.check(&run(50, 2.5, DType::BF16)).unwrap();
     assert_eq!(warnings, ["calibrated at guidance 3, used at 2.5", "calibrated at dtype f32, used at bf16"]);
+    let multistep = run(50, 3.0, DType::F32).sampler(Method::AdamsBashforth(2));
+    assert_eq!(calibration.check(&multistep).unwrap(), ["calibrated at sampler first-order, used at ab2"]);
+    // Versions before this one did not record the sampler.
+    let mut old = calibration.clone();
+    old.binding.sampler = None;
+    let unknown = ["does not say at which sampler it was calibrated, used at first-order"];
+    assert_eq!(old.check(&run(50, 3.0, DType::F32)).unwrap(), unknown);
     let other = Checkpoint::open(root("tests/fixtures/tiny-latte.safetensors")).unwrap();
     let refused = calibration
         .check(&Binding::new(&other, Spacing::Trailing, 50, 3.0, DType::F32).unwrap())

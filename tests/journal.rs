@@ -53,12 +53,20 @@ fn what_is_not_ours_is_left_alone() {
     refused(b"a poem without an end", &["not a journal"]);
     refused(b"[1]\n", &["not a journal"]);
     refused(b"{\"journal\":\"test\",\"steps\":7}\n", &["another run", "steps is 7 there and 5 here"]);
-    refused(b"{\"journal\":\"test\"}\n", &["steps is nothing there"]);
-    refused(b"{\"journal\":\"test\",\"steps\":5,\"x\":1}\n", &["x is 1 there and nothing here"]);
+    refused(b"{\"journal\":\"test\"}\n", &["steps is not recorded there"]);
+    refused(b"{\"journal\":\"test\",\"steps\":5,\"x\":1}\n", &["x is 1 there and not recorded here"]);
     refused(b"{\"journal\":\"test\",\"steps\":5}\n{\"i\":0}\n{\"i\":\n{\"i\":2}\n", &["line 3"]);
     assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("No such file"));
     assert!(Journal::open(folder.path(), &header(5)).is_err());
     assert!(agree(&path, &header(1), &header(1)).is_ok());
+    // The weights have a hash; their name is for people.
+    let named = |name: &str| {
+        let mut header = header(1);
+        header.insert("model".into(), json!(name));
+        header
+    };
+    assert!(agree(&path, &named("a"), &named("b")).is_ok() && agree(&path, &named("a"), &header(1)).is_ok());
+    assert!(agree(&path, &header(1), &named("b")).is_ok() && agree(&path, &named("a"), &header(2)).is_err());
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use steep::evaluate::metrics::{
-    Digits, Moments, Motion, Normal, foreground_psnr, frechet, jackknife, psnr, student, velocity_error,
+    Digits, Estimate, Moments, Motion, Normal, foreground_psnr, frechet, jackknife, psnr, speedup, student,
+    velocity_error, wilson,
 };
 use steep::noise::normal;
 use steep::video::Video;
@@ -359,4 +360,40 @@ fn weights_that_are_no_classifier() {
     spoilt[6].2[5] = f32::INFINITY;
     save(&path, &spoilt);
     fails("linear.weight: element 5 is inf; wanted finite weights");
+}
+
+/// Newcombe 1998 (Statistics in Medicine 17, table I, method 3) has the first four.
+#[test]
+fn proportions_have_wilsons_interval() {
+    for (found, trials, low, high) in [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (3, 3, 0.4385, 1.0000),
+        (0, 1, 0.0000, 0.7935),
+    ] {
+        let ends = wilson(f64::from(found) / f64::from(trials), trials as usize);
+        assert!((ends[0] - low).abs() < 5e-5 && (ends[1] - high).abs() < 5e-5, "{found}/{trials}: {ends:?}");
+    }
+}
+
+#[test]
+fn what_is_noise_is_known_as_such() {
+    let of = |value, half| Estimate { value, half };
+    assert!(of(717.0, Some(2761.7)).is_noise() && of(-1.0, Some(1.1)).is_noise());
+    assert!(!of(2.0, Some(1.9)).is_noise() && !of(0.0, Some(0.0)).is_noise() && !of(2.0, None).is_noise());
+    // Ten pairs of 2 and 1 s, and one disturbed pair.
+    let steady = speedup(&[[2.0, 1.0]; 10]);
+    assert_eq!((steady.value, steady.half), (2.0, Some(0.0)));
+    assert!(steady.is_timed() && steady.within(0.0));
+    let disturbed = speedup(&[[2.0, 1.0], [2.0, 1.0], [2.0, 9.0]]);
+    assert_eq!(disturbed.value, 6.0 / 11.0);
+    assert!(!disturbed.is_timed());
+    // 1067 % of a bound is no measurement; 103 ± 4 % may be.
+    assert!(!of(10.67, Some(0.5)).is_within_bound() && !of(1.2, None).is_within_bound());
+    assert!(of(1.03, Some(0.04)).is_within_bound() && of(3.0, Some(0.5)).scaled(1.0 / 2.5).is_within_bound());
+    assert_eq!(of(3.0, Some(0.5)).scaled(-2.0), of(-6.0, Some(1.0)));
+    let once = speedup(&[[2.0, 1.0]]);
+    assert!(once.value == 2.0 && !once.is_timed() && !once.is_noise(), "one pair has no interval");
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use steep::cache::{Measure, POLICIES, Span, Spec};
+use steep::cases::bench::{Bound, LARGE, Rating};
+use steep::evaluate::metrics::{Estimate, wilson};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -45,6 +47,57 @@ fn rate(row: &Value) -> String {
     match row["gflops"].as_f64() {
         Some(gflops) => format!("{gflops:.0} GFLOP/s"),
         None => format!("{:.1} GB/s", number(row, "gbps")),
+    }
+}
+
+/// The share of its ceiling that a row of `steep bench` reached. A row above it has none. Results that are older than
+/// `in_cache` have their percentage: what they moved tells whether a cache held it.
+fn rating(row: &Value) -> String {
+    let (bound, cached) = match row["gflops"].as_f64() {
+        Some(_) => (Bound::Matmul, false),
+        None => (Bound::Copy, number(row, "gbps") * 1e6 * number(row, "ms") < LARGE as f64),
+    };
+    let rating = match (row["ceiling_pct"].as_f64(), row["in_cache"].as_bool()) {
+        (Some(percent), _) => Rating::of(bound, percent / 100.0, cached),
+        (None, Some(true)) => Rating::InCache,
+        (None, _) => Rating::Above,
+    };
+    match rating {
+        Rating::Share(share) => format!("{:.0} %", 100.0 * share),
+        Rating::InCache => "in cache".into(),
+        Rating::Above => "above".into(),
+    }
+}
+
+/// Whether the times of a row of a comparison are worth printing.
+fn is_timed(row: &Value) -> bool {
+    let of = |key: &str| Estimate { value: number(&row[key], "value"), half: row[key]["half"].as_f64() };
+    of("speedup").is_timed() && of("share").is_within_bound()
+}
+
+/// A figure of a comparison as a cell. `trials`: how many seeds there are.
+fn figure(row: &Value, key: &str, (decimals, factor, unit): (usize, f64, &str), trials: usize) -> String {
+    let Some(value) = row[key]["value"].as_f64() else { return String::new() };
+    let shown = format!("{:.decimals$}", factor * value);
+    if key == "accuracy" {
+        // Results that are older than Wilson's interval have another one.
+        let ends = match (row[key]["low"].as_f64(), row[key]["high"].as_f64()) {
+            (Some(low), Some(high)) => [low, high],
+            _ => wilson(value, trials),
+        };
+        let [low, high] = ends.map(|end| format!("{:.decimals$}", factor * end));
+        return format!("{shown}{unit} ({low}–{high})");
+    }
+    let estimate = Estimate { value, half: row[key]["half"].as_f64() };
+    let timed = ["speedup", "share"].contains(&key);
+    match estimate.half {
+        _ if estimate.is_noise() => "noise".into(),
+        Some(_) if timed && !is_timed(row) => "too short".into(),
+        // What is the same for all seeds has no interval.
+        Some(half) if factor * half >= 0.5 * 0.1f64.powi(decimals as i32) => {
+            format!("{shown} ± {:.decimals$}{unit}", factor * half)
+        }
+        _ => format!("{shown}{unit}"),
     }
 }
 
@@ -103,8 +156,8 @@ fn table(kind: &str, results: &Value) -> String {
                         (text(r, "device"), text(r, "op"), text(r, "shape")) == (device, op, shape)
                     };
                     let row = rows.iter().find(same).unwrap_or_else(|| panic!("no {op} {shape} on {device}"));
-                    let (ceiling, error) = (number(row, "ceiling_pct"), number(row, "error"));
-                    write!(t, " {} | {ceiling:.0} % | {error:.0e} |", rate(row)).unwrap();
+                    let (rating, error) = (rating(row), number(row, "error"));
+                    write!(t, " {} | {rating} | {error:.0e} |", rate(row)).unwrap();
                 }
                 t += "\n";
             }
@@ -133,16 +186,9 @@ fn table(kind: &str, results: &Value) -> String {
             t += "| cache | computed | speedup | of its bound | PSNR | foreground | SSIM | class | Fréchet | to real |\n";
             t += "|---|---|---|---|---|---|---|---|---|---|\n";
             for row in results["rows"].as_array().unwrap() {
-                let cell = |key: &str, decimals: usize, factor: f64, unit: &str| {
-                    let Some(value) = row[key]["value"].as_f64() else { return String::new() };
-                    let half = row[key]["half"].as_f64().unwrap_or(0.0);
-                    // What is the same for all seeds has no interval.
-                    let half = match factor * half >= 0.5 * 0.1f64.powi(decimals as i32) {
-                        true => format!(" ± {:.decimals$}", factor * half),
-                        false => String::new(),
-                    };
-                    format!("{:.decimals$}{half}{unit}", factor * value)
-                };
+                let trials = count(&results["settings"], "seeds") as usize;
+                let cell =
+                    |key: &str, decimals, factor, unit| figure(row, key, (decimals, factor, unit), trials);
                 let name = text(row, "policy");
                 // A mask is as long as the run: what it has computes is in the next column.
                 let name = match name.split_once(':') {

@@ -16,6 +16,33 @@ pub enum Bound {
     Matmul,
 }
 
+/// What may be said of a rate beside the ceiling that was measured for it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rating {
+    /// The share of the ceiling, 0 to 1.
+    Share(f64),
+    /// Faster than a copy between buffers that no cache holds, because a cache holds these operands.
+    InCache,
+    /// Faster than what was taken for a ceiling, which is none for this op: its accesses or its product are of another
+    /// kind.
+    Above,
+}
+
+impl Rating {
+    /// Of a share that was measured. `cached`: whether a cache may keep the operands; see [`Bench::cached`].
+    pub fn of(bound: Bound, share: f64, cached: bool) -> Rating {
+        match bound {
+            // What is printed as 100 % is no more than that.
+            _ if share < 1.005 => Rating::Share(share.min(1.0)),
+            Bound::Copy if cached => Rating::InCache,
+            _ => Rating::Above,
+        }
+    }
+}
+
+/// Bytes above which operands are large: caches do not keep all of them.
+pub const LARGE: usize = 64 << 20;
+
 /// Runs what is timed once, on written and read tensors.
 pub type Run = Box<dyn FnMut(&mut [Tensor], &[Tensor]) -> Result<()>>;
 /// Compares what the written tensors hold after a run.
@@ -106,7 +133,6 @@ impl Bench {
 
     /// Whether a cache may keep some or all of the tensors from one run to the next.
     pub fn cached(&self) -> bool {
-        const LARGE: usize = 64 << 20;
         self.bytes_held() * (1 + self.spares.len()) < LARGE
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use steep::cases::bench::{Bench, Bound};
+use steep::cases::bench::{Bench, Bound, Rating};
 use steep::cases::{ALL, forward};
 use steep::model::Checkpoint;
 use steep::{DType, Device, Error, Result};
@@ -22,9 +22,10 @@ use ceilings::Ceilings;
 /// the best of ordinary stores, streaming stores (which do not read the line that they overwrite), and an addition of two
 /// streams. "matmul": the best product of two 2048×2048 matrices, by `linear` in this dtype or by the `gemm` crate in f32.
 ///
-/// Ops bound by memory are rated by bytes and copy, the others by FLOPs and matmul. "cached" marks those whose tensors
-/// take less than 64 MiB: a cache keeps some or all of them between repetitions, and they may beat a copy that none keeps.
-/// On a GPU, and with --cold, repetitions go through copies of the operands that are too many for any cache.
+/// Ops bound by memory are rated by bytes and copy, the others by FLOPs and matmul. A rate above its ceiling has no share of
+/// it: "in cache" stands there if the tensors take less than 64 MiB, so that a cache keeps some or all of them between
+/// repetitions, and "above" otherwise. On a GPU, and with --cold, repetitions go through copies of the operands that are
+/// too many for any cache.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,7 +50,9 @@ pub struct Args {
     /// Go from operands to other operands, so that no cache holds them; on a GPU always
     #[arg(long)]
     cold: bool,
-    /// Print an array of {op, source, shape, dtype, device, error, ms, gbps, gflops, ceiling_pct}
+    /// Print an array of {op, source, shape, dtype, device, error, ms, gbps, gflops, ceiling_pct, in_cache},
+    /// with the ceiling itself as ceiling_gbps or ceiling_gflops. `ceiling_pct` is null for a rate above its ceiling;
+    /// `in_cache` says whether a cache is the reason
     #[arg(long)]
     json: bool,
 }
@@ -173,16 +176,21 @@ impl Report {
 
     fn row(&mut self, bench: &Bench, (source, error): (&str, f64), seconds: f64, share: f64) -> Result<()> {
         let (bytes, flops) = (bench.bytes as f64 / seconds, bench.flops as f64 / seconds);
-        let (ms, percent) = (1e3 * seconds, 100.0 * share);
+        let ms = 1e3 * seconds;
+        let rating = Rating::of(bench.bound(), share, bench.cached());
         let Some(rows) = &mut self.rows else {
             let (rate, of) = match bench.flops {
-                0 if bench.cached() => (format!("{:.1} GB/s", bytes / 1e9), "copy, cached"),
                 0 => (format!("{:.1} GB/s", bytes / 1e9), "copy"),
                 _ => (format!("{:.1} GFLOP/s", flops / 1e9), "matmul"),
             };
             let (op, shape, dtype) = (bench.op, &bench.shape, bench.dtype.name());
+            let rating = match rating {
+                Rating::Share(share) => format!("{:4.0} of {of}", 100.0 * share),
+                Rating::InCache => "in cache".into(),
+                Rating::Above => format!("above {of}"),
+            };
             return super::say(&format!(
-                "{op:16} {source:9} {shape:22} {dtype:5} {ms:10.4} {rate:>14}  {percent:4.0} of {of}\n"
+                "{op:16} {source:9} {shape:22} {dtype:5} {ms:10.4} {rate:>14}  {rating}\n"
             ));
         };
         let mut row = json!({
@@ -199,7 +207,15 @@ impl Report {
                 row[name] = json!(rate / 1e9);
             }
         }
-        row["ceiling_pct"] = json!(percent);
+        match bench.bound() {
+            Bound::Copy => row["ceiling_gbps"] = json!(bytes / 1e9 / share),
+            Bound::Matmul => row["ceiling_gflops"] = json!(flops / 1e9 / share),
+        }
+        row["ceiling_pct"] = match rating {
+            Rating::Share(share) => json!(100.0 * share),
+            _ => Value::Null,
+        };
+        row["in_cache"] = json!(rating == Rating::InCache);
         rows.push(row);
         Ok(())
     }

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use steep::cache::{Measure, Policy, TeaCache};
 use steep::evaluate::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
-use steep::evaluate::journal::Journal;
+use steep::evaluate::journal::{self, Journal};
 use steep::evaluate::metrics::psnr;
 use steep::model::{Dit, Model};
 use steep::plot::{self, FittedCurve};
@@ -21,11 +21,13 @@ use super::{clips, output, report, sidecar};
 /// Fit TeaCache's polynomial to a model, and find thresholds
 ///
 /// Runs without a cache and records at each step how far the modulated input moved (x) and how far the model's output
-/// moved (y). Fits polynomials of degree 1 to 4 to all pairs and writes the chosen one, with what it depends on, beside the
-/// model: MODEL.teacache.json, where `generate` and `compare` find it. They refuse one of other weights, and warn where
-/// steps, guidance or dtype differ.
+/// moved (y). Fits polynomials of degree 1 to 4 to all pairs and writes the chosen one, with what it depends on, to
+/// MODEL.teacache.json beside the model (for the shipped model: in the current folder). `generate` and `compare` look for
+/// it there, or take the file that --calibration names. They refuse a file of other weights, warn where steps, sampler,
+/// guidance or dtype differ, and say which file they used.
 ///
-/// MagCache's table goes into the same file, from one more run of the first clip: `mag:δ@MODEL.teacache.json`.
+/// MagCache's table goes into the same file, from one more run of the first clip: `mag:δ@MODEL.teacache.json`. The same
+/// rule holds for it.
 ///
 /// In use, f(x) below zero counts as zero, x below the fitted range as its lower end, and x above it computes the step.
 /// `tea:δ:raw` does none of this, as the official code; `tea:δ:identity` takes distances as they are.
@@ -54,7 +56,8 @@ pub struct Args {
     /// killed goes on where it was
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
-    /// Where to write the calibration; without it, beside the model (the shipped model's: into this folder)
+    /// Where to write the calibration; without this option, MODEL.teacache.json beside the model (for the shipped model: in
+    /// the current folder)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Draw the pairs and the polynomials (.svg)
@@ -90,8 +93,7 @@ pub async fn run(args: &Args) -> Result<()> {
         }
     }
     let checkpoint = args.setup.checkpoint()?;
-    let out = args.out.clone().or_else(|| sidecar::path(&checkpoint));
-    let out = out.unwrap_or_else(|| format!("{}.teacache.json", checkpoint.name()).into());
+    let out = args.out.clone().unwrap_or_else(|| sidecar::path(&checkpoint));
     let outputs: Vec<&Path> = [Some(&out), args.plot.as_ref()].into_iter().flatten().map(|p| &**p).collect();
     let journals: Vec<&Path> = args.pairs.iter().map(|p| &**p).collect();
     output::check(&outputs, &journals)?;
@@ -110,7 +112,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let binding = args.setup.binding(&checkpoint)?;
     let runner = Runner { args, model: &model };
 
-    let clips = runner.pairs(&binding).await?;
+    let (clips, binding) = runner.pairs(binding).await?;
     let fits = (1..=DEGREE).map(|degree| Fit::of(&clips, degree)).collect::<Result<Vec<_>>>()?;
     let fit = fits[usize::from(args.degree) - 1].clone();
     let pairs = clips.iter().map(|clip| clip.x.len()).sum();
@@ -193,12 +195,30 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// What is asked for and what the file holds, in the order of (class, seed).
-    async fn pairs(&self, binding: &Binding) -> Result<Vec<Clip>> {
+    /// What is asked for and what the file holds, in the order of (class, seed); and what is known of how they were made.
+    async fn pairs(&self, mut binding: Binding) -> Result<(Vec<Clip>, Binding)> {
         let args = self.args;
         let mut header: Map<String, Value> = Map::from_iter([("journal".to_string(), json!(KIND))]);
         if let Value::Object(binding) = json!(binding) {
             header.extend(binding);
+        }
+        // Pairs of an older version may record fewer settings: those stay unknown.
+        let before = args.pairs.as_ref().filter(|path| path.exists()).map(|path| journal::header(path));
+        let before = Value::Object(before.transpose()?.unwrap_or_default());
+        if serde_json::from_value::<Binding>(before.clone()).is_ok() {
+            header.retain(|key, value| {
+                let known = before.get(key).is_some();
+                if let (false, Some(path)) = (known, &args.pairs) {
+                    let (path, value) =
+                        (path.display(), value.as_str().map_or(value.to_string(), str::to_string));
+                    super::complain(&format!(
+                        "warning: {path}: does not say at which {key} it was recorded, used at {value}"
+                    ));
+                }
+                known
+            });
+            let unknown = |e| Error::setting(format!("settings of pairs: {e}"), "those of a run");
+            binding = serde_json::from_value(header.clone().into()).map_err(unknown)?;
         }
         let mut journal = None;
         let mut clips: Vec<Clip> = vec![];
@@ -236,7 +256,7 @@ impl Runner<'_> {
         }
         // Sums in one order, whatever was there before.
         clips.sort_by_key(|clip| (clip.class, clip.seed));
-        Ok(clips)
+        Ok((clips, binding))
     }
 
     /// Class and seed of the clips of the first `seeds` seeds.

@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use steep::cache::{Doubt, Measure, Rule, Spec, TeaCache, doubts};
-use steep::evaluate::metrics::{psnr, ssim};
+use steep::evaluate::metrics::{Estimate, psnr, speedup, ssim};
 use steep::model::{Checkpoint, Config};
 use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result};
 
 use super::setup::{Class, Setup};
-use super::sidecar::Sidecar;
+use super::sidecar::{self, Sidecar};
 use super::{memory, output, report};
 
 /// Sample a video, with or without a cache
 ///
-/// A `tea` cache that names no coefficients has those that `calibrate` wrote beside the model, if it did, and else takes
-/// distances as they are, which is `identity`.
+/// A `tea` cache that names no coefficients takes those of the model's calibration, which `calibrate` writes. If there is
+/// none, it takes distances as they are, which is `identity`. What was used is printed and recorded.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
@@ -37,9 +37,12 @@ pub struct Args {
     pub seed: u64,
     #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::grammar())]
     pub cache: Spec,
+    #[command(flatten)]
+    pub named: sidecar::Named,
     #[arg(long, value_name = "MODE", default_value = "host", help = gate_help())]
     pub gate: Mode,
-    /// Run without the cache first, and say what it gained and lost
+    /// Run without the cache, too, and say what it gained and lost. Runs that take less than a few seconds are repeated in
+    /// turn, until the interval of the speedup is small or a few seconds have gone
     #[arg(long)]
     pub compare: bool,
     /// Write the clip: .gif, .png (animated), .y4m, or .safetensors (`video`, f32 [F, C, H, W]).
@@ -95,10 +98,14 @@ impl Mode {
     }
 }
 
+/// Seconds of a pair of runs that is long enough to be timed once.
+pub const LONG: f64 = 3.0;
+
 /// A timed run.
 pub struct Timed {
     pub run: Run,
     pub video: Video,
+    /// The mean, where it was repeated.
     pub wall: Duration,
 }
 
@@ -107,10 +114,13 @@ pub struct Made<'a> {
     pub args: &'a Args,
     pub checkpoint: &'a Checkpoint,
     pub device: &'a Device,
+    pub sidecar: &'a Sidecar,
     /// TeaCache's, with the coefficients that were used.
     pub rule: Option<TeaCache>,
     pub uncached: Option<Timed>,
     pub cached: Timed,
+    /// Seconds without and with the cache, for each pair of runs.
+    pub pairs: Vec<[f64; 2]>,
     pub psnr: Option<f64>,
     pub ssim: Option<f64>,
     /// Why the cached clip may be far from the uncached one.
@@ -122,8 +132,7 @@ pub async fn run(args: &Args) -> Result<()> {
     super::watch_for_interrupts()?;
     let checkpoint = args.setup.checkpoint()?;
     args.class.check(checkpoint.config())?;
-    let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
-    let given = sidecar.given(&args.cache)?;
+    let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup, &args.named)?;
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
     let device = args.setup.device().await?;
     let mut footprint = args.setup.footprint(&checkpoint);
@@ -131,15 +140,23 @@ pub async fn run(args: &Args) -> Result<()> {
     memory::check(&footprint, &device)?;
     let model = args.setup.load(&device, &checkpoint)?;
     let uncached = args.setup.clip(&model, args.class, args.seed).gate(args.gate.into());
-    let cached = uncached.clone().cache(args.cache.clone()).given(given);
+    let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache));
     let rule = cached.policy()?.rule;
     // Runs are timed warm.
     cached.warm_up().await?;
-    let uncached = match args.compare {
-        true => Some(args.sample(&uncached, "uncached").await?),
-        false => None,
+    let (mut uncached, mut cached, pairs) = match args.compare {
+        true => {
+            let (uncached, cached, pairs) = args.pairs([&uncached, &cached]).await?;
+            (Some(uncached), cached, pairs)
+        }
+        false => (None, args.sample(&cached, &args.cache.to_string()).await?, vec![]),
     };
-    let cached = args.sample(&cached, &args.cache.to_string()).await?;
+    for (side, timed) in [uncached.as_mut(), Some(&mut cached)].into_iter().enumerate() {
+        if let Some(timed) = timed.filter(|_| !pairs.is_empty()) {
+            let seconds = pairs.iter().map(|pair| pair[side]).sum::<f64>() / pairs.len() as f64;
+            timed.wall = Duration::from_secs_f64(seconds);
+        }
+    }
     let doubts = doubts(&rule, &cached.run.trace());
     for doubt in &doubts {
         super::complain(&format!("warning: {}: {doubt}", args.cache));
@@ -154,8 +171,8 @@ pub async fn run(args: &Args) -> Result<()> {
         Some(u) => (Some(psnr(&u.video, &cached.video)?), ssim(&u.video, &cached.video).ok()),
         None => (None, None),
     };
-    let made =
-        Made { args, checkpoint: &checkpoint, device: &device, rule, uncached, cached, psnr, ssim, doubts };
+    let (checkpoint, device, sidecar) = (&checkpoint, &device, &sidecar);
+    let made = Made { args, checkpoint, device, sidecar, rule, uncached, cached, pairs, psnr, ssim, doubts };
     made.write()
 }
 
@@ -193,6 +210,43 @@ impl Args {
 
     fn json_to_stdout(&self) -> bool {
         self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Both runs, and the times of as many pairs as it takes to tell how much faster the second is.
+    async fn pairs(&self, [uncached, cached]: [&Generate<'_>; 2]) -> Result<(Timed, Timed, Vec<[f64; 2]>)> {
+        /// The interval that is small enough, as a share of the speedup.
+        const ENOUGH: f64 = 0.05;
+        const SECONDS: f64 = 2.0 * LONG;
+        const FEWEST: usize = 3;
+        const MOST: usize = 24;
+        let name = self.cache.to_string();
+        let first = (self.sample(uncached, "uncached").await?, self.sample(cached, &name).await?);
+        let mut pairs = vec![[first.0.wall.as_secs_f64(), first.1.wall.as_secs_f64()]];
+        let spent = |pairs: &[[f64; 2]]| pairs.iter().flatten().sum::<f64>();
+        // A cache that is none has no speedup. Long runs are even enough, unless what they say cannot be.
+        let bound = first.1.run.steps.len() as f64 / first.1.run.computed() as f64;
+        let possible = |pairs: &[[f64; 2]]| speedup(pairs).scaled(1.0 / bound).is_within_bound();
+        if self.cache == Spec::off() || (spent(&pairs) > LONG && possible(&pairs)) {
+            return Ok((first.0, first.1, pairs));
+        }
+        let ends = |pairs: &[[f64; 2]]| {
+            // A figure that is not worth printing yet is worth twice the time.
+            let estimate = speedup(pairs);
+            let limit = if estimate.is_timed() && possible(pairs) { SECONDS } else { 2.0 * SECONDS };
+            pairs.len() >= MOST || (estimate.within(ENOUGH) && possible(pairs)) || spent(pairs) > limit
+        };
+        while pairs.len() < FEWEST || !ends(&pairs) {
+            // Who begins takes turns: whatever the first run of a pair suffers from, both do.
+            let (a, b) = match pairs.len() % 2 {
+                0 => (self.sample(uncached, "uncached").await?, self.sample(cached, &name).await?),
+                _ => {
+                    let b = self.sample(cached, &name).await?;
+                    (self.sample(uncached, "uncached").await?, b)
+                }
+            };
+            pairs.push([a.wall.as_secs_f64(), b.wall.as_secs_f64()]);
+        }
+        Ok((first.0, first.1, pairs))
     }
 
     async fn sample(&self, generate: &Generate<'_>, name: &str) -> Result<Timed> {
@@ -234,6 +288,23 @@ impl Args {
 }
 
 impl Made<'_> {
+    /// How much faster the cache is: None where there is nothing to compare, or no figure is worth printing.
+    pub fn speedup(&self) -> Option<Estimate> {
+        let estimate = speedup(&self.pairs);
+        let known = match self.pairs.len() {
+            0 => false,
+            1 => true,
+            _ => estimate.is_timed(),
+        };
+        let possible = estimate.scaled(1.0 / self.bound()).is_within_bound();
+        Some(estimate).filter(|_| known && possible && self.args.cache != Spec::off())
+    }
+
+    /// Steps / computed steps: what the speedup is at most.
+    pub fn bound(&self) -> f64 {
+        self.cached.run.steps.len() as f64 / self.cached.run.computed() as f64
+    }
+
     fn write(&self) -> Result<()> {
         let args = self.args;
         let [clip, map, json] = args.files();

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use steep::cache::{Step, letters};
+use steep::cache::{Spec, Step, letters};
 use steep::plot::{self, StepBar};
 use steep::sample::StepRecord;
 use steep::{Result, plain};
@@ -13,6 +13,7 @@ use steep::{Result, plain};
 use super::generate::{Made, Timed};
 use super::output;
 use super::setup::Class;
+use super::sidecar::Source;
 
 /// Colour, where it is shown to a person who has not asked for none (no-color.org).
 #[derive(Clone, Copy)]
@@ -73,25 +74,34 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
             made.device.describe()
         ),
         format!(
-            "class {}, {total} steps, guidance {}, seed {}\n\n",
+            "class {}, {total} steps, guidance {}, seed {}\n",
             args.class, args.setup.guidance, args.seed
         ),
     ];
+    match made.sidecar.source(&args.cache) {
+        Some(source) => lines.push(format!("{cache} with {}\n", source.words())),
+        None if args.cache.takes_calibration() => {
+            lines.push(format!("{cache} without a calibration: distances as they are\n"));
+        }
+        None => {}
+    }
+    lines.push("\n".into());
     if let Some(uncached) = &made.uncached {
         lines.push(row("uncached", total, uncached));
     }
     lines.push(row(&cache, computed, cached));
     lines.push(format!("\n  {}\n", paint.decisions(&letters(&steps))));
-    if let Some(uncached) = &made.uncached {
-        let speedup = uncached.wall.as_secs_f64() / cached.wall.as_secs_f64();
-        let bound = total as f64 / computed as f64;
-        let times = paint.with("1", &format!("{speedup:.2}× faster"));
-        let share = 100.0 * speedup / bound;
+    if made.uncached.is_some() && args.cache != Spec::off() {
+        lines.push(format!("\n  {}\n", faster(made, paint)));
         lines.push(format!(
-            "\n  {times}, {share:.0} % of the {bound:.2}× that {computed} of {total} steps allow\n"
+            "  {computed} of {total} steps were computed, so the bound is {:.2}×\n",
+            made.bound()
         ));
     }
     if let Some(psnr) = made.psnr {
+        if args.cache == Spec::off() {
+            lines.push("\n  off skips nothing: there is no speedup to measure\n".into());
+        }
         let ssim = made.ssim.map_or(String::new(), |s| format!(", SSIM {s:.3}"));
         lines.push(format!("  PSNR {psnr:.1} dB{ssim} between the two clips\n"));
     }
@@ -99,6 +109,29 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
         lines.push(output::wrote(written.iter().copied()));
     }
     lines.concat()
+}
+
+/// How much faster the cache is, as far as the runs can tell.
+fn faster(made: &Made, paint: Paint) -> String {
+    let pairs = made.pairs.len();
+    let Some(estimate) = made.speedup() else {
+        return format!(
+            "too short to time: {pairs} pairs of runs differ too much; wanted more --steps, or a quieter machine"
+        );
+    };
+    let (value, half) = (estimate.value, estimate.half.unwrap_or(0.0));
+    let (number, from) = match estimate.half {
+        Some(half) => (format!("{value:.2} ± {half:.2}×"), format!("{pairs} pairs of runs")),
+        None => (format!("{value:.2}×"), "one pair of runs".into()),
+    };
+    let words = match value {
+        _ if value - half > 1.0 => paint.with("1", &format!("{number} faster")),
+        _ if value + half < 1.0 => format!("{number} as fast as uncached, which is slower"),
+        _ => format!("{number} as fast as uncached: no difference"),
+    };
+    // Nothing is faster than its bound, but by the error of the measurement.
+    let share = format!("{:.0} % of its bound", (100.0 * value / made.bound()).min(100.0));
+    format!("{words}, {share} (from {from})")
 }
 
 /// A mask is as long as the run.
@@ -128,6 +161,7 @@ fn settings(made: &Made) -> Value {
         "guidance": number(args.setup.guidance),
         "coefficients": made.rule.as_ref().map(|rule| rule.coefficients),
         "range": made.rule.as_ref().and_then(|rule| rule.range),
+        "sidecar": made.sidecar.source(&args.cache).map(Source::json),
     })
 }
 
@@ -149,6 +183,8 @@ pub fn record(made: &Made) -> Value {
     record["skipped"] = json!(cached.run.steps.len() - cached.run.computed());
     record["wall_ms"] = json!(ms(cached));
     record["uncached_wall_ms"] = json!(made.uncached.as_ref().map(ms));
+    record["timed_pairs"] = json!(made.pairs.len());
+    record["speedup"] = json!(made.speedup().map(|e| json!({ "value": e.value, "half": e.half })));
     record["psnr"] = json!(made.psnr);
     record["ssim"] = json!(made.ssim);
     record["warnings"] = made.doubts.iter().map(|doubt| json!(doubt.to_string())).collect();

@@ -76,7 +76,8 @@ impl Setup {
     }
 
     pub fn binding(&self, checkpoint: &Checkpoint) -> Result<Binding> {
-        Binding::new(checkpoint, self.spacing, self.steps, self.guidance, self.dtype)
+        let binding = Binding::new(checkpoint, self.spacing, self.steps, self.guidance, self.dtype)?;
+        Ok(binding.sampler(self.sampler))
     }
 }
 

@@ -14,9 +14,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use serde_json::Value;
+
 use crate::cache::{Given, Polynomial, Spec, TeaCache};
 use crate::model::{Checkpoint, Prediction, SHIPPED_CALIBRATION};
-use crate::sample::Spacing;
+use crate::sample::{Method, Spacing};
 use crate::{DType, Error, Result, input};
 
 /// The highest degree.
@@ -187,19 +189,23 @@ fn least_squares(mut columns: Vec<Vec<f64>>, mut y: Vec<f64>) -> Vec<f64> {
     c
 }
 
-/// What coefficients depend on besides the pairs.
+/// What a run depends on besides class and seed, as the files that belong to a model record it: calibrations, MagCache's
+/// tables, recorded pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Binding {
     /// The model's name, for people.
     pub model: String,
     /// SHA-256 of the checkpoint file.
     pub sha256: String,
-    /// What the model predicts, and with that the sampler.
+    /// What the model predicts.
     pub prediction: Prediction,
     /// Which of the trained times the steps have, for a model that predicts noise. None for velocities, which have no
     /// choice, and for files from before there was one: these had [`Spacing::Leading`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spacing: Option<Spacing>,
+    /// How predictions move the clip, as `--sampler` takes it. None in files that older versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampler: Option<String>,
     /// Denoising steps.
     pub steps: usize,
     /// The scale of guidance.
@@ -209,7 +215,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// The binding of a run. The checkpoint's file is read for its hash.
+    /// The binding of a run with the first-order sampler. The checkpoint's file is read for its hash.
     pub fn new(
         checkpoint: &Checkpoint,
         spacing: Spacing,
@@ -223,11 +229,65 @@ impl Binding {
             sha256: checkpoint.sha256()?,
             prediction,
             spacing: (prediction == Prediction::Epsilon).then_some(spacing),
+            sampler: Some(Method::default().to_string()),
             steps,
             // As it was written, not with the digits that f64 adds.
             guidance: guidance.to_string().parse().unwrap_or(guidance.into()),
             dtype: dtype.name().into(),
         })
+    }
+
+    /// The same with another sampler.
+    pub fn sampler(self, method: Method) -> Binding {
+        Binding { sampler: Some(method.to_string()), ..self }
+    }
+
+    /// Whether what was measured with this binding may serve `run`, and what to warn of. All files that belong to a model
+    /// follow this one rule.
+    ///
+    /// Other steps, sampler, guidance or dtype are warned of, because distances and norms are others then. So is a setting
+    /// that the file does not record.
+    ///
+    /// # Errors
+    ///
+    /// If the weights are others: what was measured does not transfer, not even between finetunes of one model.
+    pub fn check(&self, run: &Binding) -> Result<Vec<String>, String> {
+        if self.sha256 != run.sha256 || self.prediction != run.prediction {
+            let short = |hash: &str| hash.chars().take(12).collect::<String>();
+            return Err(format!(
+                "made for other weights (sha256 {}…, the model's is {}…); wanted `steep calibrate` on these",
+                short(&self.sha256),
+                short(&run.sha256)
+            ));
+        }
+        let mut warnings = vec![];
+        for ((what, theirs), (_, used)) in self.settings().into_iter().zip(run.settings()) {
+            match (theirs, used) {
+                (None, Some(used)) => {
+                    warnings.push(format!("does not say at which {what} it was calibrated, used at {used}"));
+                }
+                (Some(theirs), Some(used)) if theirs != used => {
+                    warnings.push(format!("calibrated at {what} {theirs}, used at {used}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// What only causes a warning, by name. None is not recorded.
+    fn settings(&self) -> [(&'static str, Option<String>); 5] {
+        let spacing = match self.prediction {
+            Prediction::Velocity => Spacing::Trailing,
+            Prediction::Epsilon => self.spacing.unwrap_or(Spacing::Leading),
+        };
+        [
+            ("spacing", Some(spacing.to_string())),
+            ("steps", Some(self.steps.to_string())),
+            ("sampler", self.sampler.clone()),
+            ("guidance", Some(self.guidance.to_string())),
+            ("dtype", Some(self.dtype.clone())),
+        ]
     }
 }
 
@@ -273,34 +333,13 @@ impl Calibration {
         Ok(calibration)
     }
 
-    /// Whether it may serve a run, and what to warn of.
+    /// Whether it may serve a run, and what to warn of: see [`Binding::check`].
     ///
-    /// Other weights are refused: coefficients do not transfer, not even between finetunes of one model. Other steps,
-    /// guidance or dtype are warned of: distances are others then, and the range will tell.
+    /// # Errors
+    ///
+    /// If it was made for other weights.
     pub fn check(&self, run: &Binding) -> Result<Vec<String>, String> {
-        let ours = &self.binding;
-        if ours.sha256 != run.sha256 || ours.prediction != run.prediction {
-            let short = |hash: &str| hash.chars().take(12).collect::<String>();
-            return Err(format!(
-                "made for other weights (sha256 {}…, the model's is {}…); wanted `steep calibrate` on these, or \
-                 tea:THRESHOLD:identity",
-                short(&ours.sha256),
-                short(&run.sha256)
-            ));
-        }
-        let mut warnings = vec![];
-        let spacing = |binding: &Binding| binding.spacing.unwrap_or(Spacing::Leading).to_string();
-        for (what, theirs, this) in [
-            ("spacing", spacing(ours), spacing(run)),
-            ("steps", ours.steps.to_string(), run.steps.to_string()),
-            ("guidance", ours.guidance.to_string(), run.guidance.to_string()),
-            ("dtype", ours.dtype.clone(), run.dtype.clone()),
-        ] {
-            if theirs != this {
-                warnings.push(format!("calibrated at {what} {theirs}, used at {this}"));
-            }
-        }
-        Ok(warnings)
+        self.binding.check(run).map_err(|why| format!("{why}, or tea:THRESHOLD:identity"))
     }
 
     /// TeaCache's rule with these coefficients and their range.
@@ -312,26 +351,87 @@ impl Calibration {
 }
 
 /// What the policy of `spec` is given: the fit of `calibration` if it takes one, and the table of its file if it names one.
+///
+/// The table is taken for any run; [`Magnitudes::check`] says whether it belongs to one.
+///
+/// # Errors
+///
+/// If the file cannot be read, or is no table.
 pub fn given(spec: &Spec, calibration: Option<&Calibration>) -> Result<Given> {
-    let fit = calibration.filter(|_| spec.takes_calibration()).map(|c| &c.fit);
-    Ok(Given {
-        fit: fit.map(|fit| Polynomial { coefficients: fit.coefficients, range: fit.range }),
-        magnitudes: spec.file().map(magnitudes).transpose()?,
-    })
+    let magnitudes = spec.file().map(Magnitudes::open).transpose()?;
+    Ok(Given { fit: fit(spec, calibration), magnitudes: magnitudes.map(|table| table.values) })
 }
 
-/// MagCache's γ of each step, from a file: JSON, a list of positive numbers or an object that has one as `magnitudes`.
-pub fn magnitudes(file: &Path) -> Result<Vec<f64>> {
-    let text = input::read_text(file, "magnitudes as JSON")?;
-    let json: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|e| Error::file(file, format!("wanted magnitudes, got no JSON: {e}")))?;
-    let list = json.get("magnitudes").unwrap_or(&json).as_array();
-    let list = list.map(|list| list.iter().map(|x| x.as_f64().filter(|x| *x > 0.0)).collect::<Option<_>>());
-    match list {
-        Some(Some(numbers)) if !Vec::is_empty(&numbers) => Ok(numbers),
-        _ => {
-            Err(Error::file(file, "wanted magnitudes: a list of positive numbers, or an object that has it"))
+/// The polynomial that the policy of `spec` is given: that of `calibration` if it takes one.
+pub fn fit(spec: &Spec, calibration: Option<&Calibration>) -> Option<Polynomial> {
+    let fit = &calibration.filter(|_| spec.takes_calibration())?.fit;
+    Some(Polynomial { coefficients: fit.coefficients, range: fit.range })
+}
+
+/// MagCache's table: γ of each step, with what it was measured on, if the file says it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Magnitudes {
+    /// What they hold for. A bare list says nothing of it.
+    pub binding: Option<Binding>,
+    /// A positive number for each step.
+    pub values: Vec<f64>,
+}
+
+impl Magnitudes {
+    /// Reads them from a file: JSON, a list of positive numbers or an object that has one as `magnitudes`, such as a
+    /// calibration.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or is no table.
+    pub fn open(file: &Path) -> Result<Magnitudes> {
+        let text = input::read_text(file, "magnitudes as JSON")?;
+        Magnitudes::parse(&text).map_err(|why| Error::file(file, why))
+    }
+
+    /// What `text` says, or what is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// If it is no table, or one that was cut: a calibration has as many magnitudes as steps.
+    pub fn parse(text: &str) -> Result<Magnitudes, String> {
+        let json: Value =
+            serde_json::from_str(text).map_err(|e| format!("wanted magnitudes, got no JSON: {e}"))?;
+        let list = json.get("magnitudes").unwrap_or(&json).as_array();
+        let list = list.and_then(|list| list.iter().map(|x| x.as_f64().filter(|x| *x > 0.0)).collect());
+        let wanted = "wanted magnitudes: a list of positive numbers, or an object that has it";
+        let values: Vec<f64> = list.filter(|numbers| !Vec::is_empty(numbers)).ok_or(wanted)?;
+        // Weights are what a table is bound to; an object without them is as a bare list.
+        let binding = match json.get("sha256") {
+            None => None,
+            Some(_) => Some(serde_json::from_value(json).map_err(|e| format!("not a calibration: {e}"))?),
+        };
+        match &binding {
+            Some(Binding { steps, .. }) if *steps != values.len() => Err(format!(
+                "{} magnitudes for {steps} steps; wanted one for each step, as `steep calibrate` writes them",
+                values.len()
+            )),
+            _ => Ok(Magnitudes { binding, values }),
         }
+    }
+
+    /// Whether they may serve a run, and what to warn of: see [`Binding::check`]. A list that says nothing of what it was
+    /// measured on is warned of, too.
+    ///
+    /// # Errors
+    ///
+    /// If they were measured on other weights.
+    pub fn check(&self, run: &Binding) -> Result<Vec<String>, String> {
+        let Some(binding) = &self.binding else {
+            let unknown =
+                "does not say for which weights, sampler, guidance and dtype it was made".to_string();
+            let (length, steps) = (self.values.len(), run.steps);
+            let stretched = (length != steps).then(|| {
+                format!("has magnitudes of {length} steps, used at {steps}: each step takes the nearest")
+            });
+            return Ok([unknown].into_iter().chain(stretched).collect());
+        };
+        binding.check(run)
     }
 }
 

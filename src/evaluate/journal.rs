@@ -89,12 +89,27 @@ fn parse(path: &Path, whole: &[u8]) -> Result<(Map<String, Value>, Vec<Value>)> 
     }
 }
 
-/// An error that names what differs.
+/// The header of a journal, without touching it; empty where not even the first line is whole.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn header(path: &Path) -> Result<Map<String, Value>> {
+    let bytes = input::read(path, "a journal of this program")?;
+    let end = bytes.iter().position(|&b| b == b'\n').unwrap_or(0);
+    Ok(serde_json::from_slice(&bytes[..end]).unwrap_or_default())
+}
+
+/// An error that names what differs. `model` may differ: it is a name for people, and the weights have their hash.
+///
+/// # Errors
+///
+/// If anything else does.
 pub fn agree(path: &Path, ours: &Map<String, Value>, theirs: &Map<String, Value>) -> Result<()> {
-    let shown = |v: Option<&Value>| v.map_or("nothing".into(), Value::to_string);
-    let differs = |key: &&String| ours.get(*key) != theirs.get(*key);
+    let shown = |v: Option<&Value>| v.map_or("not recorded".into(), Value::to_string);
+    let differs = |key: &&String| *key != "model" && ours.get(*key) != theirs.get(*key);
     let mut keys: Vec<&String> = ours.keys().filter(differs).collect();
-    keys.extend(theirs.keys().filter(|key| !ours.contains_key(*key)));
+    keys.extend(theirs.keys().filter(|key| !ours.contains_key(*key)).filter(differs));
     let Some(key) = keys.first() else { return Ok(()) };
     let (had, now) = (shown(theirs.get(*key)), shown(ours.get(*key)));
     let why = format!(

@@ -199,6 +199,19 @@ fn pairs_that_cannot_be_used() {
     refused("a poem\n".into(), "", &["pairs.jsonl", "line 1"]);
     refused(whole.clone(), "--guidance 2", &["another run", "guidance is 3.0 there and 2.0 here"]);
     refused(whole.clone(), "--dtype bf16", &["dtype is \"f32\" there"]);
+    refused(whole.clone(), "--sampler ab2", &["sampler is \"first-order\" there and \"ab2\" here"]);
+    refused(whole.replacen("\"steps\":8,", "", 1), "", &["steps is not recorded there"]);
+    // Pairs of version 0.1.0 serve, and what is made of them is as little known.
+    let old = whole.replacen("\"sampler\":\"first-order\",", "", 1);
+    assert_ne!(old, whole);
+    fs::write(place.path("pairs.jsonl"), &old).unwrap();
+    let out = calibrate(&place, "--classes 1 --seeds 2 --pairs pairs.jsonl --degree 1");
+    let unknown =
+        "steep: warning: pairs.jsonl: does not say at which sampler it was recorded, used at first-order\n";
+    assert!(out.status.success() && text(&out.stderr).starts_with(unknown), "{}", text(&out.stderr));
+    assert_eq!(fs::read_to_string(place.path("pairs.jsonl")).unwrap(), old);
+    let made = json(&place, "m.teacache.json");
+    assert_eq!((&made["sampler"], &made["steps"]), (&Value::Null, &json!(8)));
 }
 
 #[test]
@@ -247,4 +260,136 @@ fn settings_that_make_no_sense() {
     let args = ["calibrate", "--model", "m.safetensors", "--steps", "1", "--seeds", "1"];
     assert!(complaint(&place.run(&args), 2).contains("at least 2"));
     assert_eq!(place.names(), ["m.safetensors"]);
+}
+
+/// A short run of the shipped model, to its record and what it says on standard error.
+fn shipped(place: &Place, more: &str) -> (Value, String) {
+    let args = format!("generate --device cpu --steps 4 --quiet --json - {more}");
+    let out = place.run(&args.split_whitespace().collect::<Vec<_>>());
+    let said = text(&out.stderr);
+    assert!(out.status.success(), "{more}: {said}");
+    (serde_json::from_slice(&out.stdout).unwrap(), said)
+}
+
+/// What `calibrate` writes without `--out` is what `generate` finds without `--calibration`.
+#[test]
+fn the_shipped_model_is_calibrated_anew() {
+    let place = Place::new();
+    let (before, said) = shipped(&place, "--cache tea:0.2");
+    assert_eq!(before["sidecar"]["from"], "shipped");
+    assert_eq!(said, "steep: warning: the shipped calibration: calibrated at steps 50, used at 4\n");
+    let args = "calibrate --device cpu --steps 4 --seeds 3 --classes cycle --degree 1 --quiet";
+    ok(place.run(&args.split_whitespace().collect::<Vec<_>>()));
+    assert_eq!(place.names(), ["moving-mnist-32.teacache.json"]);
+    let made = json(&place, "moving-mnist-32.teacache.json");
+    let (after, said) = shipped(&place, "--cache tea:0.2");
+    assert_eq!((said.as_str(), &after["sidecar"]["from"]), ("", &json!("moving-mnist-32.teacache.json")));
+    assert_eq!((&after["coefficients"], &after["range"]), (&made["coefficients"], &made["range"]));
+    assert_ne!(after["coefficients"], before["coefficients"]);
+    // People are told, too; `compare` follows the same rule.
+    let hash = after["sidecar"]["sha256"].as_str().unwrap();
+    let said = place.ok(&["generate", "--device", "cpu", "--steps", "4", "--cache", "tea:0.2"]);
+    let used = format!("tea:0.2 with moving-mnist-32.teacache.json (sha256 {}…)\n", &hash[..12]);
+    assert!(said.contains(&used), "no {used:?} in\n{said}");
+    let args =
+        "compare tea:0.2 tea:0.2:identity --device cpu --steps 4 --seeds 1 --digits none --out c --json";
+    let compared: Value = serde_json::from_str(&place.ok(&args.split(' ').collect::<Vec<_>>())).unwrap();
+    assert_eq!(compared["settings"]["sidecars"], json!({ "tea:0.2": after["sidecar"] }));
+}
+
+/// A calibration of any name serves where it is named, and is not ignored where nothing takes it.
+#[test]
+fn a_calibration_can_be_named() {
+    let place = Place::new();
+    model(&place);
+    ok(calibrate(&place, "--seeds 1 --classes 0,1 --degree 1 --out other.json --quiet"));
+    let generate = |more: &str| {
+        let args = format!("generate --model m.safetensors --device cpu --steps 8 --json - {more}");
+        place.run(&args.split_whitespace().collect::<Vec<_>>())
+    };
+    let out = generate("--quiet --cache tea:0.2");
+    let plain: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&plain["sidecar"], &plain["range"]), (&Value::Null, &Value::Null));
+    let said = text(&generate("--cache tea:0.2").stderr);
+    assert!(said.contains("tea:0.2 without a calibration: distances as they are"), "{said}");
+    let out = generate("--quiet --cache tea:0.2 --calibration other.json");
+    let named: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(named["sidecar"]["from"], "other.json");
+    assert_eq!(named["coefficients"], json(&place, "other.json")["coefficients"]);
+    for (more, words) in [
+        ("--cache tea:0.2:identity --calibration other.json", &["--calibration other.json", "`tea`"][..]),
+        ("--cache tea:0.2 --calibration none.json", &["none.json", "No such file", "calibration"]),
+    ] {
+        let said = complaint(&generate(more), 2);
+        assert!(words.iter().all(|w| said.contains(w)), "{more}: {said}");
+    }
+}
+
+/// MagCache's table follows the rule of TeaCache's coefficients.
+#[test]
+fn tables_are_bound_like_coefficients() {
+    let place = Place::new();
+    model(&place);
+    ok(calibrate(&place, "--seeds 1 --classes 0,1 --degree 1 --out t.json --quiet"));
+    let run = |verb: &str, more: &str| {
+        let args = format!("{verb} --model m.safetensors --device cpu {more} --quiet");
+        place.run(&args.split_whitespace().collect::<Vec<_>>())
+    };
+    let both = |settings: &str| {
+        let generated = run("generate", &format!("--cache mag:9:2@t.json {settings}"));
+        let compared = run("compare", &format!("mag:9:2@t.json --seeds 1 --out c --fresh {settings}"));
+        assert_eq!(text(&generated.stderr), text(&compared.stderr), "{settings}");
+        assert_eq!(generated.status.code(), compared.status.code());
+        generated
+    };
+    let warned = |settings: &str, wanted: &[&str]| {
+        let out = both(settings);
+        let said = text(&out.stderr);
+        let lines: Vec<&str> = said.lines().collect();
+        let wanted: Vec<String> = wanted.iter().map(|w| format!("steep: warning: t.json: {w}")).collect();
+        assert_eq!((out.status.success(), lines), (true, wanted.iter().map(String::as_str).collect()));
+    };
+    warned("--steps 8", &[]);
+    warned(
+        "--steps 9 --sampler ab2 --guidance 2 --dtype bf16",
+        &[
+            "calibrated at steps 8, used at 9",
+            "calibrated at sampler first-order, used at ab2",
+            "calibrated at guidance 3, used at 2",
+            "calibrated at dtype f32, used at bf16",
+        ],
+    );
+    let record = place.ok(
+        &"generate --model m.safetensors --device cpu --steps 8 --cache mag:9:2@t.json --quiet --json -"
+            .split(' ')
+            .collect::<Vec<_>>(),
+    );
+    let record: Value = serde_json::from_str(&record).unwrap();
+    assert_eq!((&record["sidecar"]["from"], &record["skipped"]), (&json!("t.json"), &json!(5)));
+
+    // Files of older versions do not say which sampler; bare lists say nothing at all.
+    let made = json(&place, "t.json");
+    let write = |value: &Value| fs::write(place.path("t.json"), value.to_string()).unwrap();
+    let mut old = made.clone();
+    old.as_object_mut().unwrap().remove("sampler").unwrap();
+    write(&old);
+    warned("--steps 8", &["does not say at which sampler it was calibrated, used at first-order"]);
+    let unknown = "does not say for which weights, sampler, guidance and dtype it was made";
+    write(&made["magnitudes"]);
+    warned("--steps 8", &[unknown]);
+    warned("--steps 4", &[unknown, "has magnitudes of 8 steps, used at 4: each step takes the nearest"]);
+
+    let refused = |value: &Value, words: &[&str]| {
+        write(value);
+        let said = complaint(&both("--steps 8"), 2);
+        assert!(said.contains("t.json") && words.iter().all(|w| said.contains(w)), "{said}");
+    };
+    let mut cut = made.clone();
+    cut["magnitudes"].as_array_mut().unwrap().truncate(5);
+    refused(&cut, &["5 magnitudes for 8 steps", "one for each step"]);
+    let mut others = made.clone();
+    others["sha256"] = json!("0".repeat(64));
+    refused(&others, &["other weights (sha256 000000000000…", "steep calibrate"]);
+    others["sha256"] = json!(7);
+    refused(&others, &["not a calibration"]);
 }

@@ -10,9 +10,13 @@ use crate::{Place, STEEP, complaint, fixture, tensor, text};
 fn steep_alone_shows_what_caching_buys() {
     let place = Place::new();
     let said = place.ok(&[]);
-    for part in ["moving-mnist-32", "50 computed", "30 skipped", "faster", "PSNR", "SSIM", "FC", "F\n"] {
+    for part in
+        ["moving-mnist-32", "50 computed", "30 skipped", "bound is 2.50×", "PSNR", "SSIM", "FC", "F\n"]
+    {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }
+    // On a machine that is busy, no speedup may be sure.
+    assert!(said.contains("× faster, ") || said.contains("too short to time"), "{said}");
     assert!(!said.contains('\x1b'), "colour outside a terminal");
     assert!(said.lines().count() <= 12 && said.lines().all(|l| l.chars().count() <= 80), "{said}");
     assert_eq!(place.names(), ["steep.gif", "steep.svg"]);
@@ -318,5 +322,39 @@ fn help_ends_well_and_has_an_example() {
     for verb in ["generate", "calibrate", "compare", "plan", "forward", "inspect", "devices"] {
         let help = place.ok(&[verb, "--help"]);
         assert!(help.contains("Example") && help.contains(&format!("steep {verb}")), "{help}");
+    }
+}
+
+/// A speedup is printed with its interval or not at all, and never where there can be none.
+#[test]
+fn a_speedup_is_known_or_not_told() {
+    let place = Place::new();
+    let run = |cache: &str| {
+        let said = place.generate(&format!("--steps 8 --compare --cache {cache} --json r.json"));
+        let record = fs::read_to_string(place.path("r.json")).unwrap();
+        (said, serde_json::from_str::<Value>(&record).unwrap())
+    };
+    let (said, record) = run("off");
+    assert!(!said.contains("faster") && !said.contains('%') && said.contains("off skips nothing"), "{said}");
+    assert_eq!(record["speedup"], Value::Null);
+    for cache in ["uniform:2", "tea:0"] {
+        let (said, record) = run(cache);
+        let pairs = record["timed_pairs"].as_u64().unwrap();
+        assert!((3..=24).contains(&pairs), "runs of milliseconds are repeated: {record}");
+        let ratio = record["uncached_wall_ms"].as_f64().unwrap() / record["wall_ms"].as_f64().unwrap();
+        let Some(value) = record["speedup"]["value"].as_f64() else {
+            assert!(
+                said.contains("too short to time") && !said.contains('±') && !said.contains('%'),
+                "{said}"
+            );
+            continue;
+        };
+        let half = record["speedup"]["half"].as_f64().unwrap();
+        assert!((value - ratio).abs() < 1e-6 && half <= 0.2 * value, "{record}");
+        assert!(said.contains(&format!("{value:.2} ± {half:.2}× ")), "{said}");
+        assert!(said.contains(&format!("{pairs} pairs of runs")), "{said}");
+        assert_eq!(said.contains("faster"), value - half > 1.0, "{said}");
+        let percents = said.split(' ').zip(said.split(' ').skip(1)).filter(|(_, unit)| *unit == "%");
+        assert!(percents.into_iter().all(|(p, _)| p.parse::<f64>().unwrap() <= 100.0), "{said}");
     }
 }

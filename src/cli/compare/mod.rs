@@ -5,7 +5,7 @@ mod rounds;
 mod shard;
 mod table;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,14 @@ use steep::evaluate::journal::{self, Journal};
 use steep::evaluate::metrics::Digits;
 use steep::model::{Checkpoint, Config};
 use steep::plot::{self, StepBar};
-use steep::{Device, Error, Result, input, plain};
+use steep::{Error, Result, input, plain};
 
 use super::setup::Setup;
-use super::sidecar::Sidecar;
+use super::sidecar::{self, Sidecar};
 use super::{clips, output};
-use rounds::{Candidate, Round, Runner};
+use rounds::{Asked, Candidate, Kept, Round, Runner};
 use shard::Shard;
-use table::Row;
+use table::{Row, Table};
 
 /// What is compared where nothing else is named: of 50 steps, about a half and about a quarter computed.
 const POLICIES: [&str; 8] = [
@@ -41,18 +41,24 @@ const POLICIES: [&str; 8] = [
 /// For each seed, makes a clip without a cache and one with each policy from the same noise, in turn in one process, and
 /// measures: time against the uncached run's, and its bound, steps / computed steps; PSNR, SSIM and PSNR over the
 /// foreground (pixels of which either clip has at least a tenth of white) against the uncached clip; the share of clips in
-/// which a small classifier sees the class that was asked for, and the Fréchet distances of its features to those of the
+/// which a small classifier sees the class that was asked for, with its 95 % interval (Wilson's score, seeds as trials); the Fréchet distances of its features to those of the
 /// uncached clips and to those of real ones; how the digit moves: the error of its velocity in pixels a frame, and its jitter, the root mean square of
 /// its acceleration between bounces in pixels a frame². What follows ± is half a 95 % confidence interval over seeds
-/// (delete-one jackknife, Student's t).
+/// (delete-one jackknife, Student's t). "noise" stands where that interval reaches zero, and "too short" where a speedup
+/// is uncertain by more than a fifth, or above its bound.
 ///
 /// A policy is what `generate --cache` takes, or steps:N, an uncached run of N steps. `{}` stands for each of
 /// --thresholds: 'tea:{}' 'tea:{}:identity' --thresholds 0.1,0.2.
 ///
+/// More seeds, classes or policies extend a comparison: run it again in the same folder, and only what is missing is run,
+/// a policy that was added with an uncached run of its own beside it. The tables show the seeds, classes and policies of
+/// the command. Parts may run on different devices: times are compared on one kind of device only, and each kind has its
+/// own in results.json.
+///
 /// Everything goes into one folder: rounds.jsonl (every finished round; a run that was stopped goes on there), table.csv,
 /// table.md, results.json, pareto.svg, decisions.svg, a skip map of the first clip for each policy, and clips.gif, the
 /// first clip uncached and with each policy from left to right: over each stand its name, and how many steps it computed of
-/// how many.
+/// how many. Policies that are added later have theirs in clips-2.gif, and so on.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -69,7 +75,7 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     thresholds: Vec<f64>,
     /// Seeds
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=rounds::MOST_SEEDS))]
     seeds: u64,
     /// The first seed
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -79,6 +85,8 @@ pub struct Args {
     classes: clips::Classes,
     #[command(flatten)]
     setup: Setup,
+    #[command(flatten)]
+    named: sidecar::Named,
     /// The classifier: a file of weights, `none`, or `auto`: the shipped one for grey models of ten classes
     #[arg(long, value_name = "FILE", default_value = "auto")]
     digits: String,
@@ -110,7 +118,9 @@ pub struct Args {
 }
 
 /// The kind of journal that rounds.jsonl is.
-const KIND: &str = "steep rounds 1";
+const KIND: &str = "steep rounds 2";
+/// That of version 0.1.0.
+const OLD_KIND: &str = "steep rounds 1";
 
 pub async fn run(args: &Args) -> Result<()> {
     if !args.merge.is_empty() {
@@ -128,11 +138,12 @@ pub async fn run(args: &Args) -> Result<()> {
     super::watch_for_interrupts()?;
     let device = args.setup.device().await?;
     let specs: Vec<&Spec> = candidates.iter().filter_map(Candidate::spec).collect();
-    let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup)?;
+    let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup, &args.named)?;
     for candidate in &candidates {
         candidate.check(config, &args.setup, &sidecar)?;
     }
-    let header = args.header(&checkpoint, &device, &candidates, &sidecar)?;
+    let header = args.header(&checkpoint)?;
+    let asked = args.asked(&candidates, &sidecar);
 
     make_folder(&args.out)?;
     let path = args.out.join(shard.journal());
@@ -143,37 +154,50 @@ pub async fn run(args: &Args) -> Result<()> {
     if args.fresh && path.exists() {
         fs::remove_file(&path).map_err(|e| Error::file(&path, e))?;
     }
+    if path.exists() {
+        refuse_old(&path, &journal::header(&path)?)?;
+    }
     let (mut file, records) = Journal::open(&path, &header)?;
-    let mut rounds = rounds::parse(&path, records, &candidates)?;
+    let mut kept = Kept::default();
+    kept.add(&path, records)?;
+    if kept.ask(&asked).map_err(|why| Error::file(&path, why))? {
+        file.append(&json!({ "asked": asked }))?;
+    }
 
-    let missing: Vec<_> = (0..args.seeds)
-        .filter(|index| shard.has(*index))
+    let seeds = (0..args.seeds).filter(|index| shard.has(*index));
+    let wanted: Vec<(u64, usize)> = seeds
         .flat_map(|index| {
             let seed = args.first_seed.wrapping_add(index);
-            args.classes.of(seed, config).into_iter().map(move |class| (index, seed, class))
+            args.classes.of(seed, config).into_iter().map(move |class| (seed, class))
         })
-        .filter(|(index, _, class)| !rounds.iter().any(|r| (r.index, r.class) == (*index, *class)))
         .collect();
+    let missing: Vec<_> = wanted
+        .iter()
+        .map(|clip| (*clip, kept.missing(*clip, &candidates)))
+        .filter(|(_, candidates)| !candidates.is_empty())
+        .collect();
+    // The first clip's picture. That of policies which are added later is a file of its own.
+    let first = wanted.first().filter(|_| shard.has(0));
+    let picture = match kept.rounds.iter().filter(|round| Some(&round.clip()) == first).count() {
+        0 => args.out.join(FILES[CLIPS]),
+        before => args.out.join(format!("clips-{}.gif", before + 1)),
+    };
+    output::check(&[&picture], &[&path])?;
     if !missing.is_empty() {
         let model = args.setup.load(&device, &checkpoint)?;
-        let runner = Runner {
-            model: &model,
-            candidates: &candidates,
-            sidecar: &sidecar,
-            digits: digits.as_ref(),
-            args,
-        };
+        let runner = Runner { model: &model, sidecar: &sidecar, digits: digits.as_ref(), args };
         let bar = clips::bar("comparing", missing.len(), args.quiet);
         bar.enable_steady_tick(std::time::Duration::from_millis(500));
-        runner.warm_up().await?;
-        for (index, seed, class) in missing {
-            let (round, videos) = runner.round(index, seed, class, &bar).await?;
-            if rounds.iter().all(|r| r.index > 0) && index == 0 {
-                // Before the round counts as done, so that the pictures are there whenever it is.
-                output::write(&[(&args.out.join("clips.gif"), rounds::gif(&round, &videos)?)])?;
+        let used = |candidate: &&Candidate| missing.iter().any(|(_, missing)| missing.contains(candidate));
+        runner.warm_up(&candidates.iter().filter(used).collect::<Vec<_>>()).await?;
+        for (clip, candidates) in missing {
+            let (round, videos) = runner.round(clip, &candidates, &bar).await?;
+            if Some(&clip) == first {
+                // Before the round counts as done, so that the picture is there whenever it is.
+                output::write(&[(&picture, rounds::gif(&round, &videos)?)])?;
             }
             file.append(&json!(round))?;
-            rounds.push(round);
+            kept.take(round).map_err(|why| Error::file(&path, why))?;
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -182,18 +206,30 @@ pub async fn run(args: &Args) -> Result<()> {
         if !args.quiet {
             super::say(&format!(
                 "{} rounds in {}; --merge puts the parts together\n",
-                rounds.len(),
+                kept.rounds.len(),
                 plain(&path.display().to_string())
             ))?;
         }
         return Ok(());
     }
-    args.tell(&header, rounds)
+    args.tell(&header, &asked, &wanted, &kept.rounds)
+}
+
+/// An error for a journal of version 0.1.0.
+fn refuse_old(path: &Path, header: &Map<String, Value>) -> Result<()> {
+    if header.get("journal") != Some(&json!(OLD_KIND)) {
+        return Ok(());
+    }
+    let why = "was written by version 0.1.0, which recorded neither the sampler nor the device of each clip; wanted a \
+               journal of this version: another --out, or --fresh";
+    Err(Error::file(path, why))
 }
 
 /// What is written besides journals and skip maps.
 const FILES: [&str; 6] =
     ["table.csv", "table.md", "results.json", "pareto.svg", "decisions.svg", "clips.gif"];
+/// The place of the clips among them.
+const CLIPS: usize = 5;
 
 /// A file name for the skip map of the policy at this place. A mask is as long as the run.
 fn map_name(place: usize, policy: &str) -> String {
@@ -210,6 +246,34 @@ fn judge(name: &str) -> Result<Option<Digits>> {
         "none" => Ok(None),
         "auto" => Digits::shipped().map(Some),
         path => Digits::open(path).map(Some),
+    }
+}
+
+/// What several runs were asked for, as one.
+fn together(asked: &[Asked]) -> Asked {
+    let mut policies: Vec<String> = vec![];
+    let mut classes: Vec<String> = vec![];
+    for one in asked {
+        let new =
+            one.policies.iter().filter(|policy| !policies.contains(policy)).cloned().collect::<Vec<_>>();
+        policies.extend(new);
+        if !classes.contains(&one.classes) {
+            classes.push(one.classes.clone());
+        }
+    }
+    let first_seed = asked.iter().map(|one| one.first_seed).min().unwrap_or(0);
+    let end = asked.iter().map(|one| one.first_seed.saturating_add(one.seeds)).max().unwrap_or(0);
+    Asked {
+        policies,
+        calibration: asked
+            .iter()
+            .map(|one| one.calibration.clone())
+            .find(|c| !c.is_null())
+            .unwrap_or_default(),
+        sidecars: asked.iter().flat_map(|one| one.sidecars.clone()).collect(),
+        first_seed,
+        seeds: end - first_seed,
+        classes: classes.join(" and "),
     }
 }
 
@@ -253,63 +317,68 @@ impl Args {
         Err(Error::file(&self.digits, why))
     }
 
-    /// All that the numbers depend on. Parts of one comparison have the same.
-    fn header(
-        &self,
-        checkpoint: &Checkpoint,
-        device: &Device,
-        candidates: &[Candidate],
-        sidecar: &Sidecar,
-    ) -> Result<Map<String, Value>> {
+    /// All that the numbers of any policy and clip depend on. Parts of one comparison have the same.
+    fn header(&self, checkpoint: &Checkpoint) -> Result<Map<String, Value>> {
         let mut header = Map::from_iter([("journal".to_string(), json!(KIND))]);
         if let Value::Object(binding) = json!(self.setup.binding(checkpoint)?) {
             header.extend(binding);
         }
         header.extend([
-            ("device".to_string(), json!(device.describe())),
-            ("policies".to_string(), json!(candidates.iter().map(Candidate::name).collect::<Vec<_>>())),
-            ("calibration".to_string(), sidecar.coefficients()),
             ("size".to_string(), json!([checkpoint.config().height, checkpoint.config().width])),
             ("digits".to_string(), json!(self.digits)),
-            ("first_seed".to_string(), json!(self.first_seed)),
-            ("seeds".to_string(), json!(self.seeds)),
-            ("classes".to_string(), json!(self.classes.to_string())),
         ]);
         Ok(header)
+    }
+
+    fn asked(&self, candidates: &[Candidate], sidecar: &Sidecar) -> Asked {
+        let source =
+            |candidate: &Candidate| Some((candidate.name(), sidecar.source(candidate.spec()?)?.json()));
+        Asked {
+            policies: candidates.iter().map(Candidate::name).collect(),
+            calibration: sidecar.coefficients(),
+            sidecars: candidates.iter().filter_map(source).collect(),
+            first_seed: self.first_seed,
+            seeds: self.seeds,
+            classes: self.classes.to_string(),
+        }
     }
 
     /// Tables of several parts, and of what they say they are.
     fn merge(&self) -> Result<()> {
         let mut whole: Option<Map<String, Value>> = None;
-        let mut rounds: Vec<Round> = vec![];
+        let mut kept = Kept::default();
         for path in &self.merge {
             let (header, records) = journal::read(path)?;
+            refuse_old(path, &header)?;
             if header.get("journal") != Some(&json!(KIND)) {
                 return Err(Error::file(path, "wanted the rounds of `steep compare`"));
             }
             journal::agree(path, whole.get_or_insert_with(|| header.clone()), &header)?;
-            let candidates =
-                rounds::candidates(&header).ok_or_else(|| Error::file(path, "line 1: wanted `policies`"))?;
-            for round in rounds::parse(path, records, &candidates)? {
-                if rounds.iter().any(|r| (r.index, r.class) == (round.index, round.class)) {
-                    let why = format!(
-                        "seed {}, class {} is in another part too; wanted each once",
-                        round.seed, round.class
-                    );
-                    return Err(Error::file(path, why));
-                }
-                rounds.push(round);
-            }
+            kept.add(path, records)?;
         }
         let header = whole.unwrap_or_default();
-        let seeds = header.get("seeds").and_then(Value::as_u64).unwrap_or(0);
-        let there: HashSet<u64> = rounds.iter().map(|r| r.index).collect();
-        let absent = seeds.saturating_sub(there.len() as u64);
+        let clips: BTreeSet<(u64, usize)> = kept.rounds.iter().map(Round::clip).collect();
+        let asked = together(&kept.asked);
+        let seeds: BTreeSet<u64> = kept
+            .asked
+            .iter()
+            .flat_map(|asked| (0..asked.seeds).map(|index| asked.first_seed.wrapping_add(index)))
+            .collect();
+        let there: BTreeSet<u64> = clips.iter().map(|(seed, _)| *seed).collect();
+        let absent = seeds.difference(&there).count();
         if absent > 0 {
-            super::complain(&format!("warning: {absent} of {seeds} seeds are in no part"));
+            super::complain(&format!("warning: {absent} of {} seeds are in no part", seeds.len()));
+        }
+        for policy in &asked.policies {
+            let of: BTreeSet<_> =
+                kept.rounds.iter().filter(|r| r.run(policy).is_some()).map(Round::clip).collect();
+            if of.len() < clips.len() {
+                let (some, all) = (of.len(), clips.len());
+                super::complain(&format!("warning: {policy} has {some} of {all} clips"));
+            }
         }
         make_folder(&self.out)?;
-        self.tell(&header, rounds)
+        self.tell(&header, &asked, &clips.into_iter().collect::<Vec<_>>(), &kept.rounds)
     }
 
     /// The pictures of results that are there.
@@ -328,28 +397,44 @@ impl Args {
         }
     }
 
-    /// Writes the tables and pictures, and prints one.
-    fn tell(&self, header: &Map<String, Value>, mut rounds: Vec<Round>) -> Result<()> {
-        // One order, whoever ran what when: sums are the same to the bit.
-        rounds.sort_by_key(|r| (r.index, r.class));
-        if rounds.is_empty() {
-            return Err(Error::file(&self.out, "no finished round; wanted at least one"));
-        }
+    /// Writes the tables and pictures of these policies and clips, and prints one.
+    fn tell(
+        &self,
+        header: &Map<String, Value>,
+        asked: &Asked,
+        wanted: &[(u64, usize)],
+        rounds: &[Round],
+    ) -> Result<()> {
         let side = |at: usize| header.get("size").and_then(|size| size[at].as_u64()).unwrap_or(0) as usize;
         let digits = judge(header.get("digits").and_then(Value::as_str).unwrap_or("none"))?;
         let real = digits.as_ref().and_then(|digits| digits.real([side(0), side(1)]));
-        let rows = table::rows(&rounds, real);
-        let results = json!({ "settings": header, "rounds": rounds.len(), "rows": rows.iter().map(Row::json).collect::<Vec<_>>() });
+        let table = Table::new(&asked.policies, wanted, rounds, real);
+        if table.clips == 0 {
+            return Err(Error::file(&self.out, "no finished round; wanted at least one"));
+        }
+        let device = table.kinds.join("; ");
+        let mut settings = header.clone();
+        settings.insert("device".to_string(), json!(device));
+        if let Value::Object(asked) = json!(asked) {
+            settings.extend(asked);
+        }
+        let results = json!({
+            "settings": settings,
+            "rounds": table.clips,
+            "rows": table.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "devices": table.devices(),
+        });
         let model = header.get("model").and_then(Value::as_str).unwrap_or("model");
-        let title = format!("{model}, {} clips", rounds.len());
+        let title = format!("{model}, {} clips", table.clips);
         let mut files = vec![
-            (self.out.join("table.csv"), table::csv(&rows)),
-            (self.out.join("table.md"), table::markdown(&rows)),
+            (self.out.join("table.csv"), table.csv()),
+            (self.out.join("table.md"), table.markdown()),
             (self.out.join("results.json"), format!("{results:#}\n")),
         ];
         let figures = figures::of(&results).ok_or_else(|| Error::file(&self.out, "results without rows"))?;
         files.extend(figures.map(|(name, picture)| (self.out.join(name), picture)));
-        for (place, run) in rounds[0].runs.iter().enumerate().filter(|(_, run)| run.decisions.contains('S')) {
+        let first = table.first.iter().enumerate().filter(|(_, run)| run.decisions.contains('S'));
+        for (place, run) in first {
             let number = |values: &[Option<f64>], i: usize| values.get(i).copied().flatten();
             let bars: Vec<StepBar> = run
                 .decisions
@@ -379,12 +464,15 @@ impl Args {
         if self.quiet {
             return Ok(());
         }
-        let device = header.get("device").and_then(Value::as_str).unwrap_or("");
         let said = |key: &str| header.get(key).map_or(String::new(), |v| v.to_string());
         let (steps, guidance) = (said("steps"), said("guidance"));
+        let device = match table.kinds.len() {
+            1 => device,
+            kinds => format!("{kinds} kinds of device, each timed for itself: {device}"),
+        };
         let text = format!(
             "{title} on {device}\n{steps} steps, guidance {guidance}; ± is half a 95 % interval over seeds\n\n{}\n  wrote {}",
-            table::text(&rows),
+            table.text(),
             self.out.display()
         );
         super::say(&text.lines().map(|line| plain(line) + "\n").collect::<String>())

@@ -1,16 +1,17 @@
 //! A round: one clip without a cache and one with each policy, from the same noise, in one process.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use steep::cache::{Spec, letters};
 use steep::evaluate::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
-use steep::model::{Config, Dit};
+use steep::model::{Config, Dit, Model};
 use steep::plot::short_name;
 use steep::sample::{GateMode, Progress, Schedule};
 use steep::video::Video;
@@ -32,7 +33,10 @@ pub enum Candidate {
     Cached(Spec),
 }
 
-const UNCACHED: &str = "uncached";
+/// The most seeds of a comparison.
+pub const MOST_SEEDS: u64 = 1_000_000;
+
+pub const UNCACHED: &str = "uncached";
 
 impl Candidate {
     pub fn name(&self) -> String {
@@ -54,7 +58,7 @@ impl Candidate {
         match self {
             Candidate::Uncached => schedule(steps),
             Candidate::Steps(fewer) => schedule(*fewer),
-            Candidate::Cached(spec) => spec.policy(steps, &sidecar.given(spec)?).map(drop),
+            Candidate::Cached(spec) => spec.policy(steps, &sidecar.given(spec)).map(drop),
         }
     }
 
@@ -89,15 +93,68 @@ impl FromStr for Candidate {
     }
 }
 
-/// The result of one round, as it is kept.
+/// What a run was asked to compare: a line of a journal, as `asked`. All other lines are finished rounds. What is asked
+/// for may grow from run to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// `uncached` first.
+    pub policies: Vec<String>,
+    /// Coefficients and range of the `tea` policies that name none, or null.
+    pub calibration: Value,
+    /// For each policy that takes one, the file that belongs to the model, and its hash.
+    pub sidecars: BTreeMap<String, Value>,
+    pub first_seed: u64,
+    pub seeds: u64,
+    pub classes: String,
+}
+
+impl Asked {
+    /// Whether no policy has another sidecar in `other`: runs of one name are then of one policy.
+    pub fn agree(&self, other: &Asked) -> Result<(), String> {
+        let hash = |asked: &Asked, policy: &String| {
+            asked.sidecars.get(policy).map_or(Value::Null, |source| source["sha256"].clone())
+        };
+        let both = self.policies.iter().filter(|policy| other.policies.contains(policy));
+        match both.into_iter().find(|policy| hash(self, policy) != hash(other, policy)) {
+            None => Ok(()),
+            Some(policy) => Err(format!(
+                "{policy} was run with a calibration of sha256 {}, and is wanted with {}; wanted the same, or another \
+                 folder",
+                hash(self, policy),
+                hash(other, policy)
+            )),
+        }
+    }
+}
+
+/// The result of one round, as it is kept. A clip has a further round for each time that policies were added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Round {
-    /// The seed's place among all, from 0.
-    pub index: u64,
     pub seed: u64,
     pub class: usize,
-    /// Uncached first, then as the policies were named.
+    /// Where it ran, with the device's index.
+    pub device: String,
+    /// Uncached first, then other policies.
     pub runs: Vec<Scored>,
+}
+
+impl Round {
+    pub fn clip(&self) -> (u64, usize) {
+        (self.seed, self.class)
+    }
+
+    pub fn run(&self, policy: &str) -> Option<&Scored> {
+        self.runs.iter().find(|run| run.policy == policy)
+    }
+
+    /// The kind of device: devices that differ in their index alone are one kind.
+    pub fn kind(&self) -> String {
+        let (name, rest) = self.device.split_once(' ').unwrap_or((&self.device, ""));
+        match name.split_once(':') {
+            Some((name, index)) if index.bytes().all(|b| b.is_ascii_digit()) => format!("{name} {rest}"),
+            _ => self.device.clone(),
+        }
+    }
 }
 
 /// One clip of a round, judged. A number that is absent or not finite is null.
@@ -133,30 +190,87 @@ impl Scored {
     }
 }
 
-/// The rounds of a journal, whose runs must be those of `policies`.
-pub fn parse(path: &Path, records: Vec<Value>, candidates: &[Candidate]) -> Result<Vec<Round>> {
-    let names: Vec<String> = candidates.iter().map(Candidate::name).collect();
-    let mut all: Vec<Round> = vec![];
-    for (i, record) in records.into_iter().enumerate() {
-        let wrong = |why: String| Error::file(path, format!("line {}: {why}", i + 2));
-        let round: Round = serde_json::from_value(record).map_err(|e| wrong(e.to_string()))?;
-        if !round.runs.iter().map(|run| &run.policy).eq(&names) {
-            return Err(wrong(format!("wanted one run each of {}", names.join(", "))));
-        }
-        if all.iter().any(|r| (r.index, r.class) == (round.index, round.class)) {
-            return Err(wrong(format!("seed {}, class {} a second time", round.seed, round.class)));
-        }
-        if let Some(run) = round.runs.iter().find(|r| r.decisions.is_empty() || r.wall_ms <= 0.0) {
-            return Err(wrong(format!("{}: wanted decisions and a time", run.policy)));
-        }
-        all.push(round);
-    }
-    Ok(all)
+/// What a journal holds besides its header.
+#[derive(Debug, Default)]
+pub struct Kept {
+    pub asked: Vec<Asked>,
+    pub rounds: Vec<Round>,
+    /// Seed, class and policy of all runs of the rounds.
+    ran: HashSet<(u64, usize, String)>,
 }
 
-/// Those that a journal's header names.
-pub fn candidates(header: &Map<String, Value>) -> Option<Vec<Candidate>> {
-    header.get("policies")?.as_array()?.iter().map(|name| name.as_str()?.parse().ok()).collect()
+impl Kept {
+    /// Takes in the lines of a journal. A policy is run once for each clip, in all journals together, and uncached with
+    /// each of its rounds.
+    pub fn add(&mut self, path: &Path, records: Vec<Value>) -> Result<()> {
+        for (i, record) in records.into_iter().enumerate() {
+            let wrong = |why: String| Error::file(path, format!("line {}: {why}", i + 2));
+            // Asked for by its key, an error names what is wrong with it, and not that it is neither kind.
+            match record.get("asked") {
+                Some(asked) => {
+                    let asked = serde_json::from_value(asked.clone()).map_err(|e| wrong(e.to_string()))?;
+                    self.ask(&asked).map_err(wrong)?;
+                }
+                None => {
+                    let round = serde_json::from_value(record).map_err(|e| wrong(e.to_string()))?;
+                    self.take(round).map_err(wrong)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what a run asks for; false if it is known already.
+    pub fn ask(&mut self, asked: &Asked) -> Result<bool, String> {
+        if let Some(policy) = asked.policies.iter().find(|policy| policy.parse::<Candidate>().is_err()) {
+            return Err(format!("policy {policy:?}; wanted one that `steep compare` takes"));
+        }
+        if !(1..=MOST_SEEDS).contains(&asked.seeds) {
+            return Err(format!("{} seeds; wanted 1 to {MOST_SEEDS}", asked.seeds));
+        }
+        self.asked.iter().try_for_each(|before| before.agree(asked))?;
+        let new = !self.asked.contains(asked);
+        self.asked.extend(new.then(|| asked.clone()));
+        Ok(new)
+    }
+
+    /// Takes in a finished round.
+    pub fn take(&mut self, round: Round) -> Result<(), String> {
+        if let Some(run) =
+            round.runs.iter().find(|r| r.decisions.is_empty() || r.wall_ms.is_nan() || r.wall_ms <= 0.0)
+        {
+            return Err(format!("{}: wanted decisions and a time", run.policy));
+        }
+        if round.device.chars().any(char::is_control) {
+            return Err(format!("device {:?}; wanted a name without control characters", round.device));
+        }
+        if round.runs.first().is_none_or(|run| run.policy != UNCACHED) {
+            return Err(format!("wanted {UNCACHED} as the first of its runs"));
+        }
+        for (i, run) in round.runs.iter().enumerate() {
+            let (policy, (seed, class)) = (run.policy.clone(), round.clip());
+            if !self.asked.iter().any(|asked| asked.policies.contains(&policy)) {
+                return Err(format!("{policy} was not asked for; wanted a policy of a line `asked`"));
+            }
+            let twice = format!("seed {seed}, class {class}: {policy} a second time; wanted each once");
+            if !self.ran.insert((seed, class, policy)) && i > 0 {
+                return Err(twice);
+            }
+        }
+        self.rounds.push(round);
+        Ok(())
+    }
+
+    /// The candidates that a clip still lacks, with the uncached run that each round has. Nothing if it has all.
+    pub fn missing<'c>(&self, clip: (u64, usize), candidates: &'c [Candidate]) -> Vec<&'c Candidate> {
+        let had = |candidate: &Candidate| self.ran.contains(&(clip.0, clip.1, candidate.name()));
+        let lacks: Vec<&Candidate> = candidates.iter().filter(|c| !had(c)).collect();
+        match &lacks[..] {
+            [] => lacks,
+            [Candidate::Uncached, ..] => lacks,
+            _ => [&Candidate::Uncached].into_iter().chain(lacks).collect(),
+        }
+    }
 }
 
 /// The clips of a round next to each other, about 800 pixels wide in all. Over each stands its name, and how many steps it
@@ -184,7 +298,6 @@ pub fn gif(round: &Round, videos: &[Video]) -> Result<Vec<u8>> {
 /// What rounds are made with.
 pub struct Runner<'a> {
     pub model: &'a Dit,
-    pub candidates: &'a [Candidate],
     pub sidecar: &'a Sidecar,
     pub digits: Option<&'a Digits>,
     pub args: &'a Args,
@@ -192,9 +305,9 @@ pub struct Runner<'a> {
 
 impl Runner<'_> {
     /// Runs are timed warm.
-    pub async fn warm_up(&self) -> Result<()> {
+    pub async fn warm_up(&self, candidates: &[&Candidate]) -> Result<()> {
         let clip = self.args.setup.clip(self.model, 0, self.args.first_seed).gate(GateMode::Device);
-        for candidate in self.candidates {
+        for candidate in candidates {
             crate::cli::go_on()?;
             self.cached(clip.clone(), candidate)?.warm_up().await?;
         }
@@ -205,35 +318,46 @@ impl Runner<'_> {
     fn cached<'g>(&self, clip: Generate<'g>, candidate: &Candidate) -> Result<Generate<'g>> {
         let clip = clip.steps(candidate.steps(self.args.setup.steps));
         Ok(match candidate {
-            Candidate::Cached(spec) => clip.cache(spec.clone()).given(self.sidecar.given(spec)?),
+            Candidate::Cached(spec) => clip.cache(spec.clone()).given(self.sidecar.given(spec)),
             _ => clip,
         })
     }
 
-    /// One round, and its clips.
+    /// One round, and its clips. A round that takes no time worth measuring is repeated, and its times are means.
     pub async fn round(
         &self,
-        index: u64,
-        seed: u64,
-        class: usize,
+        (seed, class): (u64, usize),
+        candidates: &[&Candidate],
         bar: &ProgressBar,
     ) -> Result<(Round, Vec<Video>)> {
-        let n = self.candidates.len();
+        const SHORT: Duration = Duration::from_millis(100);
+        const MOST: usize = 8;
+        let n = candidates.len();
         let clip = self.args.setup.clip(self.model, class, seed).gate(GateMode::Device);
         let mut made: Vec<Option<Timed>> = (0..n).map(|_| None).collect();
-        // Each round begins with another policy: whatever the first run of a round suffers from, all do in turn.
-        for turn in 0..n {
-            let at = (turn + index as usize) % n;
-            let candidate = &self.candidates[at];
-            bar.set_message(format!("class {class}, seed {seed}: {}/{n} {candidate}", turn + 1));
-            made[at] = Some(self.sample(&self.cached(clip.clone(), candidate)?, bar).await?);
+        let mut walls = vec![Duration::ZERO; n];
+        let mut repeats = 0;
+        while repeats == 0 || (repeats < MOST && walls.iter().sum::<Duration>() < SHORT) {
+            // Each round begins with another policy: whatever the first run of a round suffers from, all do in turn.
+            for turn in 0..n {
+                let at = (turn + (seed % n as u64) as usize + repeats) % n;
+                let candidate = candidates[at];
+                bar.set_message(format!("class {class}, seed {seed}: {}/{n} {candidate}", turn + 1));
+                let timed = self.sample(&self.cached(clip.clone(), candidate)?, bar).await?;
+                walls[at] += timed.wall;
+                made[at].get_or_insert(timed);
+            }
+            repeats += 1;
         }
-        let made: Vec<Timed> = made.into_iter().flatten().collect();
-        let original = &made[0].video;
-        let judge =
-            |(made, candidate): (&Timed, &Candidate)| self.judge(candidate, made, original, index == 0);
-        let runs = made.iter().zip(self.candidates).map(judge).collect::<Result<_>>()?;
-        Ok((Round { index, seed, class, runs }, made.into_iter().map(|m| m.video).collect()))
+        let mut made: Vec<Timed> = made.into_iter().flatten().collect();
+        for (made, wall) in made.iter_mut().zip(walls) {
+            made.wall = wall / repeats as u32;
+        }
+        let (original, whole) = (&made[0].video, seed == self.args.first_seed);
+        let judge = |(made, candidate): (&Timed, &&Candidate)| self.judge(candidate, made, original, whole);
+        let runs = made.iter().zip(candidates).map(judge).collect::<Result<_>>()?;
+        let device = self.model.device().describe();
+        Ok((Round { seed, class, device, runs }, made.into_iter().map(|m| m.video).collect()))
     }
 
     async fn sample(&self, generate: &Generate<'_>, bar: &ProgressBar) -> Result<Timed> {

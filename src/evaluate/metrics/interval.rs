@@ -9,6 +9,58 @@ pub struct Estimate {
     pub half: Option<f64>,
 }
 
+impl Estimate {
+    /// Whether the interval reaches zero, so that not even the sign of the number is known.
+    pub fn is_noise(&self) -> bool {
+        self.half.is_some_and(|half| half > self.value.abs())
+    }
+
+    /// Whether half the interval is at most `share` of the number. False without an interval.
+    pub fn within(&self, share: f64) -> bool {
+        self.half.is_some_and(|half| half <= share * self.value.abs())
+    }
+
+    /// Whether it is worth printing as a ratio of times: ± 20 % at most.
+    pub fn is_timed(&self) -> bool {
+        self.within(0.2)
+    }
+
+    /// Whether it can be the share of a bound that was reached: it is not above 1 by more than its interval and a twentieth.
+    pub fn is_within_bound(&self) -> bool {
+        self.value - self.half.unwrap_or(0.0) <= 1.05
+    }
+
+    /// The same in another unit.
+    pub fn scaled(&self, factor: f64) -> Estimate {
+        Estimate { value: factor * self.value, half: self.half.map(|half| factor.abs() * half) }
+    }
+}
+
+/// How many times as fast the second of each pair of runs was, from their times in any one unit: Σ first / Σ second, with
+/// the [`jackknife`]'s interval over pairs.
+pub fn speedup(pairs: &[[f64; 2]]) -> Estimate {
+    let sum = |which: &[usize], side: usize| which.iter().map(|&i| pairs[i][side]).sum::<f64>();
+    jackknife(pairs.len(), |which| sum(which, 0) / sum(which, 1))
+}
+
+/// The 95 % interval of a proportion that was found in `n` independent trials, by Wilson's score (Wilson 1927):
+///
+/// ```text
+/// (p + z²/2n ± z·√(p·(1 − p)/n + z²/4n²)) / (1 + z²/n),   z = 1.96
+/// ```
+///
+/// Other than the jackknife's it lies in [0, 1], and it has a width where all trials agree: 3 of 3 is 44 to 100 %.
+pub fn wilson(proportion: f64, n: usize) -> [f64; 2] {
+    let (p, n) = (proportion, n as f64);
+    let square = NORMAL * NORMAL / n;
+    let half = NORMAL * (p * (1.0 - p) / n + square / (4.0 * n)).sqrt();
+    let end = |half: f64| ((p + square / 2.0 + half) / (1.0 + square)).clamp(0.0, 1.0);
+    [end(-half), end(half)]
+}
+
+/// What 97.5 % of the normal distribution lies below.
+const NORMAL: f64 = 1.959963984540054;
+
 /// The 95 % interval of a statistic over `n` independent seeds, by the delete-one jackknife (Tukey 1958):
 ///
 /// ```text
@@ -40,7 +92,7 @@ pub fn student(freedom: usize) -> f64 {
     if let Some(t) = freedom.checked_sub(1).and_then(|i| TABLE.get(i)) {
         return *t;
     }
-    let (z, n) = (1.959963984540054f64, freedom as f64);
+    let (z, n) = (NORMAL, freedom as f64);
     let odd = |c: [f64; 5]| z * c.iter().fold(0.0, |sum, c| sum * z * z + c);
     z + odd([0.0, 0.0, 0.0, 1.0, 1.0]) / (4.0 * n)
         + odd([0.0, 0.0, 5.0, 16.0, 3.0]) / (96.0 * n.powi(2))
