@@ -10,6 +10,7 @@ use steep::{DType, Device, Error, Result};
 
 mod ceilings;
 
+use super::{progress, setup};
 use ceilings::Ceilings;
 
 /// Time every op with every source, and the whole model, beside what this machine can do at best
@@ -62,11 +63,10 @@ pub async fn run(args: &Args) -> Result<()> {
     if let Some(op) = args.op.as_ref().filter(|op| !names.contains(&op.as_str())) {
         return Err(Error::setting(format!("op `{op}`"), names.join(", ")));
     }
-    super::watch_for_interrupts()?;
     let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
     let mut devices = vec![];
     for name in &args.device {
-        devices.push(Device::open(name).await?);
+        devices.push(setup::open(name).await?);
     }
     let mut all = vec![];
     for device in devices {
@@ -74,13 +74,21 @@ pub async fn run(args: &Args) -> Result<()> {
         let cold = args.cold || device.is_gpu();
         let mut report = Report { device, ceilings, cold, rows: args.json.then(Vec::new) };
         report.head().await?;
-        for case in ALL.iter().filter(|op| wanted(op.kernel.name)).flat_map(|op| op.benches(args.dtype)) {
+        let cases: Vec<_> =
+            ALL.iter().filter(|op| wanted(op.kernel.name)).flat_map(|op| op.benches(args.dtype)).collect();
+        // Without rows that come one by one, this is all there is to see.
+        let bar = progress::bar("timing", cases.len() + usize::from(wanted(FORWARD)), !args.json);
+        for case in cases {
+            bar.set_message(case.kernel.name);
             report.bench(Bench::new(&report.device, case)?).await?;
+            bar.inc(1);
         }
         if wanted(FORWARD) {
+            bar.set_message(FORWARD);
             let (device, batch) = (&report.device, args.batch.into());
             report.bench(forward::bench(device, &checkpoint, args.dtype, batch).await?).await?;
         }
+        bar.finish_and_clear();
         all.extend(report.rows.into_iter().flatten());
     }
     match args.json {

@@ -1,9 +1,8 @@
-//! What verbs that make many clips share: which classes, how far along.
+//! What verbs that make many clips share: which classes.
 
 use std::fmt;
 use std::str::FromStr;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use steep::model::Config;
 use steep::sample::Run;
 use steep::video::Video;
@@ -76,19 +75,4 @@ impl Classes {
 pub fn only(run: &Run) -> Result<Video> {
     let clip = run.videos()?.pop();
     clip.ok_or_else(|| Error::setting("no clip", "one"))
-}
-
-/// Clips done, and the time left, on standard error if that is a terminal.
-pub fn bar(prefix: &str, clips: usize, quiet: bool) -> ProgressBar {
-    if quiet {
-        return ProgressBar::hidden();
-    }
-    let template = match clips {
-        0 => "  {prefix}  {spinner} {msg}  {elapsed}",
-        _ => "  {prefix}  {wide_bar:.blue/dim} {pos}/{len}  {msg}  {eta} left",
-    };
-    let bar = ProgressBar::new(clips as u64);
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_prefix(prefix.to_string());
-    bar
 }

@@ -6,9 +6,9 @@ use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use steep::device::Gate;
 use steep::model::{Checkpoint, Condition, Config, Dit, Model};
-use steep::{DType, Device, Error, Result, Tensor};
+use steep::{DType, Error, Result, Tensor};
 
-use super::output;
+use super::{output, progress, setup};
 
 /// Evaluate the model once on given tensors, to compare it with another implementation
 ///
@@ -37,11 +37,11 @@ pub struct Args {
 pub async fn run(args: &Args) -> Result<()> {
     let inputs: Vec<&Path> = args.model.iter().chain([&args.input]).map(PathBuf::as_path).collect();
     output::check(&[&args.out], &inputs)?;
-    super::watch_for_interrupts()?;
     let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
     let config = checkpoint.config();
     let Inputs { x, t, y } = Inputs::read(&args.input, config)?;
-    let device = Device::open(&args.device).await?;
+    let device = setup::open(&args.device).await?;
+    let _busy = progress::busy("evaluating the model", false);
     let model = Dit::load(&device, &checkpoint, args.dtype)?;
 
     let (b, c) = (t.len(), config);

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
 use steep::cache::{Measure, Rule, Spec, TeaCache};
 use steep::evaluate::metrics::{psnr, ssim};
 use steep::model::Checkpoint;
@@ -15,7 +14,7 @@ use steep::{Device, Error, Generate, Result};
 
 use super::setup::{Class, Setup};
 use super::sidecar::Sidecar;
-use super::{output, report};
+use super::{output, progress, report};
 
 /// Sample a video, with or without a cache
 ///
@@ -117,7 +116,6 @@ pub struct Made<'a> {
 
 pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
-    super::watch_for_interrupts()?;
     let checkpoint = args.setup.checkpoint()?;
     args.class.check(checkpoint.config())?;
     let device = args.setup.device().await?;
@@ -130,7 +128,9 @@ pub async fn run(args: &Args) -> Result<()> {
         _ => None,
     };
     // Runs are timed warm.
+    let busy = progress::busy("compiling kernels", args.quiet);
     cached.warm_up().await?;
+    drop(busy);
     let uncached = match args.compare {
         true => Some(args.sample(&uncached, "uncached").await?),
         false => None,
@@ -169,17 +169,14 @@ impl Args {
     }
 
     async fn sample(&self, generate: &Generate<'_>, name: &str) -> Result<Timed> {
-        let (bar, steps) = (self.bar(name), self.setup.steps);
+        let bar = progress::bar(name, self.setup.steps, self.quiet);
         let (mut computed, mut skipped) = (0, 0);
         let mut progress = |p: Progress| {
-            // In one message, so that no half of it is drawn before the other.
-            let mut message = format!("{}/{steps}", p.done);
             if let Some(decision) = p.decision {
                 computed += usize::from(decision.computes());
                 skipped += usize::from(!decision.computes());
-                message += &format!("  {}  {computed} computed, {skipped} skipped", decision.letter());
+                bar.set_message(format!("{}  {computed} computed, {skipped} skipped", decision.letter()));
             }
-            bar.set_message(message);
             bar.set_position(p.done as u64);
             super::go_on()
         };
@@ -189,20 +186,6 @@ impl Args {
         bar.finish_and_clear();
         let run = run?;
         Ok(Timed { video: super::clips::only(&run)?, run, wall })
-    }
-
-    /// Draws to standard error, if that is a terminal.
-    fn bar(&self, prefix: &str) -> ProgressBar {
-        if self.quiet {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(self.setup.steps as u64);
-        let template = "  {prefix}  {wide_bar:.blue/dim} {msg}  {eta} left";
-        bar.set_style(
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
-        bar.set_prefix(prefix.to_string());
-        bar
     }
 }
 

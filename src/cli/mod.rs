@@ -12,18 +12,21 @@ mod inspect;
 mod kernels;
 mod output;
 mod plan;
+mod progress;
 mod report;
 mod setup;
 mod sidecar;
+mod stop;
 
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 use steep::{Error, Result};
+
+use stop::go_on;
 
 /// The cache of the demonstration. Its threshold is on distances as they are: on the shipped model, at 50 steps and guidance 3,
 /// it skips 30 steps for every class at seed 0, and the worst clip is 28 dB from the uncached one.
@@ -35,9 +38,8 @@ const DEMO: [&str; 10] = [
     "generate", "--class", "6", "--compare", "--cache", CACHE, "--out", "steep.gif", "--skip-map", "steep.svg",
 ];
 
-/// The exit status of bad input, and of an interrupted run (128 + SIGINT).
+/// The exit status of bad input.
 const FAILED: u8 = 2;
-const INTERRUPTED: u8 = 130;
 
 /// A video diffusion transformer with the TeaCache loop, on its own tensor runtime.
 #[derive(Parser)]
@@ -81,6 +83,9 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    if let Err(e) = stop::watch() {
+        return fail(&e.to_string(), FAILED);
+    }
     // This thread is one of those that compute: no op begins by waking another and waiting. It can only fail where the
     // threads exist already, and then it does not matter.
     let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
@@ -101,7 +106,7 @@ pub fn main() -> ExitCode {
 fn finish(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Interrupted) => fail(&Error::Interrupted.to_string(), INTERRUPTED),
+        Err(Error::Interrupted) => ExitCode::from(stop::last_words()),
         Err(e) => fail(&e.to_string(), FAILED),
     }
 }
@@ -136,25 +141,5 @@ fn say(text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::file("standard output", e)),
         _ => Ok(()),
-    }
-}
-
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// From now on Ctrl-C is noted, for [`go_on`] to report; a second one ends the program at once.
-fn watch_for_interrupts() -> Result<()> {
-    let note = || {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-    };
-    ctrlc::set_handler(note).map_err(|e| Error::setting(format!("Ctrl-C: {e}"), "to be told of it"))
-}
-
-/// An error once the user has asked to stop.
-fn go_on() -> Result<()> {
-    match STOP.load(Ordering::Relaxed) {
-        true => Err(Error::Interrupted),
-        false => Ok(()),
     }
 }

@@ -9,6 +9,8 @@ use steep::model::{Checkpoint, Condition, Config, Dit, Model};
 use steep::sample::{Method, Spacing};
 use steep::{DType, Device, Error, Generate, Result, generate};
 
+use super::progress;
+
 #[derive(clap::Args)]
 pub struct Setup {
     /// Checkpoint to load (safetensors); without it, the shipped model
@@ -42,7 +44,7 @@ impl Setup {
     }
 
     pub async fn device(&self) -> Result<Device> {
-        Device::open(&self.device).await
+        open(&self.device).await
     }
 
     pub fn load(&self, device: &Device, checkpoint: &Checkpoint) -> Result<Dit> {
@@ -63,6 +65,12 @@ impl Setup {
     pub fn binding(&self, checkpoint: &Checkpoint) -> Binding {
         Binding::new(checkpoint, self.spacing, self.steps, self.guidance, self.dtype)
     }
+}
+
+/// Opens a device by name, and says so where it takes long.
+pub async fn open(name: &str) -> Result<Device> {
+    let _busy = progress::busy("opening the device", false);
+    Device::open(name).await
 }
 
 /// What a clip shows: one of the model's classes, or none of them.

@@ -70,6 +70,12 @@ impl Place {
         self.ok(&["generate", "--model", &model].into_iter().chain(more).collect::<Vec<_>>())
     }
 
+    /// Runs a script of bash.
+    fn shell(&self, script: &str) -> Output {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", script]).current_dir(self.0.path()).stdin(Stdio::null()).output().unwrap()
+    }
+
     fn pipe(&self, input: &str, args: &[&str]) -> Output {
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -19,7 +19,7 @@ use steep::{Device, Error, Result};
 
 use super::setup::Setup;
 use super::sidecar::Sidecar;
-use super::{clips, output};
+use super::{clips, output, progress};
 use rounds::{Candidate, Round, Runner};
 use shard::Shard;
 use table::Row;
@@ -125,7 +125,6 @@ pub async fn run(args: &Args) -> Result<()> {
     let config = checkpoint.config();
     args.classes.check(config)?;
     let digits = args.digits(config)?;
-    super::watch_for_interrupts()?;
     let device = args.setup.device().await?;
     let specs: Vec<&Spec> = candidates.iter().filter_map(Candidate::spec).collect();
     let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup)?;
@@ -163,7 +162,7 @@ pub async fn run(args: &Args) -> Result<()> {
             digits: digits.as_ref(),
             args,
         };
-        let bar = clips::bar("comparing", missing.len(), args.quiet);
+        let bar = progress::bar("comparing", missing.len(), args.quiet);
         bar.enable_steady_tick(std::time::Duration::from_millis(500));
         runner.warm_up().await?;
         for (index, seed, class) in missing {

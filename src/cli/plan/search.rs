@@ -6,9 +6,9 @@ use serde_json::json;
 use steep::cache::shortest;
 use steep::model::{Checkpoint, Dit, Model};
 use steep::sample::Recording;
-use steep::{DType, Device, Error, Result, generate};
+use steep::{DType, Error, Result, generate};
 
-use crate::cli::{go_on, say, watch_for_interrupts};
+use crate::cli::{go_on, progress, say, setup};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Search")]
@@ -42,7 +42,6 @@ pub struct Search {
 impl Search {
     /// Prints the best schedule of `steps` steps of which `computed` compute, as `--cache` takes it.
     pub async fn run(&self, computed: usize, steps: usize, as_json: bool) -> Result<()> {
-        watch_for_interrupts()?;
         if !(2..=steps).contains(&computed) {
             return Err(Error::setting(
                 format!("search {computed}"),
@@ -57,7 +56,10 @@ impl Search {
             true => f64::INFINITY,
             false => recording.error((!self.reuse).then_some(before), from, to),
         };
-        let Some(mask) = shortest(steps, computed, error) else {
+        let busy = progress::busy("searching for the schedule", false);
+        let found = shortest(steps, computed, error);
+        drop(busy);
+        let Some(mask) = found else {
             let wanted = format!("more of {steps} steps, or a larger --longest than {}", self.longest);
             return Err(Error::setting(format!("search {computed}"), wanted));
         };
@@ -73,16 +75,30 @@ impl Search {
     /// Uncached runs, and what skipping would do to their clips.
     async fn record(&self, steps: usize) -> Result<Recording> {
         let checkpoint = Checkpoint::open_or_shipped(self.model.as_deref())?;
-        let device = Device::open(&self.device).await?;
+        let device = setup::open(&self.device).await?;
         let model = Dit::load(&device, &checkpoint, DType::F32)?;
         let c = model.config();
         let mut recording = Recording::default();
+        let bar = progress::bar("evaluations", self.runs * evaluations(steps, 2 * steps), false);
         for run in 0..self.runs {
             let seed = self.seed + (run / c.classes) as u64;
             let clip =
                 generate(&model).class(run % c.classes).seed(seed).steps(steps).guidance(self.guidance);
-            recording.add(&clip, &mut |_| go_on()).await?;
+            let mut progress = |done| {
+                let before = run * evaluations(steps, 2 * steps);
+                bar.set_position((before + evaluations(steps, done)) as u64);
+                go_on()
+            };
+            recording.add(&clip, &mut progress).await?;
         }
+        bar.finish_and_clear();
         Ok(recording)
     }
+}
+
+/// How many evaluations of the model are done once [`Recording::add`] tells of `done`: the run itself has `steps` of
+/// them, and then the run that skips step t has those behind it.
+fn evaluations(steps: usize, done: usize) -> usize {
+    let runs = done.saturating_sub(steps).min(steps - 1);
+    done.min(steps) + (1..=runs).map(|t| steps - t).sum::<usize>()
 }
