@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use steep::cache::{Measure, Rule, Spec, TeaCache};
 use steep::evaluate::metrics::{psnr, ssim};
-use steep::model::Checkpoint;
+use steep::model::{Checkpoint, Config};
 use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result};
@@ -41,7 +41,8 @@ pub struct Args {
     /// Run without the cache first, and say what it gained and lost
     #[arg(long)]
     pub compare: bool,
-    /// Write the clip: .gif, .png (animated), .y4m, or .safetensors (`video`, f32 [F, C, H, W]).
+    /// Write the clip: .gif, .png (animated), .y4m, or .safetensors (`video`, f32 [F, C, H, W]). Pictures are of clips
+    /// with 1 or 3 channels. Without this, the clip is not kept.
     /// With --compare, uncached and cached side by side, or a second tensor `uncached`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -118,6 +119,7 @@ pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
     let checkpoint = args.setup.checkpoint()?;
     args.class.check(checkpoint.config())?;
+    args.check_picture(checkpoint.config())?;
     let device = args.setup.device().await?;
     let model = args.setup.load(&device, &checkpoint)?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup)?;
@@ -156,6 +158,42 @@ impl Args {
         let outputs: Vec<&Path> = self.files().into_iter().flatten().collect();
         let inputs: Vec<&Path> = self.setup.model.iter().map(PathBuf::as_path).collect();
         output::check(&outputs, &inputs)
+    }
+
+    /// Whether the file that the clip goes to can hold it.
+    fn check_picture(&self, config: &Config) -> Result<()> {
+        let Some(out) = &self.out else { return Ok(()) };
+        let Some(most) = Format::of(out)?.most_pixels() else { return Ok(()) };
+        if ![1, 3].contains(&config.channels) {
+            let why = format!(
+                "the model's clips have {} channels, which are no colours; wanted a model of 1 (grey) or 3 (RGB) \
+                 channels, or a name that ends in .safetensors",
+                config.channels
+            );
+            return Err(Error::file(out, why));
+        }
+        let scale = self.scale(config.height);
+        let columns = if self.compare { 2 * config.width + GAP } else { config.width };
+        let [width, height] = [columns, config.height].map(|n| n.saturating_mul(scale));
+        if width.max(height) > most {
+            let why = format!(
+                "a picture of {width} by {height} pixels; this format has at most {most} columns and rows: wanted a \
+                 smaller --scale than {scale}, or another format"
+            );
+            return Err(Error::file(out, why));
+        }
+        Ok(())
+    }
+
+    /// The magnification of a picture of `height` rows.
+    fn scale(&self, height: usize) -> usize {
+        let fitting = (256 / height).clamp(1, 64);
+        self.scale.map_or(fitting, usize::from)
+    }
+
+    /// Whether nothing is asked for but the summary.
+    fn discards(&self) -> bool {
+        !self.compare && self.out.is_none() && self.skip_map.is_none() && self.json.is_none()
     }
 
     /// Where the clip, the skip map and the record go.
@@ -213,7 +251,13 @@ impl Made<'_> {
                 // Where standard error is closed, there is nobody to tell.
                 let _ = std::io::stderr().write_all(summary.as_bytes());
             }
-            (false, false) => super::say(&report::summary(self, &written, report::Paint::of_stdout()))?,
+            (false, false) => {
+                let mut summary = report::summary(self, &written, report::Paint::of_stdout());
+                if args.discards() {
+                    summary += "  the clip was not written; --out FILE.gif writes it\n";
+                }
+                super::say(&summary)?;
+            }
             _ => {}
         }
         if args.json_to_stdout() { super::say(&record) } else { Ok(()) }
@@ -228,9 +272,7 @@ impl Made<'_> {
             return report::safetensors(self, path);
         }
         let both: Vec<&Video> = uncached.into_iter().chain([cached]).collect();
-        let fitting = (256 / cached.height).clamp(1, 64);
-        let scale = self.args.scale.map_or(fitting, usize::from);
-        let picture = Video::side_by_side(&both, 1)?.upscale(scale)?;
+        let picture = Video::side_by_side(&both, GAP)?.upscale(self.args.scale(cached.height))?;
         match format {
             Format::Gif => picture.gif(self.args.fps),
             Format::Apng => picture.apng(self.args.fps),
@@ -238,6 +280,9 @@ impl Made<'_> {
         }
     }
 }
+
+/// Columns between two clips in one picture.
+const GAP: usize = 1;
 
 enum Format {
     Gif,
@@ -247,6 +292,17 @@ enum Format {
 }
 
 impl Format {
+    /// The most columns and rows of a picture; None for what is no picture.
+    fn most_pixels(&self) -> Option<usize> {
+        match self {
+            Format::Gif => Some(usize::from(u16::MAX)),
+            // The specification leaves out the sign (PNG 1.2, section 11.2.2).
+            Format::Apng => Some(i32::MAX as usize),
+            Format::Y4m => Some(usize::MAX),
+            Format::Safetensors => None,
+        }
+    }
+
     fn of(path: &Path) -> Result<Format> {
         match path.extension().and_then(|e| e.to_str()) {
             Some("gif") => Ok(Format::Gif),

@@ -9,11 +9,11 @@ use crate::{Place, STEEP, complaint, fixture};
 #[track_caller]
 fn refused(args: &[&str]) -> String {
     let place = Place::new();
-    fs::write(place.path("x.gif"), "kept").unwrap();
-    let out = place.run(&[&["generate", "--out", "x.gif", "--steps", "3"], args].concat());
+    fs::write(place.path("x.safetensors"), "kept").unwrap();
+    let out = place.run(&[&["generate", "--out", "x.safetensors", "--steps", "3"], args].concat());
     let said = complaint(&out, 2);
-    assert_eq!(fs::read_to_string(place.path("x.gif")).unwrap(), "kept");
-    assert_eq!(place.names(), ["x.gif"]);
+    assert_eq!(fs::read_to_string(place.path("x.safetensors")).unwrap(), "kept");
+    assert_eq!(place.names(), ["x.safetensors"]);
     said
 }
 
@@ -161,6 +161,72 @@ fn the_model_is_not_written_over() {
     let args = ["forward", &input, "--model", &model, "--out", &model];
     assert!(complaint(&place.run(&args), 2).contains("is an input"));
     assert_eq!(fs::read(&model).unwrap(), before);
+}
+
+/// What a format cannot hold is known before the work: these would run for hours.
+#[test]
+fn pictures_that_a_format_cannot_hold() {
+    for model in ["tiny-latte", "tiny-dit"] {
+        let channels = if model == "tiny-latte" { "2 channels" } else { "4 channels" };
+        for out in ["x.gif", "x.png", "x.y4m"] {
+            let place = Place::new();
+            let model = fixture(model);
+            let args = ["generate", "--model", &model, "--steps", "1000", "--sampler", "ab4", "--out", out];
+            let said = complaint(&place.run(&args), 2);
+            assert!(
+                said.starts_with(out) && said.contains(channels) && said.contains(".safetensors"),
+                "{said}"
+            );
+            assert!(place.names().is_empty());
+        }
+    }
+    // 1025 columns fit a GIF at 63, not at 64; two clips side by side are wider than one.
+    let place = Place::new();
+    let wide = place.path("wide.safetensors");
+    fs::write(&wide, untrained(1024)).unwrap();
+    let base = ["generate", "--model", "wide.safetensors", "--device", "cpu"];
+    let run = |more: &str| place.run(&base.into_iter().chain(more.split(' ')).collect::<Vec<_>>());
+    let said = complaint(&run("--steps 100000 --scale 64 --out x.gif"), 2);
+    for words in ["x.gif", "65536 by 128 pixels", "at most 65535", "--scale than 64"] {
+        assert!(said.contains(words), "no {words:?} in {said:?}");
+    }
+    assert!(complaint(&run("--steps 100000 --compare --scale 40 --out x.gif"), 2).contains("81960 by 80"));
+    assert!(run("--steps 1 --quiet --scale 63 --out x.gif").status.success());
+    assert!(run("--steps 1 --quiet --scale 64 --out x.png").status.success());
+}
+
+/// A model of grey clips of one frame, 2 rows high, that draws noise.
+fn untrained(width: usize) -> Vec<u8> {
+    let config = format!(
+        r#"{{"frames":1,"height":2,"width":{width},"channels":1,"patch":2,"dim":8,"depth":1,"heads":1,"mlp_ratio":1,"classes":1,"temporal":false,"learn_sigma":false,"prediction":"velocity"}}"#
+    );
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![
+        ("pos_embed".into(), vec![1, width / 2, 8]),
+        ("y_embedder.embedding_table.weight".into(), vec![2, 8]),
+    ];
+    for (name, shape) in [
+        ("x_embedder.proj", vec![8, 1, 2, 2]),
+        ("t_embedder.mlp.0", vec![8, 256]),
+        ("t_embedder.mlp.2", vec![8, 8]),
+        ("blocks.0.adaLN_modulation.1", vec![48, 8]),
+        ("blocks.0.attn.qkv", vec![24, 8]),
+        ("blocks.0.attn.proj", vec![8, 8]),
+        ("blocks.0.mlp.fc1", vec![8, 8]),
+        ("blocks.0.mlp.fc2", vec![8, 8]),
+        ("final_layer.adaLN_modulation.1", vec![16, 8]),
+        ("final_layer.linear", vec![4, 8]),
+    ] {
+        shapes.push((format!("{name}.bias"), vec![shape[0]]));
+        shapes.push((format!("{name}.weight"), shape));
+    }
+    let zeros = vec![0; 4 * shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).max().unwrap()];
+    let view = |shape: &Vec<usize>| {
+        let data = &zeros[..4 * shape.iter().product::<usize>()];
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap()
+    };
+    let views = shapes.iter().map(|(name, shape)| (name, view(shape)));
+    let metadata = std::collections::HashMap::from([("config".to_string(), config)]);
+    safetensors::serialize(views, Some(metadata)).unwrap()
 }
 
 /// A limit of 1 KiB on the size of files stands in for a full disk. All files or none.

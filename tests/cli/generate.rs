@@ -23,10 +23,14 @@ fn steep_alone_shows_what_caching_buys() {
 #[test]
 fn compare_writes_both_clips_side_by_side() {
     let place = Place::new();
-    place.generate("--steps 4 --compare --cache uniform:2 --scale 3 --out x.y4m");
+    let picture = |more: &str| {
+        let args = format!("generate --device cpu --steps 2 {more}");
+        place.ok(&args.split(' ').collect::<Vec<_>>())
+    };
+    picture("--compare --cache uniform:2 --scale 3 --out x.y4m");
     let y4m = fs::read(place.path("x.y4m")).unwrap();
-    // Two clips 6 wide, 1 between them; 10 high.
-    assert!(y4m.starts_with(b"YUV4MPEG2 W39 H30 F8:1 "), "{}", String::from_utf8_lossy(&y4m[..40]));
+    // Two clips 32 wide, 1 between them; 32 high.
+    assert!(y4m.starts_with(b"YUV4MPEG2 W195 H96 F8:1 "), "{}", String::from_utf8_lossy(&y4m[..40]));
 
     place.generate("--steps 4 --compare --cache uniform:2 --out x.safetensors");
     place.generate("--steps 4 --cache off --out plain.safetensors");
@@ -36,7 +40,7 @@ fn compare_writes_both_clips_side_by_side() {
     assert_eq!(uncached, tensor(&place.path("plain.safetensors"), "video").1);
     assert_ne!(uncached, video);
 
-    place.generate("--steps 2 --out x.png");
+    picture("--out x.png");
     assert!(fs::read(place.path("x.png")).unwrap().starts_with(b"\x89PNG"));
 }
 
@@ -128,6 +132,21 @@ fn without_a_comparison_there_is_no_quality() {
     }
     assert_eq!(record["steps"][1]["d"], Value::Null, "`off` measures nothing");
     assert_eq!(place.names(), ["run.json"]);
+}
+
+/// A clip that goes nowhere is not dropped without a word; who asked for something else got it.
+#[test]
+fn a_clip_that_is_not_kept_is_told() {
+    let place = Place::new();
+    let told = |more: &str| {
+        place
+            .generate(&format!("--steps 2 {more}"))
+            .contains("the clip was not written; --out FILE.gif writes it")
+    };
+    assert!(told("") && told("--cache uniform:2"));
+    for more in ["--compare", "--out x.safetensors", "--skip-map map.svg", "--json run.json", "--quiet"] {
+        assert!(!told(more), "{more}");
+    }
 }
 
 #[test]
