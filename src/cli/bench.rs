@@ -35,8 +35,7 @@ pub struct Args {
     /// One op only, by name; `forward` is one evaluation of the model
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
-    /// Where to run, as `devices` names them, with commas between; `auto` is the best there is
-    #[arg(long, value_name = "NAMES", default_value = "auto", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", default_value = "auto", value_delimiter = ',', help = devices_help())]
     device: Vec<String>,
     /// Type of matrix operands: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
@@ -53,6 +52,10 @@ pub struct Args {
     /// Print an array of {op, source, shape, dtype, device, error, ms, gbps, gflops, ceiling_pct}
     #[arg(long)]
     json: bool,
+}
+
+fn devices_help() -> String {
+    format!("{}. Several with commas between", setup::device_help())
 }
 
 const FORWARD: &str = "forward";

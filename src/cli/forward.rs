@@ -26,8 +26,7 @@ pub struct Args {
     /// Checkpoint to load (safetensors); without it, the shipped model
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Where to run, as `devices` names it; `auto` is the best there is
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    #[arg(long, value_name = "NAME", default_value = "auto", help = setup::device_help())]
     device: String,
     /// Type of matrix operands: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32")]

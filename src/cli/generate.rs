@@ -12,7 +12,7 @@ use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result};
 
-use super::setup::{Class, Setup};
+use super::setup::{self, Class, Setup};
 use super::sidecar::Sidecar;
 use super::{output, progress, report};
 
@@ -31,8 +31,8 @@ pub struct Args {
     /// and without guidance
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
     pub class: Class,
-    /// Seed of the noise
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Seed of the noise, from 0; the same seed draws the same noise everywhere
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = setup::seed)]
     pub seed: u64,
     #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::grammar())]
     pub cache: Spec,

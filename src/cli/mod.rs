@@ -23,7 +23,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use steep::{Error, Result};
 
 use stop::go_on;
@@ -64,6 +65,15 @@ enum Verb {
     Devices(devices::Args),
 }
 
+/// The grammar. A number below zero is a value of the option before it, so that the option is what is complained of.
+fn command() -> clap::Command {
+    let takes_values = |arg: clap::Arg| match arg.get_action().takes_values() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    };
+    Cli::command().mut_subcommands(|verb| verb.mut_args(takes_values))
+}
+
 fn demo_help() -> String {
     format!("Without a command, a demonstration:\n  steep {}", DEMO.join(" "))
 }
@@ -74,7 +84,7 @@ pub fn main() -> ExitCode {
         args = DEMO.map(OsString::from).into();
     }
     args.insert(0, "steep".into());
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match command().try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() => return fail(&one_line(&e), FAILED),
         Err(help) => {
@@ -128,6 +138,13 @@ fn complain(what: &str) {
 fn one_line(e: &clap::Error) -> String {
     if let Some(ours) = e.source().and_then(|e| e.downcast_ref::<Error>()) {
         return ours.to_string();
+    }
+    if e.source().is_some_and(|e| e.is::<std::num::ParseIntError>())
+        && let (Some(ContextValue::String(option)), Some(ContextValue::String(value))) =
+            (e.get(ContextKind::InvalidArg), e.get(ContextKind::InvalidValue))
+    {
+        let name = option.split(' ').next().unwrap_or(option);
+        return Error::setting(format!("{name} {value}"), "a whole number from 0").to_string();
     }
     let text = e.to_string();
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));

@@ -30,8 +30,7 @@ pub struct Setup {
     /// takes both ends, leading is what DDIM's code and the paper's runs have
     #[arg(long, value_name = "NAME", default_value_t)]
     pub spacing: Spacing,
-    /// Where to run, as `devices` names it; `auto` is the best there is
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    #[arg(long, value_name = "NAME", default_value = "auto", help = device_help())]
     pub device: String,
     /// Type of matrix operands: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
@@ -65,6 +64,21 @@ impl Setup {
     pub fn binding(&self, checkpoint: &Checkpoint) -> Binding {
         Binding::new(checkpoint, self.spacing, self.steps, self.guidance, self.dtype)
     }
+}
+
+/// The seed of noise. None is drawn: a clip that cannot be made again cannot be compared.
+pub fn seed(text: &str) -> Result<u64> {
+    let wanted = format!("0 to {}; no seed is drawn here, --seed $RANDOM has the shell draw one", u64::MAX);
+    text.parse().map_err(|_| Error::setting(format!("--seed {text}"), wanted))
+}
+
+/// What --device takes.
+pub fn device_help() -> String {
+    format!(
+        "Where to run: {}. `auto` is the best there is, N counts as `steep devices` lists them, and `core` keeps to what \
+         every browser has",
+        Device::NAMES
+    )
 }
 
 /// Opens a device by name, and says so where it takes long.

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::text;
 use crate::cache::{Given, Polynomial, Spec, TeaCache};
 use crate::model::{Checkpoint, Prediction, SHIPPED_CALIBRATION};
 use crate::sample::Spacing;
@@ -257,7 +258,7 @@ impl Calibration {
 
     /// Reads one from its file.
     pub fn open(path: &Path) -> Result<Calibration> {
-        let text = std::fs::read_to_string(path);
+        let text = text::read(path);
         let text = text.map_err(|e| Error::file(path, format!("{e}; wanted a calibration")))?;
         Calibration::parse(&text).map_err(|why| Error::file(path, why))
     }
@@ -323,7 +324,7 @@ pub fn given(spec: &Spec, calibration: Option<&Calibration>) -> Result<Given> {
 
 /// MagCache's γ of each step, from a file: JSON, a list of positive numbers or an object that has one as `magnitudes`.
 pub fn magnitudes(file: &Path) -> Result<Vec<f64>> {
-    let text = std::fs::read_to_string(file).map_err(|e| Error::file(file, e))?;
+    let text = text::read(file).map_err(|e| Error::file(file, e))?;
     let json: serde_json::Value = serde_json::from_str(&text)
         .map_err(|e| Error::file(file, format!("wanted magnitudes, got no JSON: {e}")))?;
     let list = json.get("magnitudes").unwrap_or(&json).as_array();

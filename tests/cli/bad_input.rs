@@ -52,7 +52,7 @@ fn settings_out_of_range() {
         (["--cache", "mask:011"], &["begins with 1"]),
         (["--cache", "tea:0.1:no-such-model"], &["no-such-model", "latte-1"]),
         (["--cache", "sometimes"], &["sometimes", "uniform:N"]),
-        (["--device", "abacus"], &["abacus", "cpu"]),
+        (["--device", "abacus"], &["abacus", "cpu", "wgpu:core", "cuda:N"]),
         (["--dtype", "f8"], &["f8", "bf16"]),
         (["--guidance", "NaN"], &["guidance NaN", "finite"]),
         (["--fps", "0"], &["--fps", "1..=1000"]),
@@ -60,6 +60,35 @@ fn settings_out_of_range() {
         (["--gate", "nobody"], &["nobody", "host, device"]),
     ] {
         refuses(&[&model[..], &args].concat(), words);
+    }
+}
+
+/// A number below zero is complained of by the name of its option.
+#[test]
+fn numbers_below_zero_name_their_option() {
+    for (args, words) in [
+        (
+            &["generate", "--seed", "-1"][..],
+            &["--seed -1", "wanted 0 to 18446744073709551615", "$RANDOM"][..],
+        ),
+        (&["generate", "--seed", "random"], &["--seed random", "$RANDOM"]),
+        (&["generate", "--seed", "18446744073709551616"], &["--seed 18446744073709551616", "0 to"]),
+        (&["plan", "--search", "5", "--seed", "-1"], &["--seed -1", "0 to"]),
+        (&["plan", "--search", "-5"], &["--search -5", "a whole number from 0"]),
+        (&["generate", "--steps", "-3"], &["--steps -3", "a whole number from 0"]),
+        (&["generate", "--fps", "-3"], &["-3", "--fps", "1..=1000"]),
+        (&["calibrate", "--first-seed", "-1"], &["--first-seed -1", "a whole number from 0"]),
+        (&["compare", "--seeds", "-1"], &["--seeds -1", "a whole number from 0"]),
+        (&["compare", "--classes", "0,x"], &["classes \"0,x\"", "not \"x\""]),
+        (&["compare", "--classes", "3,1,3"], &["classes \"3,1,3\"", "each class once, not 3 twice"]),
+        (&["compare", "--classes", "-1"], &["classes \"-1\"", "not \"-1\""]),
+        (&["compare", "--shard", "3/2"], &["shard \"3/2\"", "i/n with i from 1 to n"]),
+        (&["compare", "--shard", "-1"], &["shard \"-1\"", "i/n with i from 1 to n"]),
+    ] {
+        let said = complaint(&Place::new().run(args), 2);
+        for word in words {
+            assert!(said.contains(word), "no {word:?} in {said:?}");
+        }
     }
 }
 

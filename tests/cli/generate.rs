@@ -212,9 +212,13 @@ fn devices_and_inspect_say_what_is_there() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let script = format!("set -o pipefail; {STEEP} plan --list | head -n 1");
-    let out = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
-    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+    let place = Place::new();
+    for verb in ["plan --list", "--help", "help", "generate --help", "help compare", "--version", "inspect"] {
+        for reader in ["head -n 1", "true"] {
+            let out = place.shell(&format!("set -o pipefail; {STEEP} {verb} | {reader}"));
+            assert!(out.status.success() && out.stderr.is_empty(), "{verb}: {}", text(&out.stderr));
+        }
+    }
 }
 
 #[test]
@@ -224,5 +228,12 @@ fn help_ends_well_and_has_an_example() {
     for verb in ["generate", "calibrate", "compare", "plan", "forward", "inspect", "devices"] {
         let help = place.ok(&[verb, "--help"]);
         assert!(help.contains("Example") && help.contains(&format!("steep {verb}")), "{help}");
+    }
+    for verb in ["generate", "calibrate", "compare", "plan", "forward", "bench"] {
+        let help = place.ok(&[verb, "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        for name in ["auto, cpu, wgpu, wgpu:N, wgpu:core, wgpu:N:core, cuda or cuda:N", "`auto` is the best"]
+        {
+            assert!(help.contains(name), "{verb}: no {name:?} in {help}");
+        }
     }
 }

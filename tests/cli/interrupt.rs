@@ -140,19 +140,36 @@ fn progress_is_drawn_in_a_terminal_alone() {
     let args = format!("generate --model {model} --steps 40 --cache uniform:2");
     assert!(place.run(&args.split(' ').collect::<Vec<_>>()).stderr.is_empty());
 
-    let terminal = |more: &str| {
-        let command = format!("{} {args} {more}", crate::STEEP);
+    let run = |command: &str, (name, value): (&str, &str)| {
         let script = Command::new("script")
-            .args(["-qec", &command, "typescript"])
+            .args(["-qec", &format!("{} {command}", crate::STEEP), "typescript"])
             .current_dir(place.0.path())
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR")
             .env("TERM", "xterm")
+            .env(name, value)
             .stdin(Stdio::null())
             .output();
         script.ok().map(|out| text(&out.stdout))
     };
+    let terminal = |more: &str| run(&format!("{args} {more}"), ("TERM", "xterm"));
     let Some(drawn) = terminal("") else {
         return eprintln!("skipped: no `script` here");
     };
     assert!(drawn.contains("40") && drawn.contains("skipped") && drawn.contains('\x1b'), "{drawn}");
+    // Nothing is said of the time left before there is a step to tell it by.
+    assert!(!drawn.split('\r').any(|line| line.contains(" 0/40") && line.contains("left")), "{drawn}");
     assert_eq!(terminal("--quiet").unwrap(), "");
+
+    // Neither colour nor movements of the cursor for who wants none or can show none; an empty NO_COLOR is none.
+    let search = format!("plan --search 4 --steps 8 --device cpu --model {model}");
+    for command in [&args, &search, "--help", "generate --help"] {
+        for plain in [("TERM", "dumb"), ("NO_COLOR", "1"), ("NO_COLOR", "0"), ("CLICOLOR", "0")] {
+            let said = run(command, plain).unwrap().replace("\r\n", "\n");
+            assert!(!said.contains(['\x1b', '\r']) && !said.is_empty(), "{plain:?} {command}: {said:?}");
+        }
+        for fancy in [("NO_COLOR", ""), ("CLICOLOR", "1"), ("TERM", "xterm-256color")] {
+            assert!(run(command, fancy).unwrap().contains('\x1b'), "{fancy:?} {command}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use steep::cache::{self, Given, Rule, Spec};
 use steep::evaluate::journal::{self, Journal};
 use steep::evaluate::metrics::Digits;
+use steep::evaluate::text;
 use steep::model::{Checkpoint, Config};
 use steep::plot::{self, StepBar};
 use steep::{Device, Error, Result};
@@ -313,7 +314,7 @@ impl Args {
 
     /// The pictures of results that are there.
     fn redraw(&self, path: &Path) -> Result<()> {
-        let text = fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let text = text::read(path).map_err(|e| Error::file(path, e))?;
         let results: Value = serde_json::from_str(&text).map_err(|e| Error::file(path, e))?;
         let wanted = || Error::file(path, "wanted the results.json of `steep compare`");
         let figures = figures::of(&results).ok_or_else(wanted)?;

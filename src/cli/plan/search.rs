@@ -19,8 +19,7 @@ pub struct Search {
     /// Checkpoint to search for (safetensors); without it, the shipped model
     #[arg(long, value_name = "FILE", requires = "search")]
     model: Option<PathBuf>,
-    /// Where to run, as `devices` names it
-    #[arg(long, value_name = "NAME", default_value = "auto", requires = "search")]
+    #[arg(long, value_name = "NAME", default_value = "auto", requires = "search", help = setup::device_help())]
     device: String,
     /// g in u + g·(c − u); schedules differ with it
     #[arg(long, value_name = "G", default_value_t = 3.0, requires = "search")]
@@ -29,7 +28,7 @@ pub struct Search {
     #[arg(long, value_name = "K", default_value_t = 1, requires = "search")]
     runs: usize,
     /// The first seed; far from those that people try, so that a schedule is not judged on what it was made for
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "search")]
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "search", value_parser = setup::seed)]
     seed: u64,
     /// The most steps that are skipped in a row
     #[arg(long, value_name = "N", default_value_t = 16, requires = "search")]
