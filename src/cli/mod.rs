@@ -160,3 +160,49 @@ fn say(text: &str) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "../../tests/common/commands.rs"]
+mod commands;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// A shell takes each command apart, and instead of `steep` runs what writes down how it was called. The parser then
+    /// has to take it.
+    #[test]
+    fn every_command_that_is_shown_can_be_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let calls = folder.path().join("calls");
+        // What a search prints is a policy.
+        let stub = format!("#!/bin/bash\nprintf '%s\\0' \"$@\" $'\\n' >> {}\necho off\n", calls.display());
+        std::fs::write(folder.path().join("steep"), stub).unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut all: Vec<_> = commands::PAGES.iter().flat_map(|page| commands::of_page(root, page)).collect();
+        assert!(all.len() > 8, "{all:?}");
+        for mut verb in command().get_subcommands().cloned() {
+            let help = verb.render_long_help().to_string();
+            let examples = commands::of_help(verb.get_name(), &help);
+            assert!(!examples.is_empty(), "{} has no example", verb.get_name());
+            all.extend(examples);
+        }
+        for shown in all {
+            let _ = std::fs::remove_file(&calls);
+            let script = format!("chmod +x steep; PATH=.:$PATH; {}", shown.line);
+            let mut bash = Command::new("bash");
+            bash.args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+            assert!(bash.status().unwrap().success(), "{shown:?}");
+            let said = std::fs::read_to_string(&calls).unwrap_or_else(|e| panic!("{shown:?}: {e}"));
+            for call in said.split_terminator("\n\0") {
+                let args = ["steep"].into_iter().chain(call.split_terminator('\0'));
+                if let Err(e) = command().try_get_matches_from(args) {
+                    panic!("{shown:?}: {}", one_line(&e));
+                }
+            }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod calibrate;
+#[cfg(unix)]
+mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;

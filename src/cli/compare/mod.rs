@@ -59,7 +59,7 @@ const POLICIES: [&str; 8] = [
 Examples:
   steep compare
   steep compare 'tea:{}' uniform:2 --thresholds 0.05,0.1,0.2 --seeds 50 --classes all --out big
-  steep compare --seeds 400 --out big --shard 3/8        (or, in a job array, --shard auto)
+  steep compare --seeds 400 --out big --shard 3/8        # or, in a job array, --shard auto
   steep compare --merge big/rounds-*.jsonl --out big
   steep compare --redraw big/results.json --out pictures")]
 pub struct Args {
