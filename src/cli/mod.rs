@@ -177,6 +177,7 @@ mod tests {
     #[test]
     fn every_command_that_is_shown_can_be_given() {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("benches/results")).unwrap();
         let calls = folder.path().join("calls");
         // What a search prints is a policy.
         let stub = format!("#!/bin/bash\nprintf '%s\\0' \"$@\" $'\\n' >> {}\necho off\n", calls.display());

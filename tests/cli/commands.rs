@@ -52,7 +52,7 @@ fn the_commands_that_are_shown_run() {
         assert!(out.status.success(), "{shown:?}: {}", text(&out.stderr));
         run += 1;
     }
-    assert!(run > 10, "{run}");
+    assert!(run >= 10, "{run}");
     for (i, (part, why)) in NOT_RUN.iter().enumerate() {
         assert!(left.contains(&i), "no command has {part:?} any more ({why})");
     }
