@@ -66,10 +66,19 @@ pub fn read(path: &Path, wanted: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// [`read`], of UTF-8 text.
+/// [`read`], of UTF-8 text, without the mark that some editors put at its beginning.
 pub fn read_text(path: &Path, wanted: &str) -> Result<String> {
-    let text = String::from_utf8(read(path, wanted)?);
-    text.map_err(|e| Error::file(path, format!("is not UTF-8 text ({}); wanted {wanted}", e.utf8_error())))
+    decode(path, read(path, wanted)?, wanted)
+}
+
+/// The text of bytes that come from `path`, as [`read_text`] gives it.
+pub fn decode(path: &Path, bytes: Vec<u8>, wanted: &str) -> Result<String> {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Error::file(path, format!("is text in UTF-16; wanted {wanted} in UTF-8")));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Error::file(path, format!("is not UTF-8 text ({}); wanted {wanted}", e.utf8_error())))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
 }
 
 /// Remembers an open file as an input. A pipe or a device has no content that could be lost.

@@ -317,3 +317,19 @@ fn thresholds_are_found_by_replay() {
     assert_eq!((round_up(0.0), round_up(f64::INFINITY)), (0.0, f64::INFINITY));
     assert_eq!(round_up(1.0), 1.0);
 }
+
+/// Editors put a mark before text; text in UTF-16 is told from it.
+#[test]
+fn a_calibration_may_begin_with_a_byte_order_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.teacache.json");
+    let text = include_str!("../models/moving-mnist-32.teacache.json");
+    std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+    assert_eq!(Calibration::open(&path).unwrap(), Calibration::shipped().unwrap());
+    let spec = format!("mag:0.1@{}", path.display()).parse().unwrap();
+    assert!(given(&spec, None).unwrap().magnitudes.is_some());
+    let utf16: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&path, utf16).unwrap();
+    let said = Calibration::open(&path).unwrap_err().to_string();
+    assert!(said.contains("UTF-16; wanted UTF-8"), "{said}");
+}

@@ -8,8 +8,9 @@ use steep::evaluate::files::{check_writable, write_atomically};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
-    let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
-    names.collect()
+    let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 #[test]
@@ -98,7 +99,6 @@ fn a_pipe_is_written_to_and_not_replaced() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_failed_write_leaves_the_old_file() {
-    const TARGET: &str = "STEEP_TEST_WRITE_TO";
     if let Some(path) = std::env::var_os(TARGET) {
         let error = write_atomically(Path::new(&path), &[7; 1 << 20]).unwrap_err();
         assert!(error.to_string().contains("File too large"), "{error}");
@@ -121,4 +121,116 @@ fn a_failed_write_leaves_the_old_file() {
     assert!(status.unwrap().success());
     assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
     assert_eq!(names(folder.path()), ["video.gif"]);
+}
+
+/// Runs `test` of this file again, in a process of its own that finds `path` in its environment.
+#[cfg(target_os = "linux")]
+fn again(test: &str, path: &Path) -> std::process::Child {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(TARGET, path);
+    command.stdout(std::process::Stdio::null()).spawn().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+const TARGET: &str = "STEEP_TEST_WRITE_TO";
+
+/// Writes a large file over and over.
+#[cfg(target_os = "linux")]
+fn keep_writing(path: &Path) {
+    let bytes = vec![7; 64 << 20];
+    loop {
+        write_atomically(path, &bytes).unwrap();
+    }
+}
+
+/// A process that is killed when this is dropped.
+#[cfg(target_os = "linux")]
+struct Ended(std::process::Child);
+
+#[cfg(target_os = "linux")]
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A kill leaves the old file and a temporary one, which the next run removes; never that of a run that lives.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_killed_run_left_goes() {
+    if let Some(path) = std::env::var_os(TARGET) {
+        keep_writing(Path::new(&path));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("video.gif");
+    // Somebody else's, though it looks nearly like ours.
+    for name in [".steep-notes.tmp", ".steep-abcdef"] {
+        fs::write(folder.path().join(name), "kept").unwrap();
+    }
+    let child = Ended(again("what_a_killed_run_left_goes", &path));
+    let mut left = None;
+    for _ in 0..20 {
+        // It may have ended the file before it was stopped.
+        let temporary = begun(folder.path());
+        signal(&child.0, "STOP");
+        if temporary.exists() {
+            check_writable(&path).unwrap();
+            assert!(temporary.exists(), "the file of a run that lives is gone");
+            left = Some(temporary);
+            break;
+        }
+        signal(&child.0, "CONT");
+    }
+    drop(child);
+    let left = left.expect("caught in the middle of a file");
+    assert!(left.exists());
+    check_writable(&path).unwrap();
+    let names: Vec<_> = names(folder.path()).into_iter().filter(|name| name != "video.gif").collect();
+    assert_eq!(names, [".steep-abcdef", ".steep-notes.tmp"]);
+    for name in names {
+        assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), "kept");
+    }
+}
+
+/// Waits for a temporary file.
+#[cfg(target_os = "linux")]
+fn begun(folder: &Path) -> std::path::PathBuf {
+    let start = std::time::Instant::now();
+    loop {
+        let ours = |name: &String| name.starts_with(".steep-") && name.ends_with(".tmp") && name.len() == 17;
+        if let Some(name) = names(folder).into_iter().find(ours) {
+            return folder.join(name);
+        }
+        assert!(start.elapsed().as_secs() < 30, "nothing is written");
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn signal(child: &std::process::Child, name: &str) {
+    let kill = format!("kill -{name} {}", child.id());
+    assert!(std::process::Command::new("bash").args(["-c", &kill]).status().unwrap().success());
+}
+
+/// A program that ends at once, as after Ctrl-C, leaves no temporary file, and what was there before is whole.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_abandoned_write_leaves_nothing() {
+    if let Some(path) = std::env::var_os(TARGET) {
+        let path = std::path::PathBuf::from(path);
+        let folder = path.parent().unwrap().to_path_buf();
+        std::thread::spawn(move || keep_writing(&path));
+        begun(&folder);
+        steep::evaluate::files::abandon();
+        std::process::exit(0);
+    }
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("video.gif");
+        let status = again("an_abandoned_write_leaves_nothing", &path).wait().unwrap();
+        assert!(status.success());
+        let names = names(folder.path());
+        assert!(names.is_empty() || names == ["video.gif"], "{names:?}");
+        assert!(names.is_empty() || fs::metadata(&path).unwrap().len() == 64 << 20);
+    }
 }

@@ -37,6 +37,15 @@ fn lines_come_back_and_torn_ones_do_not() {
     }
     let (head, records) = read(&path).unwrap();
     assert_eq!((head, records.len()), (header(5), 3));
+    // An editor has put its mark before it.
+    let marked = ["\u{feff}".as_bytes(), &whole].concat();
+    fs::write(&path, &marked).unwrap();
+    assert_eq!(read(&path).unwrap().1.len(), 3);
+    let (mut journal, had) = Journal::open(&path, &header(5)).unwrap();
+    assert_eq!(had.len(), 3);
+    journal.append(&json!({ "i": 3 })).unwrap();
+    assert!(fs::read(&path).unwrap().starts_with(&marked));
+    assert_eq!(read(&path).unwrap().1.len(), 4);
 }
 
 #[test]

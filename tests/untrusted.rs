@@ -4,6 +4,8 @@
 //! crate ask for much more memory than the file's own size.
 
 mod common;
+#[path = "common/random.rs"]
+mod random;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -11,6 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use common::checkpoint::{checkpoint, file};
+use random::Random;
 use steep::model::{Checkpoint, Dit};
 use steep::{DType, Device, Result};
 
@@ -42,26 +45,6 @@ static ALLOCATOR: Counted = Counted;
 const MOST: usize = 8 << 20;
 
 const CONFIG: &str = r#"{"frames":2,"height":4,"width":6,"channels":1,"patch":2,"dim":8,"depth":2,"heads":2,"mlp_ratio":2,"classes":3,"temporal":true,"learn_sigma":false,"prediction":"velocity"}"#;
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.bits() % n.max(1) as u64) as usize
-    }
-
-    fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.below(all.len())]
-    }
-}
 
 const NUMBERS: [&str; 14] = [
     "0",

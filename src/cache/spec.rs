@@ -91,7 +91,7 @@ pub const MOST_STEPS: usize = 100_000;
 impl Spec {
     /// What can be written.
     pub fn grammar() -> String {
-        let policies: Vec<String> = POLICIES.iter().map(|e| format!("{}{}", e.name, e.arguments)).collect();
+        let policies: Vec<String> = POLICIES.iter().map(|e| e.written()).collect();
         let limits = Limits::WRITTEN.map(|w| format!("[+{}={}]", w.name, w.value)).concat();
         format!("{}; then {limits}[+{TAYLOR}]", list(&policies, "or"))
     }
@@ -154,9 +154,14 @@ impl FromStr for Spec {
             Some((name, rest)) => (name, Some(rest)),
             None => (base, None),
         };
-        let fits = |e: &&&Entry| e.name == name && e.arguments.is_empty() == rest.is_none();
-        let entry = POLICIES.iter().find(fits).ok_or_else(|| bad(Spec::grammar()))?;
-        let arguments = (entry.parse)(rest.unwrap_or_default()).map_err(bad)?;
+        // What is not read may be a modifier that is none.
+        let bad_base = |wanted: String| bad(stray(base).map_or(wanted, not_a_modifier));
+        let known = POLICIES.iter().find(|e| e.name == name).ok_or_else(|| bad_base(Spec::grammar()));
+        let entry = known?;
+        if entry.arguments.is_empty() != rest.is_none() {
+            return Err(bad_base(entry.written()));
+        }
+        let arguments = (entry.parse)(rest.unwrap_or_default()).map_err(bad_base)?;
         if limits.max_skips == Some(0) {
             return Err(bad("max-skips of at least 1; `off` skips nothing".into()));
         }
@@ -178,13 +183,28 @@ fn modifiers(text: &str) -> Result<(&str, Limits, StandIn), String> {
         }
         let Some((name, value)) = word.split_once('=') else { break };
         let Some(written) = Limits::WRITTEN.into_iter().find(|w| w.name == name) else { break };
-        let number = value.parse().map_err(|_| format!("a number of steps, not {value:?}"))?;
+        let number = value.parse().map_err(|_| format!("a number of steps as {name}, not {value:?}"))?;
         if (written.field)(&mut limits).replace(number).is_some() {
             return Err(format!("{word} or another, not both"));
         }
         base = before;
     }
     Ok((base, limits, stand_in))
+}
+
+/// The last word behind a plus sign, if it is one: numbers have such signs too, but begin with a digit.
+fn stray(base: &str) -> Option<&str> {
+    let (_, word) = base.rsplit_once('+')?;
+    (!word.starts_with(|c: char| c.is_ascii_digit())).then_some(word)
+}
+
+fn not_a_modifier(word: &str) -> String {
+    if word == TAYLOR {
+        return format!("{TAYLOR} once");
+    }
+    let mut all: Vec<String> = Limits::WRITTEN.map(|w| format!("+{}={}", w.name, w.value)).into();
+    all.push(format!("+{TAYLOR}"));
+    format!("{}, not \"+{}\"", list(&all, "or"), word.escape_debug())
 }
 
 /// Which policies heed which limits.

@@ -10,6 +10,7 @@ use steep::{DType, Device, Error, Result};
 
 mod ceilings;
 
+use super::{progress, setup};
 use ceilings::Ceilings;
 
 /// Time every op with every source, and the whole model, beside what this machine can do at best
@@ -35,8 +36,7 @@ pub struct Args {
     /// One op only, by name; `forward` is one evaluation of the model
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
-    /// Where to run, as `devices` names them, with commas between; `auto` is the best there is
-    #[arg(long, value_name = "NAMES", default_value = "auto", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", default_value = "auto", value_delimiter = ',', help = devices_help())]
     device: Vec<String>,
     /// Type of matrix operands: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
@@ -57,6 +57,10 @@ pub struct Args {
     json: bool,
 }
 
+fn devices_help() -> String {
+    format!("{}. Several with commas between", setup::device_help())
+}
+
 const FORWARD: &str = "forward";
 
 pub async fn run(args: &Args) -> Result<()> {
@@ -65,11 +69,10 @@ pub async fn run(args: &Args) -> Result<()> {
     if let Some(op) = args.op.as_ref().filter(|op| !names.contains(&op.as_str())) {
         return Err(Error::setting(format!("op `{op}`"), names.join(", ")));
     }
-    super::watch_for_interrupts()?;
     let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
     let mut devices = vec![];
     for name in &args.device {
-        devices.push(Device::open(name).await?);
+        devices.push(setup::open(name).await?);
     }
     let mut all = vec![];
     for device in devices {
@@ -77,13 +80,21 @@ pub async fn run(args: &Args) -> Result<()> {
         let cold = args.cold || device.is_gpu();
         let mut report = Report { device, ceilings, cold, rows: args.json.then(Vec::new) };
         report.head().await?;
-        for case in ALL.iter().filter(|op| wanted(op.kernel.name)).flat_map(|op| op.benches(args.dtype)) {
+        let cases: Vec<_> =
+            ALL.iter().filter(|op| wanted(op.kernel.name)).flat_map(|op| op.benches(args.dtype)).collect();
+        // Without rows that come one by one, this is all there is to see.
+        let bar = progress::bar("timing", cases.len() + usize::from(wanted(FORWARD)), !args.json);
+        for case in cases {
+            bar.set_message(case.kernel.name);
             report.bench(Bench::new(&report.device, case)?).await?;
+            bar.inc(1);
         }
         if wanted(FORWARD) {
+            bar.set_message(FORWARD);
             let (device, batch) = (&report.device, args.batch.into());
             report.bench(forward::bench(device, &checkpoint, args.dtype, batch).await?).await?;
         }
+        bar.finish_and_clear();
         all.extend(report.rows.into_iter().flatten());
     }
     match args.json {

@@ -16,7 +16,7 @@ use steep::video::Video;
 use steep::{Device, Error, Generate, Result, plain};
 
 use super::setup::Setup;
-use super::{clips, output, report, sidecar};
+use super::{clips, output, progress, report, sidecar};
 
 /// Fit TeaCache's polynomial to a model, and find thresholds
 ///
@@ -106,7 +106,6 @@ pub async fn run(args: &Args) -> Result<()> {
             "at least 2: a distance needs a step before",
         ));
     }
-    super::watch_for_interrupts()?;
     let device = args.setup.device().await?;
     let model = args.setup.load(&device, &checkpoint)?;
     let binding = args.setup.binding(&checkpoint)?;
@@ -234,7 +233,7 @@ impl Runner<'_> {
         }
         let had: HashSet<_> = clips.iter().map(|clip| (clip.class, clip.seed)).collect();
         let missing: Vec<_> = self.clips(args.seeds).filter(|clip| !had.contains(clip)).collect();
-        let bar = clips::bar("uncached", missing.len(), args.quiet);
+        let bar = progress::bar("uncached", missing.len(), args.quiet);
         for (class, seed) in missing {
             let seen = observe(&self.clip(class, seed), &mut progress(args.setup.steps, &bar)).await?;
             let y = seen.outputs.iter().skip(1).map(|d| d.unwrap_or(f64::NAN)).collect();
@@ -297,7 +296,7 @@ impl Runner<'_> {
         if args.target_speedup.is_none() && args.target_psnr.is_none() {
             return Ok(found);
         }
-        let bar = clips::bar("searching", 0, args.quiet);
+        let bar = progress::bar("searching", 0, args.quiet);
         let rule = made.rule(0.0, args.setup.steps);
         let mut originals = vec![];
         for clip in self.clips(args.target_clips).take(args.target_clips as usize) {

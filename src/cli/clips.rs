@@ -1,9 +1,8 @@
-//! What verbs that make many clips share: which classes, how far along.
+//! What verbs that make many clips share: which classes.
 
 use std::fmt;
 use std::str::FromStr;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use steep::model::Config;
 use steep::sample::Run;
 use steep::video::Video;
@@ -21,18 +20,20 @@ impl FromStr for Classes {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || {
-            let wanted = "all, cycle, or different class numbers with commas between";
-            Error::setting(format!("classes {text:?}"), wanted)
-        };
+        let wrong = |wanted: String| Error::setting(format!("classes {text:?}"), wanted);
         if let Some(known) = [Classes::All, Classes::Cycle].into_iter().find(|c| c.to_string() == text) {
             return Ok(known);
         }
-        let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
-        let mut numbers = numbers.ok_or_else(wrong)?;
+        let number = |word: &str| {
+            let wanted = "all, cycle, or class numbers with commas between";
+            word.trim().parse::<usize>().map_err(|_| wrong(format!("{wanted}, not {word:?}")))
+        };
+        let mut numbers = text.split(',').map(number).collect::<Result<Vec<_>>>()?;
         numbers.sort_unstable();
-        let twice = numbers.windows(2).any(|pair| pair[0] == pair[1]);
-        if twice { Err(wrong()) } else { Ok(Classes::Some(numbers)) }
+        match numbers.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(twice) => Err(wrong(format!("each class once, not {} twice", twice[0]))),
+            None => Ok(Classes::Some(numbers)),
+        }
     }
 }
 
@@ -76,19 +77,4 @@ impl Classes {
 pub fn only(run: &Run) -> Result<Video> {
     let clip = run.videos()?.pop();
     clip.ok_or_else(|| Error::setting("no clip", "one"))
-}
-
-/// Clips done, and the time left, on standard error if that is a terminal.
-pub fn bar(prefix: &str, clips: usize, quiet: bool) -> ProgressBar {
-    if quiet {
-        return ProgressBar::hidden();
-    }
-    let template = match clips {
-        0 => "  {prefix}  {spinner} {msg}  {elapsed}",
-        _ => "  {prefix}  {wide_bar:.blue/dim} {pos}/{len}  {msg}  {eta} left",
-    };
-    let bar = ProgressBar::new(clips as u64);
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_prefix(prefix.to_string());
-    bar
 }

@@ -7,9 +7,9 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use steep::device::Gate;
 use steep::model::{Checkpoint, Condition, Config, Dit, Model, RunSize, TensorFile};
-use steep::{DType, Device, Error, Result, Tensor};
+use steep::{DType, Error, Result, Tensor};
 
-use super::{memory, output};
+use super::{memory, output, progress, setup};
 
 /// Evaluate the model once on given tensors, to compare it with another implementation
 ///
@@ -27,8 +27,7 @@ pub struct Args {
     /// Checkpoint to load (safetensors); without it, the shipped model
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Where to run, as `devices` names it; `auto` is the best there is
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    #[arg(long, value_name = "NAME", default_value = "auto", help = setup::device_help())]
     device: String,
     /// Type of matrix operands: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
@@ -36,14 +35,14 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args) -> Result<()> {
-    super::watch_for_interrupts()?;
     let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
     let config = checkpoint.config();
     let Inputs { x, t, y } = Inputs::read(&args.input, config)?;
     output::check(&[&args.out], &[])?;
-    let device = Device::open(&args.device).await?;
+    let device = setup::open(&args.device).await?;
     let run = RunSize { clips: t.len(), guided: false, steps: 1, dtype: args.dtype, residuals: 0 };
     memory::check(&config.footprint(run), &device)?;
+    let _busy = progress::busy("evaluating the model", false);
     let model = Dit::load(&device, &checkpoint, args.dtype)?;
 
     let (b, c) = (t.len(), config);

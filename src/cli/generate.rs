@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
 use steep::cache::{Doubt, Measure, Rule, Spec, TeaCache, doubts};
 use steep::evaluate::metrics::{Estimate, psnr, speedup, ssim};
 use steep::model::{Checkpoint, Config};
@@ -13,9 +12,9 @@ use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result};
 
-use super::setup::{Class, Setup};
+use super::setup::{self, Class, Setup};
 use super::sidecar::{self, Sidecar};
-use super::{memory, output, report};
+use super::{memory, output, progress, report};
 
 /// Sample a video, with or without a cache
 ///
@@ -32,8 +31,8 @@ pub struct Args {
     /// and without guidance
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
     pub class: Class,
-    /// Seed of the noise
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Seed of the noise, from 0; the same seed draws the same noise everywhere
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = setup::seed)]
     pub seed: u64,
     #[arg(long, value_name = "SPEC", default_value = "off", help = Spec::grammar())]
     pub cache: Spec,
@@ -45,7 +44,8 @@ pub struct Args {
     /// turn, until the interval of the speedup is small or a few seconds have gone
     #[arg(long)]
     pub compare: bool,
-    /// Write the clip: .gif, .png (animated), .y4m, or .safetensors (`video`, f32 [F, C, H, W]).
+    /// Write the clip: .gif, .png (animated), .y4m, or .safetensors (`video`, f32 [F, C, H, W]). Pictures are of clips
+    /// with 1 or 3 channels. Without this, the clip is not kept.
     /// With --compare, uncached and cached side by side, or a second tensor `uncached`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -129,9 +129,9 @@ pub struct Made<'a> {
 
 pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
-    super::watch_for_interrupts()?;
     let checkpoint = args.setup.checkpoint()?;
     args.class.check(checkpoint.config())?;
+    args.check_picture(checkpoint.config())?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup, &args.named)?;
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
     let device = args.setup.device().await?;
@@ -143,7 +143,9 @@ pub async fn run(args: &Args) -> Result<()> {
     let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache));
     let rule = cached.policy()?.rule;
     // Runs are timed warm.
+    let busy = progress::busy("compiling kernels", args.quiet);
     cached.warm_up().await?;
+    drop(busy);
     let (mut uncached, mut cached, pairs) = match args.compare {
         true => {
             let (uncached, cached, pairs) = args.pairs([&uncached, &cached]).await?;
@@ -185,11 +187,6 @@ impl Args {
         self.cache.check(self.setup.steps)
     }
 
-    /// Magnification of the clip in a picture.
-    fn scale(&self, height: usize) -> usize {
-        self.scale.map_or((256 / height).clamp(1, 64), usize::from)
-    }
-
     /// What writing the clip as a picture takes: the clips side by side, the file, and some copies of one frame.
     fn picture_bytes(&self, c: &Config) -> u64 {
         if self.out.as_deref().is_none_or(|out| output::ending(out) == "safetensors") {
@@ -200,6 +197,42 @@ impl Args {
         let frame = clips * (c.height * c.width * if c.channels == 3 { 3 } else { 1 }) as u64 * scale * scale;
         let values = clips * c.clip() as u64 * size_of::<f32>() as u64;
         frame.saturating_mul(c.frames as u64 + 16).saturating_add(values)
+    }
+
+    /// Whether the file that the clip goes to can hold it.
+    fn check_picture(&self, config: &Config) -> Result<()> {
+        let Some(out) = &self.out else { return Ok(()) };
+        let Some(most) = Format::of(out)?.most_pixels() else { return Ok(()) };
+        if ![1, 3].contains(&config.channels) {
+            let why = format!(
+                "the model's clips have {} channels, which are no colours; wanted a model of 1 (grey) or 3 (RGB) \
+                 channels, or a name that ends in .safetensors",
+                config.channels
+            );
+            return Err(Error::file(out, why));
+        }
+        let scale = self.scale(config.height);
+        let columns = if self.compare { 2 * config.width + GAP } else { config.width };
+        let [width, height] = [columns, config.height].map(|n| n.saturating_mul(scale));
+        if width.max(height) > most {
+            let why = format!(
+                "a picture of {width} by {height} pixels; this format has at most {most} columns and rows: wanted a \
+                 smaller --scale than {scale}, or another format"
+            );
+            return Err(Error::file(out, why));
+        }
+        Ok(())
+    }
+
+    /// The magnification of a picture of `height` rows.
+    fn scale(&self, height: usize) -> usize {
+        let fitting = (256 / height).clamp(1, 64);
+        self.scale.map_or(fitting, usize::from)
+    }
+
+    /// Whether nothing is asked for but the summary.
+    fn discards(&self) -> bool {
+        !self.compare && self.out.is_none() && self.skip_map.is_none() && self.json.is_none()
     }
 
     /// Where the clip, the skip map and the record go.
@@ -250,17 +283,14 @@ impl Args {
     }
 
     async fn sample(&self, generate: &Generate<'_>, name: &str) -> Result<Timed> {
-        let (bar, steps) = (self.bar(name), self.setup.steps);
+        let bar = progress::bar(name, self.setup.steps, self.quiet);
         let (mut computed, mut skipped) = (0, 0);
         let mut progress = |p: Progress| {
-            // In one message, so that no half of it is drawn before the other.
-            let mut message = format!("{}/{steps}", p.done);
             if let Some(decision) = p.decision {
                 computed += usize::from(decision.computes());
                 skipped += usize::from(!decision.computes());
-                message += &format!("  {}  {computed} computed, {skipped} skipped", decision.letter());
+                bar.set_message(format!("{}  {computed} computed, {skipped} skipped", decision.letter()));
             }
-            bar.set_message(message);
             bar.set_position(p.done as u64);
             super::go_on()
         };
@@ -270,20 +300,6 @@ impl Args {
         bar.finish_and_clear();
         let run = run?;
         Ok(Timed { video: super::clips::only(&run)?, run, wall })
-    }
-
-    /// Draws to standard error, if that is a terminal.
-    fn bar(&self, prefix: &str) -> ProgressBar {
-        if self.quiet {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(self.setup.steps as u64);
-        let template = "  {prefix}  {wide_bar:.blue/dim} {msg}  {eta} left";
-        bar.set_style(
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
-        bar.set_prefix(prefix.to_string());
-        bar
     }
 }
 
@@ -328,7 +344,13 @@ impl Made<'_> {
                 // Where standard error is closed, there is nobody to tell.
                 let _ = std::io::stderr().write_all(summary.as_bytes());
             }
-            (false, false) => super::say(&report::summary(self, &written, report::Paint::of_stdout()))?,
+            (false, false) => {
+                let mut summary = report::summary(self, &written, report::Paint::of_stdout());
+                if args.discards() {
+                    summary += "  the clip was not written; --out FILE.gif writes it\n";
+                }
+                super::say(&summary)?;
+            }
             _ => {}
         }
         if args.json_to_stdout() { super::say(&record) } else { Ok(()) }
@@ -344,7 +366,7 @@ impl Made<'_> {
         }
         let both: Vec<&Video> = uncached.into_iter().chain([cached]).collect();
         let scale = self.args.scale(cached.height);
-        let all = Video::side_by_side(&both, 1)?;
+        let all = Video::side_by_side(&both, GAP)?;
         let picture = all.picture(scale)?;
         match format {
             Format::Gif => picture.gif(self.args.fps),
@@ -354,6 +376,9 @@ impl Made<'_> {
     }
 }
 
+/// Columns between two clips in one picture.
+const GAP: usize = 1;
+
 enum Format {
     Gif,
     Apng,
@@ -362,6 +387,17 @@ enum Format {
 }
 
 impl Format {
+    /// The most columns and rows of a picture; None for what is no picture.
+    fn most_pixels(&self) -> Option<usize> {
+        match self {
+            Format::Gif => Some(usize::from(u16::MAX)),
+            // The specification leaves out the sign (PNG 1.2, section 11.2.2).
+            Format::Apng => Some(i32::MAX as usize),
+            Format::Y4m => Some(usize::MAX),
+            Format::Safetensors => None,
+        }
+    }
+
     fn of(path: &Path) -> Result<Format> {
         match output::ending(path).as_str() {
             "gif" => Ok(Format::Gif),

@@ -34,7 +34,6 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::setting(format!("op `{op}`"), names.join(", ")));
     }
     let nvrtc = Nvrtc::open()?;
-    super::watch_for_interrupts()?;
     if !args.json {
         let (major, minor) = nvrtc.version;
         super::say(&format!("NVRTC {major}.{minor}\n{}\n", line(&TITLES.map(str::to_string))))?;

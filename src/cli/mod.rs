@@ -13,18 +13,22 @@ mod kernels;
 mod memory;
 mod output;
 mod plan;
+mod progress;
 mod report;
 mod setup;
 mod sidecar;
+mod stop;
 
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use steep::{Error, Result, plain};
+
+use stop::go_on;
 
 /// The cache of the demonstration. Its threshold is on distances as they are: on the shipped model, at 50 steps and guidance 3,
 /// it skips 30 steps for every class at seed 0, and the worst clip is 28 dB from the uncached one.
@@ -36,9 +40,8 @@ fn demo(name: &str) -> Vec<OsString> {
     line.split(' ').map(OsString::from).collect()
 }
 
-/// The exit status of bad input, and of an interrupted run (128 + SIGINT).
+/// The exit status of bad input.
 const FAILED: u8 = 2;
-const INTERRUPTED: u8 = 130;
 
 /// A video diffusion transformer with the TeaCache loop, on its own tensor runtime.
 #[derive(Parser)]
@@ -63,6 +66,15 @@ enum Verb {
     Devices(devices::Args),
 }
 
+/// The grammar. A number below zero is a value of the option before it, so that the option is what is complained of.
+fn command() -> clap::Command {
+    let takes_values = |arg: clap::Arg| match arg.get_action().takes_values() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    };
+    Cli::command().mut_subcommands(|verb| verb.mut_args(takes_values))
+}
+
 fn demo_help() -> String {
     let line = demo("steep").join(OsStr::new(" "));
     format!(
@@ -79,7 +91,7 @@ pub fn main() -> ExitCode {
         args = demo(&output::free_name("steep", &["gif", "svg"]));
     }
     args.insert(0, "steep".into());
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match command().try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() => return fail(&one_line(&e), FAILED),
         Err(help) => {
@@ -88,7 +100,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    if let Err(e) = start_threads() {
+    if let Err(e) = stop::watch().and_then(|()| start_threads()) {
         return finish(Err(e));
     }
     finish(match &cli.verb {
@@ -131,7 +143,7 @@ fn start_threads() -> Result<()> {
 fn finish(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Interrupted) => fail(&Error::Interrupted.to_string(), INTERRUPTED),
+        Err(Error::Interrupted) => ExitCode::from(stop::last_words()),
         Err(e) => fail(&e.to_string(), FAILED),
     }
 }
@@ -152,6 +164,13 @@ fn one_line(e: &clap::Error) -> String {
     if let Some(ours) = e.source().and_then(|e| e.downcast_ref::<Error>()) {
         return ours.to_string();
     }
+    if e.source().is_some_and(|e| e.is::<std::num::ParseIntError>())
+        && let (Some(ContextValue::String(option)), Some(ContextValue::String(value))) =
+            (e.get(ContextKind::InvalidArg), e.get(ContextKind::InvalidValue))
+    {
+        let name = option.split(' ').next().unwrap_or(option);
+        return Error::setting(format!("{name} {value}"), "a whole number from 0").to_string();
+    }
     let text = e.to_string();
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let words: Vec<&str> = lines.filter(|l| !l.is_empty() && !l.starts_with("For more")).collect();
@@ -167,22 +186,49 @@ fn say(text: &str) -> Result<()> {
     }
 }
 
-static STOP: AtomicBool = AtomicBool::new(false);
+#[cfg(test)]
+#[path = "../../tests/common/commands.rs"]
+mod commands;
 
-/// From now on Ctrl-C is noted, for [`go_on`] to report; a second one ends the program at once.
-fn watch_for_interrupts() -> Result<()> {
-    let note = || {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// A shell takes each command apart, and instead of `steep` runs what writes down how it was called. The parser then
+    /// has to take it.
+    #[test]
+    fn every_command_that_is_shown_can_be_given() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("benches/results")).unwrap();
+        let calls = folder.path().join("calls");
+        // What a search prints is a policy.
+        let stub = format!("#!/bin/bash\nprintf '%s\\0' \"$@\" $'\\n' >> {}\necho off\n", calls.display());
+        std::fs::write(folder.path().join("steep"), stub).unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut all: Vec<_> = commands::PAGES.iter().flat_map(|page| commands::of_page(root, page)).collect();
+        assert!(all.len() > 8, "{all:?}");
+        for mut verb in command().get_subcommands().cloned() {
+            let help = verb.render_long_help().to_string();
+            let examples = commands::of_help(verb.get_name(), &help);
+            assert!(!examples.is_empty(), "{} has no example", verb.get_name());
+            all.extend(examples);
         }
-    };
-    ctrlc::set_handler(note).map_err(|e| Error::setting(format!("Ctrl-C: {e}"), "to be told of it"))
-}
-
-/// An error once the user has asked to stop.
-fn go_on() -> Result<()> {
-    match STOP.load(Ordering::Relaxed) {
-        true => Err(Error::Interrupted),
-        false => Ok(()),
+        for shown in all {
+            let _ = std::fs::remove_file(&calls);
+            let script = format!("chmod +x steep; PATH=.:$PATH; {}", shown.line);
+            let mut bash = Command::new("bash");
+            bash.args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+            assert!(bash.status().unwrap().success(), "{shown:?}");
+            let said = std::fs::read_to_string(&calls).unwrap_or_else(|e| panic!("{shown:?}: {e}"));
+            for call in said.split_terminator("\n\0") {
+                let args = ["steep"].into_iter().chain(call.split_terminator('\0'));
+                if let Err(e) = command().try_get_matches_from(args) {
+                    panic!("{shown:?}: {}", one_line(&e));
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! What `generate` says about a run: in words, as a record, as a picture, beside the tensors.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -11,25 +10,21 @@ use steep::sample::StepRecord;
 use steep::{Result, plain};
 
 use super::generate::{Made, Timed};
-use super::output;
 use super::setup::Class;
 use super::sidecar::Source;
+use super::{output, progress};
 
-/// Colour, where it is shown to a person who has not asked for none (no-color.org).
+/// Colour, where [it may be drawn](progress::draws).
 #[derive(Clone, Copy)]
 pub struct Paint(bool);
 
 impl Paint {
     pub fn of_stdout() -> Paint {
-        Paint(std::io::stdout().is_terminal() && Paint::wanted())
+        Paint(progress::draws(&std::io::stdout()))
     }
 
     pub fn of_stderr() -> Paint {
-        Paint(std::io::stderr().is_terminal() && Paint::wanted())
-    }
-
-    fn wanted() -> bool {
-        std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        Paint(progress::draws(&std::io::stderr()))
     }
 
     fn with(self, code: &str, text: &str) -> String {

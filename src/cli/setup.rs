@@ -9,7 +9,7 @@ use steep::model::{Checkpoint, Condition, Config, Dit, Footprint, Model, RunSize
 use steep::sample::{Method, Spacing};
 use steep::{DType, Device, Error, Generate, Result, generate};
 
-use super::memory;
+use super::{memory, progress};
 
 #[derive(clap::Args)]
 pub struct Setup {
@@ -30,8 +30,7 @@ pub struct Setup {
     /// takes both ends, leading is what DDIM's code and the paper's runs have
     #[arg(long, value_name = "NAME", default_value_t)]
     pub spacing: Spacing,
-    /// Where to run, as `devices` names it; `auto` is the best there is
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    #[arg(long, value_name = "NAME", default_value = "auto", help = device_help())]
     pub device: String,
     /// Type of matrix operands: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
@@ -44,7 +43,7 @@ impl Setup {
     }
 
     pub async fn device(&self) -> Result<Device> {
-        Device::open(&self.device).await
+        open(&self.device).await
     }
 
     /// The memory of one clip at a time, with as many residuals as the most demanding cache keeps.
@@ -79,6 +78,27 @@ impl Setup {
         let binding = Binding::new(checkpoint, self.spacing, self.steps, self.guidance, self.dtype)?;
         Ok(binding.sampler(self.sampler))
     }
+}
+
+/// The seed of noise. None is drawn: a clip that cannot be made again cannot be compared.
+pub fn seed(text: &str) -> Result<u64> {
+    let wanted = format!("0 to {}; no seed is drawn here, --seed $RANDOM has the shell draw one", u64::MAX);
+    text.parse().map_err(|_| Error::setting(format!("--seed {text}"), wanted))
+}
+
+/// What --device takes.
+pub fn device_help() -> String {
+    format!(
+        "Where to run: {}. `auto` is the best there is, N counts as `steep devices` lists them, and `core` keeps to what \
+         every browser has",
+        Device::NAMES
+    )
+}
+
+/// Opens a device by name, and says so where it takes long.
+pub async fn open(name: &str) -> Result<Device> {
+    let _busy = progress::busy("opening the device", false);
+    Device::open(name).await
 }
 
 /// What a clip shows: one of the model's classes, or none of them.

@@ -176,10 +176,10 @@ impl Cuda {
         })
     }
 
-    /// Every GPU that can be opened.
-    pub(super) fn all() -> Vec<Cuda> {
+    /// Every GPU that the driver has, or why it cannot be opened.
+    pub(super) fn all() -> Vec<Result<Cuda>> {
         let count = driver("cuda").map(|()| result::device::get_count().unwrap_or(0));
-        (0..count.unwrap_or(0)).filter_map(|i| Cuda::open(&format!("cuda:{i}")).ok()).collect()
+        (0..count.unwrap_or(0)).map(|i| Cuda::open(&format!("cuda:{i}"))).collect()
     }
 
     pub(super) fn name(&self) -> &str {

@@ -266,6 +266,9 @@ pub(crate) enum Storage {
 }
 
 impl Device {
+    /// What [`open`](Self::open) takes, in words.
+    pub const NAMES: &str = "auto, cpu, wgpu, wgpu:N, wgpu:core, wgpu:N:core, cuda or cuda:N";
+
     /// Opens a device by name:
     ///
     /// - `auto`: the best there is, a GPU if there is one (by CUDA, else by wgpu), else the CPU (a software renderer is
@@ -292,18 +295,25 @@ impl Device {
                 Ok(Device::Wgpu(Rc::new(wgpu::Wgpu::open(name).await?)))
             }
             _ => {
-                let why = "unknown; wanted auto, cpu, wgpu, wgpu:N, cuda or cuda:N";
+                let why = format!("unknown; wanted {}", Device::NAMES);
                 Err(Error::device(format!("`{name}`"), why))
             }
         }
     }
 
-    /// Every device of this machine, best first.
+    /// Every device of this machine that can be opened, best first.
     pub async fn all() -> Vec<Device> {
-        let mut all: Vec<_> = wgpu::Wgpu::all().await.into_iter().map(|w| Device::Wgpu(Rc::new(w))).collect();
-        let gpus = all.iter().take_while(|d| d.is_gpu()).count();
-        all.insert(gpus, Device::cpu());
-        all.splice(0..0, cuda::Cuda::all().into_iter().map(|c| Device::Cuda(Rc::new(c))));
+        Device::survey().await.into_iter().flatten().collect()
+    }
+
+    /// Every device of this machine, best first. One that cannot be opened is an [`Error::Device`] that says why, in its
+    /// place.
+    pub async fn survey() -> Vec<Result<Device>> {
+        let wgpu = wgpu::Wgpu::all().await.into_iter().map(|w| Ok(Device::Wgpu(Rc::new(w?))));
+        let mut all: Vec<Result<Device>> = wgpu.collect();
+        let last_gpu = all.iter().rposition(|d| d.as_ref().is_ok_and(Device::is_gpu));
+        all.insert(last_gpu.map_or(0, |last| last + 1), Ok(Device::cpu()));
+        all.splice(0..0, cuda::Cuda::all().into_iter().map(|c| Ok(Device::Cuda(Rc::new(c?)))));
         all
     }
 

@@ -76,8 +76,9 @@ pub fn read(path: &Path) -> Result<(Map<String, Value>, Vec<Value>)> {
     parse(path, &bytes[..whole])
 }
 
-fn parse(path: &Path, whole: &[u8]) -> Result<(Map<String, Value>, Vec<Value>)> {
-    let lines = whole.split_inclusive(|&b| b == b'\n');
+/// Header and records of a journal's whole lines; errors name `path`. A byte order mark at the beginning is none of them.
+pub fn parse(path: &Path, whole: &[u8]) -> Result<(Map<String, Value>, Vec<Value>)> {
+    let lines = whole.strip_prefix("\u{feff}".as_bytes()).unwrap_or(whole).split_inclusive(|&b| b == b'\n');
     let value = |(i, line): (usize, &[u8])| {
         let why = |e| Error::file(path, format!("line {}: {e}; wanted a line of JSON", i + 1));
         serde_json::from_slice(line).map_err(why)

@@ -10,11 +10,11 @@ use crate::{Place, STEEP, complaint, fixture};
 #[track_caller]
 fn refused(args: &[&str]) -> String {
     let place = Place::new();
-    fs::write(place.path("x.gif"), "kept").unwrap();
-    let out = place.run(&[&["generate", "--out", "x.gif", "--steps", "3"], args].concat());
+    fs::write(place.path("x.safetensors"), "kept").unwrap();
+    let out = place.run(&[&["generate", "--out", "x.safetensors", "--steps", "3"], args].concat());
     let said = complaint(&out, 2);
-    assert_eq!(fs::read_to_string(place.path("x.gif")).unwrap(), "kept");
-    assert_eq!(place.names(), ["x.gif"]);
+    assert_eq!(fs::read_to_string(place.path("x.safetensors")).unwrap(), "kept");
+    assert_eq!(place.names(), ["x.safetensors"]);
     said
 }
 
@@ -53,7 +53,7 @@ fn settings_out_of_range() {
         (["--cache", "mask:011"], &["begins with 1"]),
         (["--cache", "tea:0.1:no-such-model"], &["no-such-model", "latte-1"]),
         (["--cache", "sometimes"], &["sometimes", "uniform:N"]),
-        (["--device", "abacus"], &["abacus", "cpu"]),
+        (["--device", "abacus"], &["abacus", "cpu", "wgpu:core", "cuda:N"]),
         (["--dtype", "f8"], &["f8", "bf16"]),
         (["--guidance", "NaN"], &["guidance NaN", "finite"]),
         (["--fps", "0"], &["--fps", "1..=1000"]),
@@ -61,6 +61,35 @@ fn settings_out_of_range() {
         (["--gate", "nobody"], &["nobody", "host, device"]),
     ] {
         refuses(&[&model[..], &args].concat(), words);
+    }
+}
+
+/// A number below zero is complained of by the name of its option.
+#[test]
+fn numbers_below_zero_name_their_option() {
+    for (args, words) in [
+        (
+            &["generate", "--seed", "-1"][..],
+            &["--seed -1", "wanted 0 to 18446744073709551615", "$RANDOM"][..],
+        ),
+        (&["generate", "--seed", "random"], &["--seed random", "$RANDOM"]),
+        (&["generate", "--seed", "18446744073709551616"], &["--seed 18446744073709551616", "0 to"]),
+        (&["plan", "--search", "5", "--seed", "-1"], &["--seed -1", "0 to"]),
+        (&["plan", "--search", "-5"], &["--search -5", "a whole number from 0"]),
+        (&["generate", "--steps", "-3"], &["--steps -3", "a whole number from 0"]),
+        (&["generate", "--fps", "-3"], &["-3", "--fps", "1..=1000"]),
+        (&["calibrate", "--first-seed", "-1"], &["--first-seed -1", "a whole number from 0"]),
+        (&["compare", "--seeds", "-1"], &["--seeds -1", "a whole number from 0"]),
+        (&["compare", "--classes", "0,x"], &["classes \"0,x\"", "not \"x\""]),
+        (&["compare", "--classes", "3,1,3"], &["classes \"3,1,3\"", "each class once, not 3 twice"]),
+        (&["compare", "--classes", "-1"], &["classes \"-1\"", "not \"-1\""]),
+        (&["compare", "--shard", "3/2"], &["shard \"3/2\"", "i/n with i from 1 to n"]),
+        (&["compare", "--shard", "-1"], &["shard \"-1\"", "i/n with i from 1 to n"]),
+    ] {
+        let said = complaint(&Place::new().run(args), 2);
+        for word in words {
+            assert!(said.contains(word), "no {word:?} in {said:?}");
+        }
     }
 }
 
@@ -374,6 +403,72 @@ fn a_large_picture_takes_little_memory() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let written = fs::metadata(place.path("x.y4m")).unwrap().len();
     assert!(written > 16 * 2048 * 2048, "{written}");
+}
+
+/// What a format cannot hold is known before the work: these would run for hours.
+#[test]
+fn pictures_that_a_format_cannot_hold() {
+    for model in ["tiny-latte", "tiny-dit"] {
+        let channels = if model == "tiny-latte" { "2 channels" } else { "4 channels" };
+        for out in ["x.gif", "x.png", "x.y4m"] {
+            let place = Place::new();
+            let model = fixture(model);
+            let args = ["generate", "--model", &model, "--steps", "1000", "--sampler", "ab4", "--out", out];
+            let said = complaint(&place.run(&args), 2);
+            assert!(
+                said.starts_with(out) && said.contains(channels) && said.contains(".safetensors"),
+                "{said}"
+            );
+            assert!(place.names().is_empty());
+        }
+    }
+    // 1025 columns fit a GIF at 63, not at 64; two clips side by side are wider than one.
+    let place = Place::new();
+    let wide = place.path("wide.safetensors");
+    fs::write(&wide, untrained(1024)).unwrap();
+    let base = ["generate", "--model", "wide.safetensors", "--device", "cpu"];
+    let run = |more: &str| place.run(&base.into_iter().chain(more.split(' ')).collect::<Vec<_>>());
+    let said = complaint(&run("--steps 100000 --scale 64 --out x.gif"), 2);
+    for words in ["x.gif", "65536 by 128 pixels", "at most 65535", "--scale than 64"] {
+        assert!(said.contains(words), "no {words:?} in {said:?}");
+    }
+    assert!(complaint(&run("--steps 100000 --compare --scale 40 --out x.gif"), 2).contains("81960 by 80"));
+    assert!(run("--steps 1 --quiet --scale 63 --out x.gif").status.success());
+    assert!(run("--steps 1 --quiet --scale 64 --out x.png").status.success());
+}
+
+/// A model of grey clips of one frame, 2 rows high, that draws noise.
+fn untrained(width: usize) -> Vec<u8> {
+    let config = format!(
+        r#"{{"frames":1,"height":2,"width":{width},"channels":1,"patch":2,"dim":8,"depth":1,"heads":1,"mlp_ratio":1,"classes":1,"temporal":false,"learn_sigma":false,"prediction":"velocity"}}"#
+    );
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![
+        ("pos_embed".into(), vec![1, width / 2, 8]),
+        ("y_embedder.embedding_table.weight".into(), vec![2, 8]),
+    ];
+    for (name, shape) in [
+        ("x_embedder.proj", vec![8, 1, 2, 2]),
+        ("t_embedder.mlp.0", vec![8, 256]),
+        ("t_embedder.mlp.2", vec![8, 8]),
+        ("blocks.0.adaLN_modulation.1", vec![48, 8]),
+        ("blocks.0.attn.qkv", vec![24, 8]),
+        ("blocks.0.attn.proj", vec![8, 8]),
+        ("blocks.0.mlp.fc1", vec![8, 8]),
+        ("blocks.0.mlp.fc2", vec![8, 8]),
+        ("final_layer.adaLN_modulation.1", vec![16, 8]),
+        ("final_layer.linear", vec![4, 8]),
+    ] {
+        shapes.push((format!("{name}.bias"), vec![shape[0]]));
+        shapes.push((format!("{name}.weight"), shape));
+    }
+    let zeros = vec![0; 4 * shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).max().unwrap()];
+    let view = |shape: &Vec<usize>| {
+        let data = &zeros[..4 * shape.iter().product::<usize>()];
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap()
+    };
+    let views = shapes.iter().map(|(name, shape)| (name, view(shape)));
+    let metadata = std::collections::HashMap::from([("config".to_string(), config)]);
+    safetensors::serialize(views, Some(metadata)).unwrap()
 }
 
 /// A limit of 1 KiB on the size of files stands in for a full disk. All files or none.

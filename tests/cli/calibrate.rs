@@ -127,11 +127,11 @@ fn another_run_is_warned_and_other_weights_are_refused() {
     let last = bytes.len() - 4;
     bytes[last] ^= 1;
     fs::write(place.path("m.safetensors"), &bytes).unwrap();
-    let said = complaint(&generate("--steps 8 --cache tea:0.2 --out x.gif"), 2);
+    let said = complaint(&generate("--steps 8 --cache tea:0.2 --out x.safetensors"), 2);
     for part in ["m.teacache.json", "other weights", "steep calibrate", "tea:THRESHOLD:identity"] {
         assert!(said.contains(part), "{said}");
     }
-    assert!(!place.path("x.gif").exists());
+    assert!(!place.path("x.safetensors").exists());
     assert!(generate("--steps 8 --cache tea:0.2:identity").status.success());
     assert!(generate("--steps 8 --cache uniform:2").status.success());
 

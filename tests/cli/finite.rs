@@ -39,7 +39,7 @@ fn verbs<'a>(model: &'a str, input: &'a str, dtype: &'a str) -> [Vec<&'a str>; 4
     let all = ["--model", model, "--dtype", dtype, "--device", "cpu"];
     let clips = [&all[..], &["--steps", "3"]].concat();
     [
-        [&["generate", "--out", "x.gif", "--compare", "--quiet"][..], &clips].concat(),
+        [&["generate", "--out", "clip.safetensors", "--compare", "--quiet"][..], &clips].concat(),
         [&["forward", input, "--out", "x.safetensors"][..], &all].concat(),
         [&["compare", "uniform:2", "--seeds", "1", "--out", dtype, "--quiet"][..], &clips].concat(),
         [&["calibrate", "--seeds", "1", "--out", "x.json", "--quiet"][..], &clips].concat(),
@@ -56,7 +56,7 @@ fn weights_beyond_the_type_are_named() {
         for word in ["blocks.1.mlp.fc1.weight", "element 0 is 100000", "f16 goes to 65504", "wanted bf16"] {
             assert!(said.contains(word), "no {word:?} in {said}");
         }
-        assert!(!place.path("x.gif").exists() && !place.path("x.safetensors").exists());
+        assert!(!place.path("clip.safetensors").exists() && !place.path("x.safetensors").exists());
     }
     for args in verbs(&model, &input, "bf16") {
         let out = place.run(&args);
@@ -76,7 +76,7 @@ fn activations_beyond_the_type_are_found() {
         for word in ["values are not finite", "went beyond 65504, the largest of f16", "wanted bf16 or f32"] {
             assert!(said.contains(word), "no {word:?} in {said}");
         }
-        assert!(!place.path("x.gif").exists() && !place.path("x.safetensors").exists());
+        assert!(!place.path("clip.safetensors").exists() && !place.path("x.safetensors").exists());
     }
     for args in verbs(&model, &input, "f32") {
         let out = place.run(&args);
@@ -99,7 +99,7 @@ fn inputs_that_are_no_numbers_are_refused() {
     }
     // A guidance that is a number, and makes clips that are none.
     let model = fixture("tiny-dit");
-    let args = ["--model", &model, "--steps", "4", "--guidance", "3.4e38", "--out", "x.gif"];
+    let args = ["--model", &model, "--steps", "4", "--guidance", "3.4e38", "--out", "clip.safetensors"];
     let out = place.run(&[&["generate"][..], &args].concat());
     let said = complaint(&out, 2);
     assert!(said.contains("the clip: ") && said.contains("values are not finite"), "{said}");

@@ -140,10 +140,14 @@ fn caches_that_cannot_decide_are_told() {
 #[test]
 fn compare_writes_both_clips_side_by_side() {
     let place = Place::new();
-    place.generate("--steps 4 --compare --cache uniform:2 --scale 3 --out x.y4m");
+    let picture = |more: &str| {
+        let args = format!("generate --device cpu --steps 2 {more}");
+        place.ok(&args.split(' ').collect::<Vec<_>>())
+    };
+    picture("--compare --cache uniform:2 --scale 3 --out x.y4m");
     let y4m = fs::read(place.path("x.y4m")).unwrap();
-    // Two clips 6 wide, 1 between them; 10 high.
-    assert!(y4m.starts_with(b"YUV4MPEG2 W39 H30 F8:1 "), "{}", String::from_utf8_lossy(&y4m[..40]));
+    // Two clips 32 wide, 1 between them; 32 high.
+    assert!(y4m.starts_with(b"YUV4MPEG2 W195 H96 F8:1 "), "{}", String::from_utf8_lossy(&y4m[..40]));
 
     place.generate("--steps 4 --compare --cache uniform:2 --out x.safetensors");
     place.generate("--steps 4 --cache off --out plain.safetensors");
@@ -153,7 +157,7 @@ fn compare_writes_both_clips_side_by_side() {
     assert_eq!(uncached, tensor(&place.path("plain.safetensors"), "video").1);
     assert_ne!(uncached, video);
 
-    place.generate("--steps 2 --out x.png");
+    picture("--out x.png");
     assert!(fs::read(place.path("x.png")).unwrap().starts_with(b"\x89PNG"));
 }
 
@@ -247,6 +251,21 @@ fn without_a_comparison_there_is_no_quality() {
     assert_eq!(place.names(), ["run.json"]);
 }
 
+/// A clip that goes nowhere is not dropped without a word; who asked for something else got it.
+#[test]
+fn a_clip_that_is_not_kept_is_told() {
+    let place = Place::new();
+    let told = |more: &str| {
+        place
+            .generate(&format!("--steps 2 {more}"))
+            .contains("the clip was not written; --out FILE.gif writes it")
+    };
+    assert!(told("") && told("--cache uniform:2"));
+    for more in ["--compare", "--out x.safetensors", "--skip-map map.svg", "--json run.json", "--quiet"] {
+        assert!(!told(more), "{more}");
+    }
+}
+
 #[test]
 fn a_record_on_standard_output_has_it_to_itself() {
     let place = Place::new();
@@ -310,9 +329,13 @@ fn devices_and_inspect_say_what_is_there() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let script = format!("set -o pipefail; {STEEP} plan --list | head -n 1");
-    let out = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
-    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+    let place = Place::new();
+    for verb in ["plan --list", "--help", "help", "generate --help", "help compare", "--version", "inspect"] {
+        for reader in ["head -n 1", "true"] {
+            let out = place.shell(&format!("set -o pipefail; {STEEP} {verb} | {reader}"));
+            assert!(out.status.success() && out.stderr.is_empty(), "{verb}: {}", text(&out.stderr));
+        }
+    }
 }
 
 #[test]
@@ -322,6 +345,13 @@ fn help_ends_well_and_has_an_example() {
     for verb in ["generate", "calibrate", "compare", "plan", "forward", "inspect", "devices"] {
         let help = place.ok(&[verb, "--help"]);
         assert!(help.contains("Example") && help.contains(&format!("steep {verb}")), "{help}");
+    }
+    for verb in ["generate", "calibrate", "compare", "plan", "forward", "bench"] {
+        let help = place.ok(&[verb, "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        for name in ["auto, cpu, wgpu, wgpu:N, wgpu:core, wgpu:N:core, cuda or cuda:N", "`auto` is the best"]
+        {
+            assert!(help.contains(name), "{verb}: no {name:?} in {help}");
+        }
     }
 }
 

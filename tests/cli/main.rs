@@ -5,6 +5,8 @@ mod bad_input;
 mod bench;
 mod calibrate;
 mod checkpoint;
+#[cfg(unix)]
+mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
@@ -70,6 +72,12 @@ impl Place {
         let model = fixture("tiny-latte");
         let more = more.split_whitespace();
         self.ok(&["generate", "--model", &model].into_iter().chain(more).collect::<Vec<_>>())
+    }
+
+    /// Runs a script of bash.
+    fn shell(&self, script: &str) -> Output {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", script]).current_dir(self.0.path()).stdin(Stdio::null()).output().unwrap()
     }
 
     fn pipe(&self, input: &str, args: &[&str]) -> Output {

@@ -58,6 +58,8 @@ fn all_spellings_of_a_list_are_one() {
         format!("nan {}", numbers.join("\t")),
         format!("{commas} # 27 of them\n\n"),
         format!("NaN\r\n{}\r\n", numbers.join("\r\n")),
+        format!("\u{feff}{commas}"),
+        format!("\u{feff}# saved by an editor\r\n{}", numbers.join("; ")),
     ] {
         for steps in ["", "--steps 28"] {
             let said = plan(&place, &input, &format!("--coefficients flux-1-dev --threshold 0.4 {steps}"));
@@ -129,8 +131,19 @@ fn lists_that_make_no_sense() {
         ("-", "", "at least one distance"),
         ("0.1 0.2", "--steps 9", "9 distances for --steps 9, or 8"),
         ("0.1 0.2", "--steps 0", "got 2"),
+        ("0.1 0.2", "--steps 1", "1 distances for --steps 1, or 0"),
+        // Decimal commas would be twice as many numbers.
+        ("0,1 0,1", "", "line 1: \"0,1\" may be one number or two; wanted a decimal point (0.1)"),
+        ("0.5\n0,25\n", "", "line 2: \"0,25\" may be"),
+        ("0.1 0,2e-1", "", "decimal point (0.2e-1)"),
+        ("0.1;0,2;0.3", "", "\"0,2\" may be"),
+        ("1,2,3", "", "\"1,2\" may be"),
+        ("-,0,1", "", "\"0,1\" may be"),
+        ("\u{feff}\u{feff}0.1", "", "line 1"),
         ("{\"steps\": 3}", "", "`steps`"),
         ("{\"steps\": [{\"d\": \"x\"}]}", "", "step 0"),
+        ("{\"steps\": []}", "", "`steps`"),
+        ("{\"steps\": [{\"d\": null}, {\"d\": -1}]}", "", "step 1: wanted a number from 0"),
         ("{\"steps\": [{\"d\": null}, {\"d\": null}]}", "", "without distances"),
         ("{", "", "not JSON"),
         ("0.1", "--coefficients nobody", "nobody"),
@@ -145,6 +158,28 @@ fn lists_that_make_no_sense() {
     assert!(said.contains("tea:-0.1"), "{said}");
     let said = complaint(&place.run(&["plan", "none.txt", "--threshold", "0.1"]), 2);
     assert!(said.contains("none.txt"), "{said}");
+}
+
+/// A run of one step has no distance, and computes that step. Only where it is said that there is one.
+#[test]
+fn a_run_of_one_step_is_a_run() {
+    let place = Place::new();
+    let wanted = "F\n1 steps, 1 computed, 0 skipped: at most 1.00× faster\n";
+    for input in ["", "-\n", "# nothing\n", "0.5"] {
+        assert_eq!(plan(&place, input, "--threshold 0.1 --steps 1"), wanted, "{input:?}");
+    }
+    let record = place.generate("--steps 1 --cache tea:0.1 --quiet --json -");
+    assert_eq!(plan(&place, &record, "--threshold 0.1"), wanted);
+}
+
+/// A comma with a space behind it, or between numbers that have decimal points, stands between numbers.
+#[test]
+fn commas_between_numbers_are_no_decimal_commas() {
+    let place = Place::new();
+    for input in ["0.1,0.1,0,0.1", "0, 0.1, 0.1, 1", "0.1 ,0.1 ,0 ,0", "0.1,0.1,nan,-"] {
+        let said = plan(&place, input, "--threshold 9");
+        assert!(said.contains("5 steps") && !input.starts_with('-'), "{input}: {said}");
+    }
 }
 
 /// Any rule whose distances can be replayed, and those that need none.

@@ -60,12 +60,12 @@ fn no_adapter_is_one_clear_error() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    let out = without(&["generate", "--model", &model, "--device", "wgpu", "--out", "x.gif"]);
+    let out = without(&["generate", "--model", &model, "--device", "wgpu", "--out", "x.safetensors"]);
     assert_eq!(out.status.code(), Some(2));
     let why = "no adapter: install a Vulkan driver (Mesa's mesa-vulkan-drivers renders on the CPU)";
     assert_eq!(text(&out.stderr), format!("steep: device wgpu: {why}\n"));
     assert!(place.names().is_empty(), "partial output");
-    let out = without(&["generate", "--model", &model, "--steps", "2", "--out", "x.gif"]);
+    let out = without(&["generate", "--model", &model, "--steps", "2", "--out", "x.safetensors"]);
     assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
     let out = without(&["devices"]);
     assert!(text(&out.stdout).starts_with("cpu ") && text(&out.stdout).lines().count() == 1);

@@ -212,7 +212,9 @@ fn bad_settings_are_told_what_was_wanted() {
         then [+start=STEP][+end=STEP][+max-skips=N][+taylor]";
     let limited = "start, end and max-skips of tea, fb, sea or easy, or start and end of mag";
     let table = "mag:THRESHOLD[:K]@FILE, with a file that holds the model's magnitudes";
-    let threshold = "a threshold from 0 to inf";
+    let threshold = |got: &str| format!("a threshold from 0 to inf, not {got:?}");
+    let tea = "tea:THRESHOLD[:identity, :NAME or :c4,c3,c2,c1,c0][:raw, :clamp or :abs]";
+    let modifiers = |got: &str| format!("+start=STEP, +end=STEP, +max-skips=N or +taylor, not {got:?}");
     let uniform = "uniform:N with N at least 1";
     let digits = "a mask of 1 (compute) and 0 (skip)";
     let first = "a mask that begins with 1: there is nothing to reuse yet";
@@ -220,12 +222,12 @@ fn bad_settings_are_told_what_was_wanted() {
     for (spec, wanted) in [
         ("", grammar),
         ("on", grammar),
-        ("off:1", grammar),
+        ("off:1", "off"),
         ("OFF", grammar),
-        ("uniform", grammar),
-        ("tea", grammar),
-        ("tea:0.1:latte-1:raw:abs", grammar),
-        ("tea:0.1:raw:latte-1", grammar),
+        ("uniform", "uniform:N"),
+        ("tea", tea),
+        ("tea:0.1:latte-1:raw:abs", tea),
+        ("tea:0.1:raw:latte-1", tea),
         ("uniform:0", uniform),
         ("uniform:-2", uniform),
         ("uniform:2.5", uniform),
@@ -234,44 +236,54 @@ fn bad_settings_are_told_what_was_wanted() {
         ("mask:011", first),
         ("mask:1012", digits),
         ("mask:1 0", digits),
-        ("tea:", threshold),
-        ("tea:latte-1", threshold),
-        ("tea:-0.1", threshold),
-        ("tea:-inf", threshold),
-        ("tea:nan", threshold),
-        ("tea:0,1", threshold),
+        ("tea:", &threshold("")),
+        ("tea:latte-1", &threshold("latte-1")),
+        ("tea:-0.1", &threshold("-0.1")),
+        ("tea:-inf", &threshold("-inf")),
+        ("tea:nan", &threshold("nan")),
+        ("tea:0,1", &threshold("0,1")),
         ("tea:0.1:1,2,3,4", five),
         ("tea:0.1:1,2,3,4,5,6", five),
         ("tea:0.1:1,2,3,4,x", five),
         ("tea:0.1:1,2,3,4,", five),
         ("tea:0.1:1,2,3,4,nan", "finite coefficients"),
         ("tea:0.1:inf,2,3,4,5", "finite coefficients"),
-        ("fb", grammar),
-        ("fb:x", threshold),
-        ("sea:-1", threshold),
-        ("easy:nan", threshold),
-        ("tea:0.1+tailor", threshold),
-        ("tea:0.1+taylor+taylor", threshold),
+        ("fb", "fb:THRESHOLD"),
+        ("fb:x", &threshold("x")),
+        ("sea:-1", &threshold("-1")),
+        ("easy:nan", &threshold("nan")),
+        ("tea:0.1+tailor", &modifiers("+tailor")),
+        ("tea:0.1+taylor+taylor", "taylor once"),
         ("taylor", grammar),
         ("+taylor", grammar),
+        ("tea:0.1+foo=2", &modifiers("+foo=2")),
+        ("tea:0.1+max_skips=2", &modifiers("+max_skips=2")),
+        ("tea:0.1+start+taylor", &modifiers("+start")),
+        ("tea:0.1+foo=2+max-skips=3", &modifiers("+foo=2")),
+        ("tea:0.1:latte-1+Taylor", &modifiers("+Taylor")),
+        ("uniform:2+", &modifiers("+")),
+        ("off+foo", &modifiers("+foo")),
+        ("mask:10+foo", &modifiers("+foo")),
+        ("mag:0.1+foo=2", &modifiers("+foo=2")),
+        ("tea:1e+x", &modifiers("+x")),
         ("mag:0.1", table),
         ("mag:0.1:4", table),
         ("mag:0.1@", table),
-        ("mag:x@file", threshold),
-        ("mag:0.1:x@file", "K, a number of steps"),
+        ("mag:x@file", &threshold("x")),
+        ("mag:0.1:x@file", "K, a number of steps, not \"x\""),
         ("mag:0.1@file+max-skips=3", limited),
         ("uniform:2+start=3", limited),
         ("off+end=3", limited),
         ("tea:0.1+max-skips=0", "max-skips of at least 1; `off` skips nothing"),
-        ("tea:0.1+start=x", "a number of steps, not \"x\""),
-        ("tea:0.1+start=-1", "a number of steps, not \"-1\""),
+        ("tea:0.1+start=x", "a number of steps as start, not \"x\""),
+        ("tea:0.1+start=-1", "a number of steps as start, not \"-1\""),
         ("tea:0.1+start=1+start=2", "start=1 or another, not both"),
     ] {
         let message = refused(spec);
         assert!(message.starts_with("cache \""), "{message}");
         assert!(message.ends_with(&format!("\": wanted {wanted}")), "{message}");
     }
-    assert_eq!(refused("tea:0,1"), "cache \"tea:0,1\": wanted a threshold from 0 to inf");
+    assert_eq!(refused("tea:0,1"), "cache \"tea:0,1\": wanted a threshold from 0 to inf, not \"0,1\"");
     refused("two\nlines");
 }
 

@@ -28,7 +28,9 @@ fn parse(text: &str) -> Result<Arguments, String> {
         return Err("mag:THRESHOLD[:K]@FILE, with a file that holds the model's magnitudes".into());
     };
     let (delta, most) = match numbers.split_once(':') {
-        Some((delta, most)) => (delta, Some(most.parse().map_err(|_| "K, a number of steps")?)),
+        Some((delta, most)) => {
+            (delta, Some(most.parse().map_err(|_| format!("K, a number of steps, not {most:?}"))?))
+        }
         None => (numbers, None),
     };
     let threshold = threshold(delta)?;

@@ -75,6 +75,13 @@ pub(super) struct Run<'a> {
     pub limits: Limits,
 }
 
+impl Entry {
+    /// How it is written: its name, and what follows it.
+    pub fn written(&self) -> String {
+        format!("{}{}", self.name, self.arguments)
+    }
+}
+
 impl Arguments {
     fn new(text: String, rule: impl Fn(&Run<'_>) -> Result<Rule, String> + Send + Sync + 'static) -> Self {
         Arguments { text, takes_calibration: false, file: None, rule: Box::new(rule) }
@@ -89,5 +96,5 @@ impl Arguments {
 
 fn threshold(text: &str) -> Result<f64, String> {
     let threshold: Option<f64> = text.parse().ok().filter(|threshold| *threshold >= 0.0);
-    threshold.ok_or_else(|| "a threshold from 0 to inf".into())
+    threshold.ok_or_else(|| format!("a threshold from 0 to inf, not {text:?}"))
 }

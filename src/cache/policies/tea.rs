@@ -1,7 +1,7 @@
 //! `tea:δ`, TeaCache (arXiv 2411.19108): [`TeaCache`] on the modulated input of block 0.
 
 use super::{Arguments, Entry, threshold};
-use crate::cache::{IDENTITY, Limits, Measure, Negative, Rule, SETS, Span, Spec, TeaCache, find};
+use crate::cache::{IDENTITY, Limits, Measure, Negative, Rule, SETS, Span, TeaCache, find};
 
 pub static TEA: Entry = Entry {
     name: "tea",
@@ -31,7 +31,7 @@ fn parse(text: &str) -> Result<Arguments, String> {
     let named = match parts[..] {
         [] => None,
         [part] => Some(coefficients(part)?),
-        _ => return Err(Spec::grammar()),
+        _ => return Err(TEA.written()),
     };
     let mut text = threshold.to_string();
     if let Some(c) = named {

@@ -19,7 +19,7 @@ use steep::{Error, Result, input, plain};
 
 use super::setup::Setup;
 use super::sidecar::{self, Sidecar};
-use super::{clips, output};
+use super::{clips, output, progress};
 use rounds::{Asked, Candidate, Kept, Round, Runner};
 use shard::Shard;
 use table::{Row, Table};
@@ -64,7 +64,7 @@ const POLICIES: [&str; 8] = [
 Examples:
   steep compare
   steep compare 'tea:{}' uniform:2 --thresholds 0.05,0.1,0.2 --seeds 50 --classes all --out big
-  steep compare --seeds 400 --out big --shard 3/8        (or, in a job array, --shard auto)
+  steep compare --seeds 400 --out big --shard 3/8        # or, in a job array, --shard auto
   steep compare --merge big/rounds-*.jsonl --out big
   steep compare --redraw big/results.json --out pictures")]
 pub struct Args {
@@ -135,7 +135,6 @@ pub async fn run(args: &Args) -> Result<()> {
     let config = checkpoint.config();
     args.classes.check(config)?;
     let digits = args.digits(config)?;
-    super::watch_for_interrupts()?;
     let device = args.setup.device().await?;
     let specs: Vec<&Spec> = candidates.iter().filter_map(Candidate::spec).collect();
     let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup, &args.named)?;
@@ -186,7 +185,7 @@ pub async fn run(args: &Args) -> Result<()> {
     if !missing.is_empty() {
         let model = args.setup.load(&device, &checkpoint)?;
         let runner = Runner { model: &model, sidecar: &sidecar, digits: digits.as_ref(), args };
-        let bar = clips::bar("comparing", missing.len(), args.quiet);
+        let bar = progress::bar("comparing", missing.len(), args.quiet);
         bar.enable_steady_tick(std::time::Duration::from_millis(500));
         let used = |candidate: &&Candidate| missing.iter().any(|(_, missing)| missing.contains(candidate));
         runner.warm_up(&candidates.iter().filter(used).collect::<Vec<_>>()).await?;

@@ -9,7 +9,8 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 use steep::cache::{Negative, Rule, SETS, Spec, Step, letters};
 use steep::evaluate::calibrate::given;
-use steep::{Error, Result};
+use steep::evaluate::distances;
+use steep::{Error, Result, input};
 
 use super::{report, say};
 use search::Search;
@@ -28,8 +29,9 @@ Examples:
   steep generate --compare --cache $(steep plan --search 20)")]
 pub struct Args {
     /// Distances as text, or a record that `generate --json` wrote; `-` is standard input.
-    /// Text is numbers between spaces, commas or line ends; `#` begins a comment; a missing one is `-` or nan.
-    /// Without one for the first step, a list is one shorter than the run
+    /// Text is numbers with decimal points, between spaces, commas or line ends; `#` begins a comment; a missing one is
+    /// `-` or nan. Without one for the first step, a list is one shorter than the run; of a run of one step, with
+    /// --steps 1, it may be empty
     #[arg(required_unless_present_any = ["list", "search"], conflicts_with = "search", value_name = "FILE")]
     file: Option<PathBuf>,
     /// δ: skip while the sum of the rescaled distances is below it
@@ -138,69 +140,16 @@ impl Args {
 
 /// One distance for each step of the run, from a file.
 fn distances(file: &Path, steps: Option<usize>) -> Result<Vec<Option<f64>>> {
-    let wrong = |why: String| Error::file(file, why);
-    let mut text = String::new();
-    let read = match file.to_str() {
-        Some("-") => std::io::stdin().read_to_string(&mut text),
-        _ => std::fs::File::open(file).and_then(|mut f| f.read_to_string(&mut text)),
-    };
-    read.map_err(|e| wrong(e.to_string()))?;
-    let mut all = match text.trim_start().starts_with('{') {
-        true => from_record(&text).map_err(wrong)?,
-        false => from_text(&text).map_err(wrong)?,
-    };
-    let unmeasured = all.first().is_some_and(Option::is_none);
-    if steps.map_or(!unmeasured, |steps| steps == all.len() + 1) {
-        all.insert(0, None);
-    }
-    match steps {
-        Some(steps) if steps != all.len() => {
-            let wanted = format!("{steps} distances for --steps {steps}, or {}", steps.saturating_sub(1));
-            Err(wrong(format!("wanted {wanted} without the first step's, got {}", all.len())))
+    const WANTED: &str = "distances";
+    let text = match file.to_str() {
+        Some("-") => {
+            let mut bytes = vec![];
+            let read = std::io::stdin().read_to_end(&mut bytes);
+            read.map_err(|e| Error::file(file, e)).and_then(|_| input::decode(file, bytes, WANTED))?
         }
-        _ if all.len() < 2 => Err(wrong("wanted at least one distance".into())),
-        _ => Ok(all),
-    }
-}
-
-fn from_text(text: &str) -> Result<Vec<Option<f64>>, String> {
-    let words = |(i, line): (usize, &'_ str)| {
-        let numbers = line.split('#').next().unwrap_or_default().to_string();
-        let words = numbers.split([',', ';', ' ', '\t', '\r']).filter(|w| !w.is_empty());
-        words.map(|word| distance(word).ok_or_else(|| (i, word.to_string()))).collect::<Vec<_>>()
+        _ => input::read_text(file, WANTED)?,
     };
-    let parsed: Result<Vec<_>, _> = text.lines().enumerate().flat_map(words).collect();
-    parsed.map_err(|(i, word)| {
-        let word: String = word.chars().take(40).collect();
-        format!("line {}: wanted a distance, 0 or more, `-` or nan, got {word:?}", i + 1)
-    })
-}
-
-/// Outer None: not a distance. Inner None: not measured.
-fn distance(word: &str) -> Option<Option<f64>> {
-    match word.parse::<f64>() {
-        _ if word == "-" => Some(None),
-        Ok(d) if d.is_nan() => Some(None),
-        Ok(d) if d >= 0.0 => Some(Some(d)),
-        _ => None,
-    }
-}
-
-fn from_record(text: &str) -> Result<Vec<Option<f64>>, String> {
-    let record: Value = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
-    let steps = record["steps"].as_array().ok_or("wanted a run's record, with `steps`")?;
-    let d = |(i, step): (usize, &Value)| match &step["d"] {
-        Value::Null => Ok(None),
-        d => d.as_f64().map(Some).ok_or(format!("step {i}: wanted a number or null as `d`, got {d}")),
-    };
-    let all: Vec<_> = steps.iter().enumerate().map(d).collect::<Result<_, _>>()?;
-    match all.iter().skip(1).all(Option::is_none) {
-        true => {
-            Err("a run without distances; wanted one of a `tea` cache (tea:0 measures and skips nothing)"
-                .into())
-        }
-        false => Ok(all),
-    }
+    distances::parse(&text, steps).map_err(|why| Error::file(file, why))
 }
 
 fn table(steps: &[Step]) -> String {

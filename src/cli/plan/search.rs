@@ -6,9 +6,9 @@ use serde_json::json;
 use steep::cache::shortest;
 use steep::model::{Checkpoint, Dit, Model, RunSize};
 use steep::sample::Recording;
-use steep::{DType, Device, Error, Result, generate};
+use steep::{DType, Error, Result, generate};
 
-use crate::cli::{go_on, memory, say, watch_for_interrupts};
+use crate::cli::{go_on, memory, progress, say, setup};
 
 /// The time that a search takes grows with the cube of the number of steps.
 const MOST_STEPS: usize = 1000;
@@ -22,8 +22,7 @@ pub struct Search {
     /// Checkpoint to search for (safetensors); without it, the shipped model
     #[arg(long, value_name = "FILE", requires = "search")]
     model: Option<PathBuf>,
-    /// Where to run, as `devices` names it
-    #[arg(long, value_name = "NAME", default_value = "auto", requires = "search")]
+    #[arg(long, value_name = "NAME", default_value = "auto", requires = "search", help = setup::device_help())]
     device: String,
     /// g in u + g·(c − u); schedules differ with it
     #[arg(long, value_name = "G", default_value_t = 3.0, requires = "search")]
@@ -32,7 +31,7 @@ pub struct Search {
     #[arg(long, value_name = "K", default_value_t = 1, requires = "search", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: u32,
     /// The first seed; far from those that people try, so that a schedule is not judged on what it was made for
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "search")]
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "search", value_parser = setup::seed)]
     seed: u64,
     /// The most steps that are skipped in a row
     #[arg(long, value_name = "N", default_value_t = 16, requires = "search")]
@@ -45,7 +44,6 @@ pub struct Search {
 impl Search {
     /// Prints the best schedule of `steps` steps of which `computed` compute, as `--cache` takes it.
     pub async fn run(&self, computed: usize, steps: usize, as_json: bool) -> Result<()> {
-        watch_for_interrupts()?;
         if !(2..=steps).contains(&computed) {
             return Err(Error::setting(
                 format!("search {computed}"),
@@ -63,7 +61,10 @@ impl Search {
             true => f64::INFINITY,
             false => recording.error((!self.reuse).then_some(before), from, to),
         };
-        let Some(mask) = shortest(steps, computed, error) else {
+        let busy = progress::busy("searching for the schedule", false);
+        let found = shortest(steps, computed, error);
+        drop(busy);
+        let Some(mask) = found else {
             let wanted = format!("more of {steps} steps, or a larger --longest than {}", self.longest);
             return Err(Error::setting(format!("search {computed}"), wanted));
         };
@@ -79,7 +80,7 @@ impl Search {
     /// Uncached runs, and what skipping would do to their clips.
     async fn record(&self, steps: usize) -> Result<Recording> {
         let checkpoint = Checkpoint::open_or_shipped(self.model.as_deref())?;
-        let device = Device::open(&self.device).await?;
+        let device = setup::open(&self.device).await?;
         let guided = self.guidance != 1.0;
         let run = RunSize { clips: 1, guided, steps, dtype: DType::F32, residuals: 1 };
         let mut footprint = checkpoint.config().footprint(run);
@@ -91,12 +92,27 @@ impl Search {
         let model = Dit::load(&device, &checkpoint, DType::F32)?;
         let c = model.config();
         let mut recording = Recording::default();
-        for run in 0..self.runs as usize {
+        let runs = self.runs as usize;
+        let bar = progress::bar("evaluations", runs.saturating_mul(evaluations(steps, 2 * steps)), false);
+        for run in 0..runs {
             let seed = self.seed.wrapping_add((run / c.classes) as u64);
             let clip =
                 generate(&model).class(run % c.classes).seed(seed).steps(steps).guidance(self.guidance);
-            recording.add(&clip, &mut |_| go_on()).await?;
+            let mut progress = |done| {
+                let before = run * evaluations(steps, 2 * steps);
+                bar.set_position((before + evaluations(steps, done)) as u64);
+                go_on()
+            };
+            recording.add(&clip, &mut progress).await?;
         }
+        bar.finish_and_clear();
         Ok(recording)
     }
+}
+
+/// How many evaluations of the model are done once [`Recording::add`] tells of `done`: the run itself has `steps` of
+/// them, and then the run that skips step t has those behind it.
+fn evaluations(steps: usize, done: usize) -> usize {
+    let runs = done.saturating_sub(steps).min(steps - 1);
+    done.min(steps) + (1..=runs).map(|t| steps - t).sum::<usize>()
 }

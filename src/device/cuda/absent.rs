@@ -16,7 +16,7 @@ impl Cuda {
         Err(Error::device(format!("`{name}`"), "not built in: wanted the feature `cuda`"))
     }
 
-    pub(super) fn all() -> Vec<Cuda> {
+    pub(super) fn all() -> Vec<Result<Cuda>> {
         vec![]
     }
 }

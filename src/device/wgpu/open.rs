@@ -49,11 +49,11 @@ impl Wgpu {
         if is_gpu { Wgpu::request(adapter, 0, false).await.ok() } else { None }
     }
 
-    /// Every adapter that can be opened, GPUs first.
-    pub(in crate::device) async fn all() -> Vec<Wgpu> {
+    /// Every adapter, GPUs first, or why it cannot be opened.
+    pub(in crate::device) async fn all() -> Vec<Result<Wgpu>> {
         let mut all = vec![];
         for (index, adapter) in adapters(false).await.into_iter().enumerate() {
-            all.extend(Wgpu::request(adapter, index, false).await);
+            all.push(Wgpu::request(adapter, index, false).await);
         }
         all
     }
