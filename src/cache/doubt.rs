@@ -17,7 +17,7 @@ pub enum Doubt {
         /// How many there are.
         of: usize,
     },
-    /// Of the distances that counted, more than a tenth lie outside the range that the coefficients were fitted on.
+    /// Of the distances that counted, more than a quarter lie outside the range that the coefficients were fitted on.
     OutOfRange {
         /// How many lie outside.
         outside: usize,
@@ -52,7 +52,7 @@ pub fn doubts(rule: &Rule, trace: &[Step]) -> Vec<Doubt> {
         }
         if let Some(range @ [low, high]) = rule.range {
             let outside = distances.iter().filter(|d| !(low..=high).contains(d)).count();
-            if 10 * outside > of {
+            if 4 * outside > of {
                 doubts.push(Doubt::OutOfRange { outside, of, range });
             }
         }
