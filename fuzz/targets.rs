@@ -10,8 +10,11 @@ use steep::evaluate::{distances, journal};
 use steep::model::{Checkpoint, Config, Dit};
 use steep::{DType, Device};
 
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name, which is also the folder of its seeds.
-pub const ALL: [(&str, fn(&[u8])); 6] = [
+pub const ALL: [(&str, Target); 6] = [
     ("checkpoint", checkpoint),
     ("config", config),
     ("calibration", calibration),
