@@ -234,7 +234,7 @@ fn settings_that_make_no_sense() {
         ("--seeds 0", &["--seeds 0", "--pairs"][..]),
         ("--degree 5", &["5", "1..=4"]),
         ("--classes 0,4", &["class 4", "0 to 3"]),
-        ("--classes 1,1", &["1,1", "different"]),
+        ("--classes 1,1", &["1,1", "each class once"]),
         ("--target-psnr -1", &["-1"]),
         ("--target-speedup NaN", &["--target-speedup NaN"]),
         ("--out none/x.json", &["none/x.json"]),
