@@ -331,5 +331,5 @@ fn a_calibration_may_begin_with_a_byte_order_mark() {
     let utf16: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
     std::fs::write(&path, utf16).unwrap();
     let said = Calibration::open(&path).unwrap_err().to_string();
-    assert!(said.contains("UTF-16; wanted UTF-8"), "{said}");
+    assert!(said.contains("is text in UTF-16; wanted a calibration in UTF-8"), "{said}");
 }

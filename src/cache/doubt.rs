@@ -17,7 +17,7 @@ pub enum Doubt {
         /// How many there are.
         of: usize,
     },
-    /// Of the distances that counted, more than a quarter lie outside the range that the coefficients were fitted on.
+    /// Of the distances that counted, three or more, and more than a quarter, lie outside the range that the coefficients were fitted on.
     OutOfRange {
         /// How many lie outside.
         outside: usize,
@@ -37,6 +37,8 @@ pub enum Doubt {
 
 /// What to doubt about a run that `rule` decided and that left this trace.
 pub fn doubts(rule: &Rule, trace: &[Step]) -> Vec<Doubt> {
+    /// Runs of a few steps are no evidence.
+    const FEW: usize = 3;
     const FEW_SKIPS: usize = 5;
     let mut doubts = vec![];
     let count = |decision| trace.iter().filter(|step| step.decision == decision).count();
@@ -52,7 +54,7 @@ pub fn doubts(rule: &Rule, trace: &[Step]) -> Vec<Doubt> {
         }
         if let Some(range @ [low, high]) = rule.range {
             let outside = distances.iter().filter(|d| !(low..=high).contains(d)).count();
-            if 4 * outside > of {
+            if outside >= FEW && 4 * outside > of {
                 doubts.push(Doubt::OutOfRange { outside, of, range });
             }
         }

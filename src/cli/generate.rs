@@ -131,9 +131,9 @@ pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
     let checkpoint = args.setup.checkpoint()?;
     args.class.check(checkpoint.config())?;
-    args.check_picture(checkpoint.config())?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup, &args.named)?;
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
+    args.check_picture(checkpoint.config())?;
     let device = args.setup.device().await?;
     let mut footprint = args.setup.footprint(&checkpoint);
     footprint.host.push(("the picture", args.picture_bytes(checkpoint.config())));

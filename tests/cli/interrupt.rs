@@ -75,9 +75,6 @@ fn every_verb_ends_soon_and_writes_nothing() {
         "plan --device cpu --steps 60 --search 20",
         &format!("forward --device cpu {batch} --out out.safetensors"),
         "bench --device cpu --op linear --json",
-        &format!("inspect {fifo}"),
-        &format!("generate --model {fifo}"),
-        &format!("forward {fifo} --out out.safetensors"),
         &format!("plan --threshold 0.1 {fifo}"),
         &format!("generate --device cpu --steps 2 --quiet --json {fifo}"),
     ] {
@@ -86,6 +83,21 @@ fn every_verb_ends_soon_and_writes_nothing() {
         assert!(took < SOON, "{args}: {took:?}");
         assert_eq!(fs::read_to_string(place.path("x.gif")).unwrap(), "kept");
         assert_eq!(place.names(), before, "{args}");
+    }
+}
+
+/// A model is read at many places, which a pipe cannot do: it is refused before it is waited for.
+#[test]
+fn pipes_are_no_models() {
+    let place = Place::new();
+    let fifo = fifo(&place, "fifo");
+    for args in [
+        format!("inspect {fifo}"),
+        format!("generate --model {fifo}"),
+        format!("forward {fifo} --out out.safetensors"),
+    ] {
+        let said = complaint(&place.run(&args.split(' ').collect::<Vec<_>>()), 2);
+        assert!(said.contains("is a pipe or a device; wanted a safetensors"), "{said}");
     }
 }
 

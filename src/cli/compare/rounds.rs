@@ -289,6 +289,9 @@ pub fn gif(round: &Round, videos: &[Video]) -> Result<Vec<u8>> {
         let mut title: Vec<String> = name.chunks(letters).map(String::from_iter).collect();
         title.resize(lines, String::new());
         title.push(format!("{} of {}", run.computed(), run.decisions.len()));
+        if ![1, 3].contains(&video.channels) {
+            title.push(format!("channel 1/{}", video.channels));
+        }
         video.upscale(scale)?.titled(&title)
     };
     let panes = round.runs.iter().zip(&names).zip(videos).map(pane).collect::<Result<Vec<_>>>()?;
