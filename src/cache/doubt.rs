@@ -17,7 +17,8 @@ pub enum Doubt {
         /// How many there are.
         of: usize,
     },
-    /// Of the distances that counted, three or more, and more than a quarter, lie outside the range that the coefficients were fitted on.
+    /// Three or more of the distances that counted, and more than a quarter, lie outside the range that the coefficients
+    /// were fitted on.
     OutOfRange {
         /// How many lie outside.
         outside: usize,

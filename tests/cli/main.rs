@@ -14,7 +14,10 @@ mod finite;
 mod forward;
 mod generate;
 mod interrupt;
+mod kills;
 mod plan;
+#[path = "../common/random.rs"]
+mod random;
 #[allow(dead_code)]
 #[path = "../teacache/tables.rs"]
 mod tables;
