@@ -136,6 +136,16 @@ fn caches_that_cannot_decide_are_told() {
             None => assert!(warnings.is_empty() && said.is_empty(), "{cache}: {said}"),
         }
     }
+    let out = place.run(
+        &[
+            &["compare", "tea:0.2:wan2.1-t2v-14b", "uniform:2", "--device", "cpu", "--seeds", "2"][..],
+            &["--out", "c", "--quiet", "--digits", "none"],
+        ]
+        .concat(),
+    );
+    let said = text(&out.stderr);
+    let of = "steep: warning: tea:0.2:wan2.1-t2v-14b, class 0, seed 0: the coefficients rescaled 47 of 48";
+    assert!(out.status.success() && said.starts_with(of) && said.lines().count() == 1, "{said}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use steep::cache::{Spec, letters};
+use steep::cache::{Spec, doubts, letters};
 use steep::evaluate::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
 use steep::model::{Config, Dit, Model};
 use steep::plot::short_name;
@@ -346,7 +346,14 @@ impl Runner<'_> {
                 let at = (turn + (seed % n as u64) as usize + repeats) % n;
                 let candidate = candidates[at];
                 bar.set_message(format!("class {class}, seed {seed}: {}/{n} {candidate}", turn + 1));
-                let timed = self.sample(&self.cached(clip.clone(), candidate)?, bar).await?;
+                let timed = self.sample(&self.cached(clip.clone(), candidate)?, bar).await;
+                let timed = timed.map_err(|e| match e {
+                    Error::NotFinite { what, why } => {
+                        let what = format!("{candidate}, class {class}, seed {seed}: {what}");
+                        Error::NotFinite { what, why }
+                    }
+                    other => other,
+                })?;
                 walls[at] += timed.wall;
                 made[at].get_or_insert(timed);
             }
@@ -357,6 +364,15 @@ impl Runner<'_> {
             made.wall = wall / repeats as u32;
         }
         let (original, whole) = (&made[0].video, seed == self.args.first_seed);
+        if whole {
+            for (made, candidate) in made.iter().zip(candidates) {
+                let rule = self.cached(clip.clone(), candidate)?.policy()?.rule;
+                for doubt in doubts(&rule, &made.run.trace()) {
+                    let warning = format!("warning: {candidate}, class {class}, seed {seed}: {doubt}");
+                    bar.suspend(|| crate::cli::complain(&warning));
+                }
+            }
+        }
         let judge = |(made, candidate): (&Timed, &&Candidate)| self.judge(candidate, made, original, whole);
         let runs = made.iter().zip(candidates).map(judge).collect::<Result<_>>()?;
         let device = self.model.device().describe();
