@@ -45,7 +45,7 @@ fn check(name: &str, fresh: &str) {
 const PARETO: &str = "benches/results/2026-11-23-epyc-2.50-cpu.compare.json";
 const DECISIONS: &str = "benches/results/2026-11-25-xeon-2.teacache.compare.json";
 const PAIRS: &str = "benches/results/2026-11-25-xeon-2.pairs.jsonl";
-const RUN: &str = "benches/results/2026-11-23-epyc-2.run.json";
+const RUN: &str = "benches/results/2026-11-26-xeon-2.run.json";
 
 #[test]
 fn figures_of_comparisons_are_drawn_from_results() {
