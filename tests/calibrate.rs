@@ -207,6 +207,17 @@ fn a_calibration_is_bound_to_its_run() {
     assert_eq!(warnings, ["calibrated at guidance 3, used at 2.5", "calibrated at dtype f32, used at bf16"]);
     let multistep = run(50, 3.0, DType::F32).sampler(Method::AdamsBashforth(2));
     assert_eq!(calibration.check(&multistep).unwrap(), ["calibrated at sampler first-order, used at ab2"]);
+    // A model of noise has a choice of times; before there was one, they were those of `leading`.
+    let noise = root("models/moving-mnist-32-epsilon");
+    let checkpoint = Checkpoint::open(format!("{noise}.safetensors")).unwrap();
+    let mut of_noise = Calibration::open(format!("{noise}.teacache.json").as_ref()).unwrap();
+    let run_of = |spacing| Binding::new(&checkpoint, spacing, 50, 3.0, DType::F32).unwrap();
+    assert!(of_noise.check(&run_of(Spacing::Trailing)).unwrap().is_empty());
+    let warned = ["calibrated at spacing trailing, used at leading"];
+    assert_eq!(of_noise.check(&run_of(Spacing::Leading)).unwrap(), warned);
+    of_noise.binding.spacing = None;
+    let warned = ["calibrated at spacing leading, used at trailing"];
+    assert_eq!(of_noise.check(&run_of(Spacing::Trailing)).unwrap(), warned);
     // Versions before this one did not record the sampler.
     let mut old = calibration.clone();
     old.binding.sampler = None;

@@ -28,15 +28,7 @@ fn smallest(cases: Vec<Case>) -> Vec<Case> {
     cases.into_iter().enumerate().filter(|(i, _)| wanted.contains(i)).map(|(_, case)| case).collect()
 }
 
-macro_rules! tests {
-    ($($op:ident $kernel:ident $dtypes:ident,)*) => {
-        $(#[test]
-        fn $op() {
-            test(stringify!($op));
-        })*
-    };
-}
-steep::for_each_op!(tests);
+include!("common/per_op.rs");
 
 fn test(name: &str) {
     let op = ALL.iter().find(|op| op.kernel.name == name).expect("a listed op");

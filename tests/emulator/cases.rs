@@ -20,19 +20,10 @@ const LARGEST: usize = 2_500_000;
 /// Names the op, in the environment of a process of its own.
 const OP: &str = "EMULATED_OP";
 
-/// A test for each op.
-macro_rules! tests {
-    ($($op:ident $kernel:ident $dtypes:ident,)*) => {
-        $(#[test]
-        fn $op() {
-            emulate(stringify!($op));
-        })*
-    };
-}
-steep::for_each_op!(tests);
+include!("../common/per_op.rs");
 
 /// Starts [`the_cases_of_an_op`] on the emulated driver.
-fn emulate(op: &str) {
+fn test(op: &str) {
     if !harness::available() {
         return;
     }

@@ -25,16 +25,7 @@ fn devices() -> Vec<Device> {
     DEVICES.with(|devices| devices.to_vec())
 }
 
-/// A test for each op.
-macro_rules! tests {
-    ($($op:ident $kernel:ident $dtypes:ident,)*) => {
-        $(#[test]
-        fn $op() {
-            test(stringify!($op));
-        })*
-    };
-}
-steep::for_each_op!(tests);
+include!("../common/per_op.rs");
 
 fn test(name: &str) {
     let op = ALL.iter().find(|op| op.kernel.name == name).expect("a listed op");
