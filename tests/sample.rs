@@ -489,4 +489,7 @@ fn bad_settings_are_errors_in_one_line() {
     assert!(fails(nothing).contains("wanted at least one"));
     assert!(fails(clip(&model, 2).guidance(f32::NAN)).contains("finite"));
     assert!(fails(clip(&model, 2).noise(noise[1..].to_vec())).contains("bytes"));
+    let mut spoilt = noise.clone();
+    spoilt[3] = f32::NAN;
+    assert_eq!(fails(clip(&model, 2).noise(spoilt)), "noise: element 3 is NaN: wanted finite numbers");
 }
