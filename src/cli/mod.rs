@@ -25,7 +25,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use steep::{Error, Result, plain};
 
 use stop::go_on;
@@ -67,12 +67,14 @@ enum Verb {
 }
 
 /// The grammar. A number below zero is a value of the option before it, so that the option is what is complained of.
+/// Help is in colour where a terminal shows it: clap itself would colour every terminal of a CI, dumb ones too.
 fn command() -> clap::Command {
+    let color = if progress::draws(&std::io::stdout()) { ColorChoice::Auto } else { ColorChoice::Never };
     let takes_values = |arg: clap::Arg| match arg.get_action().takes_values() {
         true => arg.allow_negative_numbers(true),
         false => arg,
     };
-    Cli::command().mut_subcommands(|verb| verb.mut_args(takes_values))
+    Cli::command().color(color).mut_subcommands(|verb| verb.mut_args(takes_values))
 }
 
 fn demo_help() -> String {
