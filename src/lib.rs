@@ -32,6 +32,7 @@
 //! | [`cache`] | which steps are skipped: a policy is four values |
 //! | [`sample`] | the loop, the sampler, and watching a run |
 //! | [`evaluate`] | metrics, calibration |
+//! | [`results`] | what was found out about devices, right and fast, in one format |
 //! | [`input`] | reading files, and knowing which ones were read |
 //! | [`video`], [`plot`], [`noise`] | GIF, APNG and Y4M files; SVG charts; noise that is the same bits everywhere |
 //!
@@ -55,6 +56,7 @@ pub mod model;
 pub mod noise;
 pub mod ops;
 pub mod plot;
+pub mod results;
 pub mod sample;
 mod tensor;
 mod text;

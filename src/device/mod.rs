@@ -68,10 +68,12 @@ pub mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "cuda/absent.rs"]
 pub mod cuda;
+mod facts;
 mod kernel;
 pub mod simd;
 pub mod wgpu;
 
+pub use facts::Facts;
 pub use kernel::{Code, CudaCode, Kernel, Need, Source, Text};
 pub(crate) use kernel::{cu, wgsl};
 pub use simd::cpu_sources;
@@ -409,6 +411,23 @@ impl Device {
             Device::Cpu(cpu) => cpu.describe(),
             Device::Wgpu(wgpu) => wgpu.describe(),
             Device::Cuda(cuda) => cuda.describe(),
+        }
+    }
+
+    /// What results say about it.
+    pub fn facts(&self) -> Facts {
+        match self {
+            Device::Cpu(cpu) => cpu.facts(),
+            Device::Wgpu(wgpu) => wgpu.facts(),
+            Device::Cuda(cuda) => cuda.facts(),
+        }
+    }
+
+    /// Goes on after a fault that left the device intact, such as a shader that it refused. What was enqueued since may
+    /// not have run. A device that is lost stays so.
+    pub fn forgive(&self) {
+        if let Device::Wgpu(wgpu) = self {
+            wgpu.forgive();
         }
     }
 

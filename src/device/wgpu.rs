@@ -5,6 +5,7 @@
 //! again, so that a step of a run makes none. A gated call is an indirect dispatch (`wgpu/gated.rs`).
 
 mod buffers;
+mod facts;
 mod gated;
 mod open;
 pub mod prelude;
