@@ -27,8 +27,14 @@ fn text<'a>(v: &'a Value, key: &str) -> &'a str {
 }
 
 /// What has tables and links.
-const PAGES: [&str; 5] =
-    ["README.md", "docs/teacache.md", "docs/policies.md", "docs/performance.md", "docs/kernels.md"];
+const PAGES: [&str; 6] = [
+    "README.md",
+    "docs/teacache.md",
+    "docs/policies.md",
+    "docs/performance.md",
+    "docs/kernels.md",
+    "docs/results.md",
+];
 
 /// The devices of a results file that were timed.
 fn timed(results: &Value) -> Vec<&Value> {
@@ -282,6 +288,48 @@ fn policies() -> String {
     t
 }
 
+/// Every device that a file of a folder verified, best known first: GPUs, then what computes on a processor.
+fn machines(folder: &str) -> String {
+    let mut rows = vec![];
+    for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !name.ends_with(".verify.json") && !name.ends_with(".page.json") {
+            continue;
+        }
+        let results: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(results["format"], "steep results 1", "{name}");
+        for device in results["devices"].as_array().unwrap() {
+            let verified = device["verified"].as_array().unwrap();
+            if verified.is_empty() {
+                continue;
+            }
+            let (facts, machine) = (&device["facts"], &results["machine"]);
+            let sources: std::collections::BTreeSet<_> =
+                verified.iter().map(|row| text(row, "source")).collect();
+            let sources = sources.into_iter().collect::<Vec<_>>().join(", ");
+            let cases: u64 = verified.iter().map(|row| count(row, "cases")).sum();
+            let wrong: u64 = verified.iter().map(|row| count(row, "wrong")).sum();
+            let right =
+                if wrong == 0 { format!("all {cases}") } else { format!("{} of {cases}", cases - wrong) };
+            let (hardware, backend) = (text(facts, "hardware"), text(facts, "backend"));
+            let under = [machine["browser"].as_str(), Some(text(machine, "os")), Some(text(facts, "driver"))];
+            let under =
+                under.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+            let date = text(&results, "date");
+            let row = format!(
+                "| {hardware} | {backend} | {under} | {sources} | {right} | [{date}](../{folder}/{name}) |"
+            );
+            rows.push((facts["software"] == true, hardware.to_string(), row));
+        }
+    }
+    rows.sort();
+    let mut t = "| hardware | runs on | under | sources | cases right | file |\n|---|---|---|---|---|---|\n"
+        .to_string();
+    rows.iter().for_each(|(.., row)| writeln!(t, "{row}").unwrap());
+    t
+}
+
 #[test]
 fn tables_come_from_committed_results() {
     let tables: usize = PAGES.into_iter().map(check_tables).sum();
@@ -314,6 +362,7 @@ fn check_tables(page: &str) -> usize {
             || std::fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
         fresh += &match kind {
             "policies" => policies(),
+            "machines" => machines(file),
             "code" => excerpt(&contents(), from),
             kind => table(kind, &serde_json::from_str(&contents()).unwrap()),
         };
