@@ -37,6 +37,8 @@ never! {
     name() -> &str;
     describe() -> String;
     has(need: Need) -> bool;
+    is_emulated() -> bool;
+    recover() -> Result<()>;
     choice() -> &Choice;
     alloc(bytes: usize) -> Result<Buffer>;
     upload(to: &Buffer, bytes: &[u8]) -> Result<()>;
