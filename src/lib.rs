@@ -27,6 +27,7 @@
 //! |---|---|
 //! | [`ops`] | the ops, each in Rust, WGSL and CUDA C++ |
 //! | [`cases`] | what must be true of each op, as data: tests, benches and the CUDA emulator run it |
+//! | [`lab`] | a kernel of your own, from a file: tried as the crate's own are |
 //! | [`device`] | the executors: CPU, any GPU through wgpu, NVIDIA GPUs; and what an op is to them |
 //! | [`model`] | the model: [`model::Model`] is a trait, [`model::Dit`] is DiT and Latte |
 //! | [`cache`] | which steps are skipped: a policy is four values |
@@ -51,6 +52,7 @@ mod error;
 pub mod evaluate;
 mod generate;
 pub mod input;
+pub mod lab;
 mod memory;
 pub mod model;
 pub mod noise;

@@ -72,6 +72,8 @@ impl Drop for Stamp {
     }
 }
 
+/// What the emulator in `emulator/` calls the GPU that it poses as.
+const EMULATOR: &str = "emulator";
 const NO_DRIVER: &str = "no CUDA driver: install NVIDIA's (it brings libcuda), or take --device wgpu or cpu";
 /// As the driver counts: 12.4.
 const OLDEST: i32 = 12040;
@@ -222,7 +224,24 @@ impl Cuda {
         &self.choice
     }
 
+    pub(super) fn is_emulated(&self) -> bool {
+        self.model == EMULATOR
+    }
+
     // Errors
+
+    /// Forgets what went wrong. A GPU does not forgive a kernel's fault, an emulated one does.
+    pub(super) fn recover(&self) -> Result<()> {
+        if let Some(why) = self.failed.take()
+            && !self.is_emulated()
+        {
+            return Err(self.fail(why));
+        }
+        self.queue.borrow_mut().forget();
+        self.since.borrow_mut().clear();
+        self.context.sweep();
+        Ok(())
+    }
 
     fn error(&self, why: impl fmt::Display) -> Error {
         Error::device(&self.name, why)
@@ -341,6 +360,10 @@ impl Cuda {
         }
         if grid.contains(&0) {
             return Ok(());
+        }
+        if !code.text.trusted && !self.is_emulated() {
+            let why = format!("{op}: {} is not trusted, and no GPU checks what a kernel does", code.text.file);
+            return Err(self.error(why));
         }
         self.enter()?;
         let function = self.function(source, &call)?;

@@ -38,6 +38,8 @@ never! {
     describe() -> String;
     facts() -> Facts;
     has(need: Need) -> bool;
+    is_emulated() -> bool;
+    recover() -> Result<()>;
     choice() -> &Choice;
     alloc(bytes: usize) -> Result<Buffer>;
     upload(to: &Buffer, bytes: &[u8]) -> Result<()>;
