@@ -13,6 +13,8 @@
 #![doc = include_str!("header.md")]
 
 mod candidate;
+#[cfg(feature = "cuda")]
+pub mod emulator;
 mod header;
 mod report;
 mod trial;

@@ -9,6 +9,7 @@ use cudarc::driver::{result, sys};
 
 use super::Cuda;
 use super::nvrtc::{HEADERS, Nvrtc, OPTIONS, Unit};
+use super::queue::GateArgument;
 use crate::device::{Call, Code, CudaCode, Kernel, Source};
 use crate::{DType, Error, Result};
 
@@ -137,6 +138,7 @@ impl Cuda {
             return Err(self.error(why));
         }
         let raw = self.load(op, code.text.entry.unwrap_or(op), &unit)?;
+        self.check_signature(op, code.text.file, raw, call)?;
         const WITHOUT_ASKING: usize = 48 << 10;
         if shared > WITHOUT_ASKING {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -147,6 +149,35 @@ impl Cuda {
         let function = Function { raw, op, threads: code.threads, shared: shared as u32 };
         self.functions.borrow_mut().insert(key, function);
         Ok(function)
+    }
+
+    /// A kernel that takes other arguments than the call has would read what is not there.
+    fn check_signature(
+        &self,
+        op: &str,
+        file: &str,
+        raw: sys::CUfunction,
+        call: &Call<'_, '_>,
+    ) -> Result<()> {
+        let tensors = call.writes.len() + call.reads.len();
+        let wanted: Vec<usize> =
+            std::iter::repeat_n(8, tensors).chain([call.params.len(), size_of::<GateArgument>()]).collect();
+        let mut takes = vec![];
+        let (mut offset, mut size) = (0, 0);
+        // SAFETY: the function was just loaded; two integers to write to.
+        while unsafe { sys::cuFuncGetParamInfo(raw, takes.len(), &mut offset, &mut size) }.result().is_ok() {
+            takes.push(size);
+        }
+        if takes == wanted {
+            return Ok(());
+        }
+        let why = format!(
+            "{op}: {file}: a kernel whose arguments have {takes:?} bytes: wanted {tensors} pointers (8 each), Params ({}), \
+             Gate ({})",
+            wanted[tensors],
+            wanted[tensors + 1]
+        );
+        Err(self.error(why))
     }
 
     /// From the cache on disk if it has the machine code, else from the compiler.
@@ -180,7 +211,7 @@ impl Cuda {
 }
 
 /// Where machine code is kept: `STEEP_CACHE` (empty: nowhere), or the user's folder for such things.
-fn folder() -> Option<PathBuf> {
+pub fn folder() -> Option<PathBuf> {
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if std::env::var_os("STEEP_CACHE").is_some() {
         return named("STEEP_CACHE");
