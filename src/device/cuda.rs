@@ -362,7 +362,8 @@ impl Cuda {
             return Ok(());
         }
         if !code.text.trusted && !self.is_emulated() {
-            let why = format!("{op}: {} is not trusted, and no GPU checks what a kernel does", code.text.file);
+            let why =
+                format!("{op}: {} is not trusted, and no GPU checks what a kernel does", code.text.file);
             return Err(self.error(why));
         }
         self.enter()?;

@@ -57,7 +57,8 @@ impl Source {
     /// A WGSL source that runs on any adapter and takes any shape, in workgroups that take a tile each.
     pub const fn wgsl(label: &'static str, text: Text, tile: [usize; 3]) -> Source {
         not_empty(tile);
-        Source { label, needs: Need::Nothing, code: Code::Wgsl { text, tile, constants: &[], multiple: 1 } }
+        let code = Code::Wgsl { text, tile, constants: &[], multiple: 1, most: None };
+        Source { label, needs: Need::Nothing, code }
     }
 
     /// A CUDA source that runs on any GPU and takes any shape, in blocks of `threads` threads that take a tile each.
@@ -119,6 +120,16 @@ impl Source {
         self
     }
 
+    /// The same WGSL source, for calls in which this constant is at most so large: what is unrolled for longer than that
+    /// takes a driver too long to compile.
+    pub const fn at_most(mut self, name: &'static str, value: u32) -> Source {
+        match &mut self.code {
+            Code::Wgsl { most, .. } => *most = Some((name, value)),
+            _ => panic!("a WGSL source"),
+        }
+        self
+    }
+
     const fn cuda_code(mut self, change: CudaCode) -> Source {
         self.code = Code::Cuda(change);
         self
@@ -164,8 +175,8 @@ impl Source {
         let Source { label, needs, .. } = *self;
         let code = match self.code {
             Code::Cpu { run, tile } => Code::Cpu { run, tile },
-            Code::Wgsl { text, tile, constants, multiple } => {
-                Code::Wgsl { text: Text { trusted: true, ..text }, tile, constants, multiple }
+            Code::Wgsl { text, tile, constants, multiple, most } => {
+                Code::Wgsl { text: Text { trusted: true, ..text }, tile, constants, multiple, most }
             }
             Code::Cuda(code) => Code::Cuda(CudaCode { text: Text { trusted: true, ..code.text }, ..code }),
         };
@@ -176,7 +187,10 @@ impl Source {
     pub(super) fn takes(&self, call: &Call<'_, '_>) -> bool {
         match &self.code {
             Code::Cpu { .. } => true,
-            Code::Wgsl { multiple, .. } => call.multiple.is_multiple_of(*multiple),
+            Code::Wgsl { multiple, most, .. } => {
+                let few = |(name, most)| call.constants.iter().all(|(n, value)| *n != name || *value <= most);
+                call.multiple.is_multiple_of(*multiple) && most.is_none_or(few)
+            }
             Code::Cuda(code) => {
                 call.multiple.is_multiple_of(code.multiple) && (!code.halves || call.operands().size() == 2)
             }
@@ -220,7 +234,6 @@ impl Text {
     pub const fn entry(self, name: &'static str) -> Text {
         Text { entry: Some(name), ..self }
     }
-
 
     /// A shader or a kernel that runs unchecked.
     ///
@@ -299,6 +312,8 @@ pub enum Code {
         constants: &'static [(&'static str, u32)],
         /// What the call's row lengths must be multiples of.
         multiple: usize,
+        /// The largest value of one of the call's constants.
+        most: Option<(&'static str, u32)>,
     },
     /// A CUDA C++ kernel whose entry point has the op's name.
     Cuda(CudaCode),

@@ -77,8 +77,8 @@ pub mod wgpu;
 pub use facts::Facts;
 pub use kernel::{Code, CudaCode, Kernel, Need, Source, Text};
 pub(crate) use kernel::{cu, wgsl};
-pub(crate) use sum::evaluate;
 pub use simd::cpu_sources;
+pub(crate) use sum::evaluate;
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -22,8 +22,8 @@ use ::wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
     BindGroupLayoutEntry, BindingResource, BindingType, BufferBinding, BufferBindingType, BufferSize,
     BufferUsages, CommandEncoder, ComputePass, ComputePipeline, ComputePipelineDescriptor, MapMode,
-    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModule, ShaderModuleDescriptor,
-    ShaderRuntimeChecks, ShaderSource, ShaderStages,
+    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModule,
+    ShaderModuleDescriptor, ShaderRuntimeChecks, ShaderSource, ShaderStages,
 };
 pub(crate) use buffers::Buffer;
 use buffers::{Id, Pool};
@@ -83,7 +83,8 @@ pub(crate) struct Complaint {
 impl Failure {
     /// The adapter is gone: the cause of whatever else went wrong, even if that was noticed before.
     fn lost(&self, what: String) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(Fault { what, out_of_memory: false, lost: true });
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) =
+            Some(Fault { what, out_of_memory: false, lost: true });
     }
 
     /// The first fault is the cause of the later ones.

@@ -140,7 +140,10 @@ mod tests {
         let place = |line, column| Some(Place { file: "my kernel.cu".into(), line, column });
         assert_eq!(of("my kernel.cu:3: race: x"), (place(3, None), "race: x".into()));
         assert_eq!(of("take: my kernel.cu:3:14: error: x"), (place(3, Some(14)), "error: x".into()));
-        assert_eq!(of("NVRTC: my kernel.cu for sm_80: my kernel.cu(7): error: y"), (place(7, None), "error: y".into()));
+        assert_eq!(
+            of("NVRTC: my kernel.cu for sm_80: my kernel.cu(7): error: y"),
+            (place(7, None), "error: y".into())
+        );
         assert_eq!(of("my kernel.cu: nothing"), (None, "my kernel.cu: nothing".into()));
     }
 }

@@ -29,7 +29,8 @@ pub static ATTENTION: Kernel = Kernel {
         Source::wgsl("cpu", wgsl!("cpu/attention"), [1, 1, 32])
             .needs(Need::CpuAdapter)
             .with(&[("TILE", 32)])
-            .multiple(4),
+            .multiple(4)
+            .at_most("HEAD", 160),
         Source::wgsl("tile", wgsl!("attention"), [1, 1, 64]).multiple(4),
         Source::wgsl("online", wgsl!("ladder/attention_online"), [1, 1, 64]).multiple(4),
         Source::wgsl("naive", wgsl!("ladder/attention_naive"), [1, 1, 64]),

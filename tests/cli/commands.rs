@@ -29,7 +29,9 @@ fn the_commands_that_are_shown_run() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let place = Place::new();
     let mut all: Vec<_> = shown::PAGES.iter().flat_map(|page| shown::of_page(root, page)).collect();
-    for verb in ["generate", "calibrate", "compare", "plan", "forward", "inspect", "bench", "verify", "devices"] {
+    for verb in
+        ["generate", "calibrate", "compare", "plan", "forward", "inspect", "bench", "verify", "devices"]
+    {
         all.extend(shown::of_help(verb, &place.ok(&[verb, "--help"])));
     }
     // What they read.

@@ -26,7 +26,10 @@ const FAULTS: [(&str, &[&str]); 28] = [
     ("writes what is read only", &["read only: thread", "writes argument 2"]),
     (
         "reads what nobody wrote",
-        &["uninitialised: thread", "reads shared faults::shared + 20, which no thread of the block has written"],
+        &[
+            "uninitialised: thread",
+            "reads shared faults::shared + 20, which no thread of the block has written",
+        ],
     ),
     ("does not end", &["endless loop: thread", "does not end: 1000000 accesses"]),
     ("misses a barrier", &["race: thread", "shared faults::shared + ", "no barrier is between them"]),

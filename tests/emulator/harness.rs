@@ -19,7 +19,10 @@ fn emulator() -> Option<&'static Emulator> {
         Ok(emulator) => Some(emulator),
         Err(e) => {
             let required = std::env::var("STEEP_REQUIRE").unwrap_or_default();
-            assert!(!required.split(',').any(|r| r.trim() == "emulator"), "STEEP_REQUIRE={required}, but {e}");
+            assert!(
+                !required.split(',').any(|r| r.trim() == "emulator"),
+                "STEEP_REQUIRE={required}, but {e}"
+            );
             eprintln!("skipped: {e}");
             None
         }

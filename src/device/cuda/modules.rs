@@ -152,13 +152,7 @@ impl Cuda {
     }
 
     /// A kernel that takes other arguments than the call has would read what is not there.
-    fn check_signature(
-        &self,
-        op: &str,
-        file: &str,
-        raw: sys::CUfunction,
-        call: &Call<'_, '_>,
-    ) -> Result<()> {
+    fn check_signature(&self, op: &str, file: &str, raw: sys::CUfunction, call: &Call<'_, '_>) -> Result<()> {
         let tensors = call.writes.len() + call.reads.len();
         let wanted: Vec<usize> =
             std::iter::repeat_n(8, tensors).chain([call.params.len(), size_of::<GateArgument>()]).collect();

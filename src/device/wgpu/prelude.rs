@@ -70,7 +70,8 @@ impl Module {
         let enable = native.then(|| "enable f16;".to_string());
         let lines = enable.into_iter().chain(constants.map(|(name, n)| format!("const {name} = {n}u;")));
 
-        let mut module = Module { text: String::new(), origins: vec![], trusted: file.trusted, entry: file.entry };
+        let mut module =
+            Module { text: String::new(), origins: vec![], trusted: file.trusted, entry: file.entry };
         lines.zip(1..).for_each(|(line, n)| module.push(&line, ("constants", n)));
         let types: &[Text] = match operands {
             DType::F16 if native => &[wgsl!("prelude/f16"), wgsl!("prelude/f16_words")],
