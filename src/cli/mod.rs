@@ -18,6 +18,7 @@ mod report;
 mod setup;
 mod sidecar;
 mod stop;
+mod try_;
 
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
@@ -61,6 +62,7 @@ enum Verb {
     Forward(forward::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
+    Try(try_::Args),
     #[cfg(feature = "cuda")]
     Kernels(kernels::Args),
     Devices(devices::Args),
@@ -113,6 +115,10 @@ pub fn main() -> ExitCode {
         Verb::Forward(args) => pollster::block_on(forward::run(args)),
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),
         Verb::Bench(args) => pollster::block_on(bench::run(args)),
+        Verb::Try(args) => match pollster::block_on(try_::run(args)) {
+            Ok(status) => return status,
+            Err(e) => Err(e),
+        },
         #[cfg(feature = "cuda")]
         Verb::Kernels(args) => kernels::run(args),
         Verb::Devices(args) => pollster::block_on(devices::run(args)),
