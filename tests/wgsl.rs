@@ -67,7 +67,7 @@ fn validate(case: &str, text: &str, native_f16: bool, needs: Need) -> (Module, M
 }
 
 fn check(kernel: &Kernel, source: &Source) {
-    let Code::Wgsl { text, constants, multiple, tile } = source.code else { panic!("not WGSL") };
+    let Code::Wgsl { text, constants, multiple, tile, .. } = source.code else { panic!("not WGSL") };
     assert!(multiple.is_power_of_two() && multiple <= 64 && tile.iter().all(|&t| t > 0));
     for variant in variants(kernel, source.needs) {
         let case = format!("{} ({}) {variant:?}", kernel.name, source.label);

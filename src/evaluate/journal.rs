@@ -16,6 +16,9 @@ use crate::{Error, Result, input};
 pub struct Journal {
     path: PathBuf,
     file: File,
+    /// The first line of a new journal: written with the first record, so that a run which does not get that far leaves
+    /// nothing that another one would have to agree with.
+    first: String,
 }
 
 impl Journal {
@@ -35,14 +38,14 @@ impl Journal {
         file.read_to_end(&mut bytes).map_err(fail)?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
         let first = format!("{}\n", Value::Object(header.clone()));
-        let mut journal = Journal { path: path.into(), file };
+        let mut journal = Journal { path: path.into(), file, first: String::new() };
         if whole == 0 {
             // Nothing, or the beginning of what we would write ourselves. Anything else is not ours to write over.
             if !first.as_bytes().starts_with(&bytes) {
                 return Err(Error::file(path, "not a journal; wanted one of this program, or no file"));
             }
             journal.keep(0)?;
-            journal.write(&first)?;
+            journal.first = first;
             return Ok((journal, vec![]));
         }
         let (theirs, records) = parse(path, &bytes[..whole])?;
@@ -53,10 +56,7 @@ impl Journal {
 
     /// Adds a finished piece.
     pub fn append(&mut self, record: &Value) -> Result<()> {
-        self.write(&format!("{record}\n"))
-    }
-
-    fn write(&mut self, line: &str) -> Result<()> {
+        let line = format!("{}{record}\n", std::mem::take(&mut self.first));
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(|e| Error::file(&self.path, format!("wanted to add a line: {e}")))
     }

@@ -111,6 +111,7 @@ impl Config {
     pub fn from_json(json: &str) -> Result<Config> {
         let wrong =
             |why: String| Error::setting(format!("config: {why}"), format!("as in {}", Config::EXAMPLE));
+        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
         let value: Value = serde_json::from_str(json).map_err(|e| wrong(format!("not JSON: {e}")))?;
         let fields = value.as_object().ok_or_else(|| wrong("not a JSON object".into()))?;
         let faults: Vec<String> = FIELDS.iter().filter_map(|field| field.fault(fields)).collect();

@@ -90,6 +90,9 @@ fn a_file_without_a_configuration_is_told_all_of_it() {
     let example = &said[said.find('{').unwrap()..=said.rfind('}').unwrap()];
     let shipped = steep::model::Checkpoint::shipped().unwrap();
     assert_eq!(steep::model::Config::from_json(example).as_ref(), Ok(shipped.config()));
+    // Windows' editors put a byte order mark first.
+    let marked = format!("\u{feff}{example}");
+    assert_eq!(steep::model::Config::from_json(&marked).as_ref(), Ok(shipped.config()));
 }
 
 #[test]

@@ -41,7 +41,8 @@ fn verbs<'a>(model: &'a str, input: &'a str, dtype: &'a str) -> [Vec<&'a str>; 4
     [
         [&["generate", "--out", "clip.safetensors", "--compare", "--quiet"][..], &clips].concat(),
         [&["forward", input, "--out", "x.safetensors"][..], &all].concat(),
-        [&["compare", "uniform:2", "--seeds", "1", "--out", dtype, "--quiet"][..], &clips].concat(),
+        // In one folder: a model that was refused in a type leaves nothing there that another type would disagree with.
+        [&["compare", "uniform:2", "--seeds", "1", "--out", "c", "--quiet"][..], &clips].concat(),
         [&["calibrate", "--seeds", "1", "--out", "x.json", "--quiet"][..], &clips].concat(),
     ]
 }

@@ -29,9 +29,19 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// Starts the program, sends it a signal in the middle of its work, and returns what it said, and when it ended.
 fn ended(place: &Place, args: &[&str], signal: &str) -> (Output, Duration) {
+    ended_after(place, args, signal, || true)
+}
+
+/// The same, once `begun` says that there is something to keep.
+fn ended_after(place: &Place, args: &[&str], signal: &str, begun: impl Fn() -> bool) -> (Output, Duration) {
     let mut command = place.command(args);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     listening(&child);
+    let start = Instant::now();
+    while !begun() {
+        assert!(start.elapsed() < Duration::from_secs(120), "{args:?}: nothing comes of it");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     std::thread::sleep(Duration::from_millis(700));
     let sent = Instant::now();
     let kill = format!("kill -{signal} {}", child.id());
@@ -108,7 +118,9 @@ fn long_runs_keep_what_they_finished() {
     let model = fixture("tiny-latte");
     let args =
         format!("calibrate --model {model} --device cpu --seeds 100000 --pairs pairs.jsonl --out fit.json");
-    let (out, took) = ended(&place, &args.split(' ').collect::<Vec<_>>(), "INT");
+    let args = args.split(' ').collect::<Vec<_>>();
+    let has = |file: &str| fs::read_to_string(place.path(file)).is_ok_and(|text| text.lines().count() > 2);
+    let (out, took) = ended_after(&place, &args, "INT", || has("pairs.jsonl"));
     assert_eq!(complaint(&out, 130), "interrupted");
     assert!(took < SOON, "{took:?}");
     assert_eq!(place.names(), ["pairs.jsonl"]);
@@ -116,10 +128,10 @@ fn long_runs_keep_what_they_finished() {
     assert!(!records.is_empty());
 
     let args = format!("compare --model {model} --device cpu --seeds 100000 uniform:2 --out all");
-    let (out, took) = ended(&place, &args.split(' ').collect::<Vec<_>>(), "TERM");
+    let args = args.split(' ').collect::<Vec<_>>();
+    let (out, took) = ended_after(&place, &args, "TERM", || has("all/rounds.jsonl"));
     assert_eq!(complaint(&out, 143), "ended by SIGTERM");
     assert!(took < SOON, "{took:?}");
-    // The first round may have ended by then, and its picture with it.
     for entry in fs::read_dir(place.path("all")).unwrap() {
         let path = entry.unwrap().path();
         match path.file_name().unwrap().to_str().unwrap() {

@@ -159,9 +159,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let (mut file, records) = Journal::open(&path, &header)?;
     let mut kept = Kept::default();
     kept.add(&path, records)?;
-    if kept.ask(&asked).map_err(|why| Error::file(&path, why))? {
-        file.append(&json!({ "asked": asked }))?;
-    }
+    let mut new = kept.ask(&asked).map_err(|why| Error::file(&path, why))?.then(|| json!({ "asked": asked }));
 
     let seeds = (0..args.seeds).filter(|index| shard.has(*index));
     let wanted: Vec<(u64, usize)> = seeds
@@ -195,12 +193,14 @@ pub async fn run(args: &Args) -> Result<()> {
                 // Before the round counts as done, so that the picture is there whenever it is.
                 output::write(&[(&picture, rounds::gif(&round, &videos)?)])?;
             }
+            new.take().map_or(Ok(()), |asked| file.append(&asked))?;
             file.append(&json!(round))?;
             kept.take(round).map_err(|why| Error::file(&path, why))?;
             bar.inc(1);
         }
         bar.finish_and_clear();
     }
+    new.map_or(Ok(()), |asked| file.append(&asked))?;
     if shard.of > 1 {
         if !args.quiet {
             super::say(&format!(
