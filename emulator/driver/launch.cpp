@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -39,6 +40,7 @@ int execute(const std::vector<std::string> &command, const std::string &in, cons
         dup2(open(in.c_str(), O_RDONLY), 0);
         dup2(open(out.c_str(), flags, 0644), 1);
         dup2(open(err.c_str(), flags, 0644), 2);
+        setenv("LC_ALL", "C", 1); // plain quotes in messages
         execvp(words[0], words.data());
         _exit(127);
     }

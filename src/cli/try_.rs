@@ -52,6 +52,9 @@ pub struct Args {
     /// Cases with this in their names alone, such as 512x192
     #[arg(long, value_name = "TEXT")]
     shape: Option<String>,
+    /// Cases of at most this much work alone: elements that are touched, or operations of matrix products
+    #[arg(long, value_name = "N")]
+    largest: Option<usize>,
     /// Go through all cases N times, each time with other random numbers and, in the emulator, with another order of threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     seeds: u32,

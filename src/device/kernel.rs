@@ -220,7 +220,7 @@ pub struct Text {
     /// Whether it may run unchecked.
     pub(super) trusted: bool,
     /// The entry point, where its name is not the op's.
-    pub(super) entry: Option<&'static str>,
+    pub(crate) entry: Option<&'static str>,
 }
 
 impl Text {

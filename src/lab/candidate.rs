@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 use crate::cases::{ALL, Op};
-use crate::device::{Need, Source, Text};
+use crate::device::{Code, Need, Source, Text};
 use crate::{DType, Error, Result};
 
 /// The languages of files.
@@ -142,6 +142,18 @@ impl Candidate {
     /// What it needs of a device.
     pub fn needs(&self) -> Need {
         self.source.needs
+    }
+
+    /// The names of a CUDA kernel's arguments, in order.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let Code::Cuda(code) = &self.source.code else { return vec![] };
+        let name = code.text.entry.unwrap_or(self.op.kernel.name);
+        let text = without_comments(code.text.text);
+        let Some(at) = text.find("__global__").and_then(|at| Some(at + kernel(&text[at..])?.0)) else { return vec![] };
+        let list = text[at..].strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('('));
+        let list = list.and_then(|list| list.split_once(')')).map_or("", |(list, _)| list);
+        let last = |argument: &str| argument.rsplit(|c| !word(c)).find(|w| !w.is_empty()).unwrap_or("").to_string();
+        list.split(',').map(last).collect()
     }
 
     /// The kernel with its launch geometry, as devices take it.

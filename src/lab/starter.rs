@@ -81,13 +81,24 @@ fn cut_bounds(head: &str) -> String {
     words(&format!("{before}{}", &rest[end.map_or(0, |end| end + 1)..]))
 }
 
-fn head(op: &Op, parts: &Parts<'_>, header: &Header) -> String {
-    let formula = parts.about.first().copied().unwrap_or("//");
-    let file = format!("{formula}\n//\n// Try it: steep try {}.EXTENSION\n", op.kernel.name);
-    format!(
-        "{file}{header}{}",
-        if parts.includes.is_empty() { String::new() } else { parts.includes.join("\n") + "\n" }
-    )
+/// The formula, how to try it, and the header.
+fn head(op: &Op, language: Language, parts: &Parts<'_>, header: &Header) -> String {
+    let name = format!("{}.{}", op.kernel.name, language.extension());
+    let about = parts.about.iter().take_while(|line| **line != "//").copied().collect::<Vec<_>>().join("\n");
+    format!("{about}\n//\n// Try it: steep try {name}\n{header}\n")
+}
+
+/// Lines, where there are some, each ended.
+fn block(lines: &[impl AsRef<str>]) -> String {
+    lines.iter().map(|line| line.as_ref().to_string() + "\n").collect()
+}
+
+/// A signature that is too long for a line, an argument in each.
+fn folded(entry: &str) -> String {
+    match entry.len() > 100 {
+        true => entry.replace(", ", ",\n    "),
+        false => entry.to_string(),
+    }
 }
 
 fn wgsl(op: &Op, source: &Source, parts: &Parts<'_>) -> String {
@@ -109,30 +120,30 @@ fn wgsl(op: &Op, source: &Source, parts: &Parts<'_>) -> String {
         if is_float(name) { line.replace("array<u32>", "array<f32>") } else { line.to_string() }
     };
     let bindings: Vec<String> = parts.bindings.iter().map(binding).collect();
-    let bounds = parts
-        .entry
-        .find("@workgroup_size")
-        .and_then(|at| parts.entry[at..].find(')').map(|end| (at, at + end + 1)));
-    let entry = match bounds {
-        Some((from, to)) => format!("{}@workgroup_size(64){}", &parts.entry[..from], &parts.entry[to..]),
-        None => parts.entry.clone(),
-    };
+    // What is included wants constants of its own, so only where it has what the kernel cannot do without.
+    let complete = !parts.params.is_empty() && !bindings.is_empty();
+    let includes: &[&str] = if complete { &[] } else { &parts.includes };
+    let signature = parts.entry.split_once("fn ").map_or("", |(_, signature)| signature);
     format!(
-        "{}\n{}\n{}\n\n{entry} {{\n  // Here.\n}}\n",
-        head(op, parts, &header).replace("EXTENSION", "wgsl"),
-        parts.params.join("\n"),
-        bindings.join("\n"),
+        "{}{}{}{}\n@compute @workgroup_size(64)\nfn {} {{\n  // Here.\n}}\n",
+        head(op, Language::Wgsl, parts, &header),
+        block(includes),
+        block(&parts.params),
+        block(&bindings),
+        folded(signature),
     )
 }
 
 fn cuda(op: &Op, source: &Source, parts: &Parts<'_>) -> String {
     let mut header = Header::of(source, op.dtypes).expect("a source of this language");
     header.shared = None;
-    let params = if parts.params.is_empty() { String::new() } else { parts.params.join("\n") + "\n\n" };
     format!(
-        "{}\n{params}{} {{\n    if (gated_off(gate)) {{\n        return;\n    }}\n    // Here. T is the type of matrix \
+        "{}{}\n{}{}{} {{\n    if (gated_off(gate)) {{\n        return;\n    }}\n    // Here. T is the type of matrix \
          operands: to_f32(x) reads one, put(y, value) writes one.\n}}\n",
-        head(op, parts, &header).replace("EXTENSION", "cu"),
-        parts.entry,
+        head(op, Language::Cuda, parts, &header),
+        block(&parts.includes),
+        block(&parts.params),
+        if parts.params.is_empty() { "" } else { "\n" },
+        folded(&parts.entry),
     )
 }

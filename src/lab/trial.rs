@@ -90,7 +90,8 @@ pub async fn trial(
         let wanted = format!("a dtype of {} and a part of a case's name", names.join(", "));
         return Err(Error::setting(format!("{}: no such case", candidate.op.kernel.name), wanted));
     }
-    let mut report = Report::new(candidate, device.describe());
+    let name = if device.is_emulated() { "emulator".to_string() } else { device.describe() };
+    let mut report = Report::new(candidate, name);
     let mut dead: Vec<DType> = vec![];
     let mut device = device.clone();
     for (at, case) in cases.iter().enumerate() {
@@ -156,7 +157,13 @@ async fn one(device: &Device, candidate: &Candidate, case: &Case) -> Result<Opti
             "gates" => Kind::Gate,
             _ => Kind::Wrong,
         };
-        finding.fault.map(|what| self::finding(kind, case, None, what))
+        finding.fault.map(|mut what| {
+            // What is never written is what it was.
+            if let Some(at) = what.find(" is NaN, wanted").filter(|_| kind == Kind::Wrong) {
+                what.insert_str(at + " is NaN".len(), " (as before the call: was it written?)");
+            }
+            self::finding(kind, case, None, what)
+        })
     };
     Ok(Some(found.into_iter().filter_map(of).collect()))
 }
@@ -176,9 +183,12 @@ async fn failure(device: &Device, candidate: &Candidate, case: &Case, error: &Er
             line,
             column: Some(column),
         });
-        return finding(Kind::Compile, case, place, complaint.message);
+        return finding(Kind::Compile, case, place, gist(&complaint.message));
     }
-    let said = words(error);
+    let said = match device.is_emulated() {
+        true => named(&words(error), &candidate.arguments()),
+        false => words(error),
+    };
     let of_compiler = |error: &Error| match error {
         Error::Device { device, .. } => device == "NVRTC" || device == "WGSL",
         _ => false,
@@ -189,5 +199,55 @@ async fn failure(device: &Device, candidate: &Candidate, case: &Case, error: &Er
         _ => Kind::Fault,
     };
     let (place, what) = apart(&said, candidate.file);
-    finding(kind, case, place, what)
+    let what = what.trim_end_matches(" (CUDA_ERROR_ILLEGAL_ADDRESS)");
+    finding(kind, case, place, what.to_string())
+}
+
+/// A message of naga's, which draws the source, in a line: what it says before, beside and below the drawing.
+fn gist(message: &str) -> String {
+    let mut parts: Vec<String> = vec![];
+    for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let drawn = line.contains('│') || line.contains('┌');
+        let beside = line.rsplit_once('^').map(|(_, beside)| beside.trim());
+        let part = match (drawn, beside) {
+            (true, Some(beside)) => beside,
+            (true, None) => "",
+            (false, _) => line.trim_start_matches("= "),
+        };
+        // Which shader, everybody knows.
+        let part = part.strip_prefix("Shader '").and_then(|rest| rest.split_once("' ")).map_or(part, |(_, rest)| rest);
+        if !part.is_empty() && !parts.iter().any(|p| p == part) {
+            parts.push(part.to_string());
+        }
+    }
+    parts.join("; ")
+}
+
+/// The emulator's words with the names of arguments, which it knows by number.
+fn named(said: &str, names: &[String]) -> String {
+    const MARK: &str = "argument ";
+    let mut parts = said.split(MARK);
+    let mut text = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        match part[..digits].parse().ok().and_then(|n: usize| names.get(n)) {
+            Some(name) => text += &format!("`{name}`{}", &part[digits..]),
+            None => text += &format!("{MARK}{part}"),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line_with_names() {
+        let drawn = "\nShader 'x' parsing error: no definition in scope for identifier: `y`\n   ┌─ wgsl:2:4\n   │\n2 │ y;\n   \
+                     │ ^ unknown identifier\n\n";
+        assert_eq!(gist(drawn), "parsing error: no definition in scope for identifier: `y`; unknown identifier");
+        let names = ["out".to_string(), "x".to_string()];
+        assert_eq!(named("reads 4 bytes at argument 1 + 8, argument 7", &names), "reads 4 bytes at `x` + 8, argument 7");
+    }
 }

@@ -65,7 +65,7 @@ async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Report>
         return Err(Error::device("emulator", format!("found {} in its place", device.describe())));
     }
     let values = args.values.unwrap_or_default().into();
-    let filter = Filter { dtype: args.dtype, shape: args.shape.clone(), largest: None, values };
+    let filter = Filter { dtype: args.dtype, shape: args.shape.clone(), largest: args.largest, values };
     let (mut told, mut failed) = (0, None);
     let mut watch = |progress: &Progress<'_>| {
         let (case, found) = (progress.case, progress.findings[told..].to_vec());
@@ -76,7 +76,7 @@ async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Report>
             case: case.name.clone(),
             dtype: case.dtype.to_string(),
             work: case.work(),
-            device: device.describe(),
+            device: if device.is_emulated() { "emulator".into() } else { device.describe() },
             found,
         };
         failed = failed.take().or(write(&line).err());
@@ -186,6 +186,9 @@ impl Job<'_> {
         }
         if let Some(dtype) = self.args.dtype {
             command.args(["--dtype", dtype.name()]);
+        }
+        if let Some(largest) = self.args.largest {
+            command.args(["--largest", &largest.to_string()]);
         }
         if self.target.is_gpu_of_cuda() {
             command.arg("--passed");

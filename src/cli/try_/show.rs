@@ -19,14 +19,28 @@ pub fn report(report: &Report) -> String {
         0 => String::new(),
         n => format!(", {n} left out"),
     };
+<<<<<<< HEAD
     let mut text = format!(
         "{device}: wrong in {failed} of {cases} cases{left}; the smallest is {} {}\n",
         first.dtype, first.case
     );
+=======
+    let (dtype, case) = (&first.dtype, short(&first.case));
+    let mut text = format!("{device}: wrong in {failed} of {cases} cases{left}; the smallest is {dtype} {case}\n");
+>>>>>>> lab
     let same = findings.iter().take_while(|f| (&f.case, &f.dtype) == (&first.case, &first.dtype));
     for finding in same {
         let place = finding.place.as_ref().map_or(String::new(), |place| format!("{place}: "));
         text += &format!("  {place}{}\n", finding.what);
     }
     text
+}
+
+/// As much of a case's name as fits in a line.
+fn short(name: &str) -> String {
+    const MOST: usize = 60;
+    match name.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}...", &name[..at]),
+        None => name.to_string(),
+    }
 }

@@ -1,0 +1,36 @@
+//! Everything on the ladder passes `steep try` as a user's file would: each source is written to a file, behind the header
+//! that says in words what it says in Rust.
+
+use steep::DType;
+use steep::cases::ALL;
+use steep::device::Code;
+use steep::lab::{Language, as_file};
+
+use crate::{Place, device};
+
+include!("../common/per_op.rs");
+
+/// The smaller cases; the others are the business of `tests/ops` and `tests/emulator`, which run the same sources. In CUDA
+/// in one type, since each is a compilation.
+fn test(name: &str) {
+    let op = ALL.iter().find(|op| op.kernel.name == name).unwrap();
+    for source in op.kernel.sources() {
+        let Some((language, text)) = as_file(op.kernel, source, op.dtypes) else { continue };
+        let Some(device) = device(language) else { continue };
+        let file = format!("{name}_{}.{}", source.label, language.extension());
+        let dtype = match &source.code {
+            Code::Cuda(code) if code.halves => DType::BF16,
+            _ => DType::F32,
+        };
+        let types = if language == Language::Cuda { format!("--dtype {dtype}") } else { String::new() };
+        let place = Place::with(&file, text);
+        let out = place.run(&format!("{file} --device {device} --largest 5000 --values 0 {types}"));
+        // A source for other hardware cannot be tried here, and says so.
+        if out.status == Some(2) && out.err.contains("lacks what") {
+            println!("skipped: {}", out.err);
+            continue;
+        }
+        println!("{}", out.out);
+        out.right();
+    }
+}
