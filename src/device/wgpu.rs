@@ -4,7 +4,11 @@
 //! behind one another in one uniform buffer, at dynamic offsets; pipelines, bind groups and buffers are kept and used
 //! again, so that a step of a run makes none. A gated call is an indirect dispatch (`wgpu/gated.rs`).
 
+mod about;
+#[cfg(target_arch = "wasm32")]
+mod browser;
 mod buffers;
+mod failure;
 mod gated;
 mod open;
 pub mod prelude;
@@ -24,8 +28,10 @@ use ::wgpu::{
     PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModuleDescriptor,
     ShaderRuntimeChecks, ShaderSource, ShaderStages,
 };
+pub use about::Adapter;
 pub(crate) use buffers::Buffer;
 use buffers::{Id, Pool};
+use failure::{Failure, Later};
 use gated::Gates;
 use prelude::{Module, Variant};
 pub use stamps::Stamp;
@@ -49,6 +55,7 @@ pub struct Wgpu {
     pub(super) choice: Choice,
     counters: Cell<Counters>,
     failed: Failure,
+    later: Later,
     pool: Pool,
     queued: RefCell<Queued>,
     pipelines: RefCell<HashMap<Key, ComputePipeline>>,
@@ -57,42 +64,6 @@ pub struct Wgpu {
     gates: RefCell<Gates>,
     stamps: RefCell<Stamps>,
     params: ::wgpu::Buffer,
-}
-
-/// What happened behind the host's back.
-#[derive(Clone, Default)]
-struct Failure(Arc<Mutex<Option<Fault>>>);
-
-#[derive(Clone)]
-struct Fault {
-    what: String,
-    out_of_memory: bool,
-}
-
-impl Failure {
-    /// The adapter is gone: the cause of whatever else went wrong, even if that was noticed before.
-    fn lost(&self, what: String) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(Fault { what, out_of_memory: false });
-    }
-
-    /// The first fault is the cause of the later ones.
-    fn set(&self, fault: Fault) {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(fault);
-    }
-
-    fn get(&self) -> Option<Fault> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
-    }
-
-    fn reword(&self, reword: impl FnOnce(&str) -> String) {
-        if let Some(fault) = &mut *self.0.lock().unwrap_or_else(|e| e.into_inner()) {
-            fault.what = reword(&fault.what);
-        }
-    }
-
-    fn clear(&self) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = None;
-    }
 }
 
 /// What is encoded and not yet submitted.
@@ -143,6 +114,11 @@ impl Wgpu {
             Need::CpuAdapter => !self.is_gpu() && self.lanes.is_some(),
             Need::Avx2 | Need::Avx512 | Need::Sm80 => false,
         }
+    }
+
+    /// What there is to know of the adapter.
+    pub fn adapter(&self) -> Adapter {
+        Adapter::new(&self.info, self.features, &self.limits)
     }
 
     /// The adapter goes away, as when somebody pulls it out: from now on every verb that can fail does. This is how
@@ -326,6 +302,7 @@ impl Wgpu {
             },
         };
         self.failed.reword(|what| text.located(what));
+        self.later.compiled(text, &module);
         let mut layouts = self.layouts.borrow_mut();
         let layout =
             layouts.entry((writes, reads)).or_insert_with(|| Layout::new(&self.device, writes, reads));
@@ -423,9 +400,11 @@ impl Wgpu {
         let arrived = mapped.clone();
         staging.slice(..total).map_async(MapMode::Read, move |result| arrived.set(result));
         self.wait()?;
-        mapped.await_it().await.map_err(|e| self.error(e))?;
+        let mapped = mapped.await_it().await;
         // What is read is what was computed only if nothing failed on the way.
+        self.later.settle(&self.device, &self.failed).await;
         self.check()?;
+        mapped.map_err(|e| self.error(e))?;
         let mut all = vec![];
         {
             let view = staging.get_mapped_range(..total).map_err(|e| self.error(e))?;
