@@ -4,10 +4,10 @@
 //! behind one another in one uniform buffer, at dynamic offsets; pipelines, bind groups and buffers are kept and used
 //! again, so that a step of a run makes none. A gated call is an indirect dispatch (`wgpu/gated.rs`).
 
-mod about;
 #[cfg(target_arch = "wasm32")]
 mod browser;
 mod buffers;
+mod facts;
 mod failure;
 mod gated;
 mod open;
@@ -25,10 +25,9 @@ use ::wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
     BindGroupLayoutEntry, BindingResource, BindingType, BufferBinding, BufferBindingType, BufferSize,
     BufferUsages, CommandEncoder, ComputePass, ComputePipeline, ComputePipelineDescriptor, MapMode,
-    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModuleDescriptor,
-    ShaderRuntimeChecks, ShaderSource, ShaderStages,
+    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModule,
+    ShaderModuleDescriptor, ShaderRuntimeChecks, ShaderSource, ShaderStages,
 };
-pub use about::Adapter;
 pub(crate) use buffers::Buffer;
 use buffers::{Id, Pool};
 use failure::{Failure, Later};
@@ -64,6 +63,15 @@ pub struct Wgpu {
     gates: RefCell<Gates>,
     stamps: RefCell<Stamps>,
     params: ::wgpu::Buffer,
+    /// The last module of a text that is not trusted: its author will want to know what is wrong with it.
+    unproven: RefCell<Option<(ShaderModule, Module)>>,
+}
+
+/// What a compiler has to say.
+pub(crate) struct Complaint {
+    /// The file, and the line and the column in it, which count from 1.
+    pub place: Option<(&'static str, usize, usize)>,
+    pub message: String,
 }
 
 /// What is encoded and not yet submitted.
@@ -116,11 +124,6 @@ impl Wgpu {
         }
     }
 
-    /// What there is to know of the adapter.
-    pub fn adapter(&self) -> Adapter {
-        Adapter::new(&self.info, self.features, &self.limits)
-    }
-
     /// The adapter goes away, as when somebody pulls it out: from now on every verb that can fail does. This is how
     /// programs try what they do then.
     pub fn lose(&self) {
@@ -129,6 +132,34 @@ impl Wgpu {
 
     fn error(&self, why: impl std::fmt::Display) -> Error {
         Error::device(&self.name, why)
+    }
+
+    /// Forgets what went wrong, and what was enqueued after it.
+    pub(super) fn recover(&self) -> Result<()> {
+        *self.queued.borrow_mut() = Queued::default();
+        *self.gates.borrow_mut() = Gates::default();
+        match self.failed.get() {
+            Some(fault) if fault.lost => self.check(),
+            _ => {
+                self.failed.clear();
+                Ok(())
+            }
+        }
+    }
+
+    /// What the compiler has to say about the last source that is not trusted: errors alone, each with its file and line.
+    pub(crate) async fn complaints(&self) -> Vec<Complaint> {
+        let Some((shader, module)) = self.unproven.borrow().clone() else { return vec![] };
+        let said = shader.get_compilation_info().await.messages.into_iter();
+        said.filter(|m| m.message_type == ::wgpu::CompilationMessageType::Error)
+            .map(|m| {
+                let place = m.location.and_then(|at| {
+                    let (file, line) = module.origin(at.line_number as usize)?;
+                    Some((file, line, at.line_position as usize))
+                });
+                Complaint { place, message: m.message }
+            })
+            .collect()
     }
 
     /// Whether everything went well so far.
@@ -303,6 +334,9 @@ impl Wgpu {
         };
         self.failed.reword(|what| text.located(what));
         self.later.compiled(text, &module);
+        if !text.trusted() {
+            *self.unproven.borrow_mut() = Some((module.clone(), text.clone()));
+        }
         let mut layouts = self.layouts.borrow_mut();
         let layout =
             layouts.entry((writes, reads)).or_insert_with(|| Layout::new(&self.device, writes, reads));
@@ -310,7 +344,7 @@ impl Wgpu {
             label: Some(name),
             layout: Some(&layout.pipeline),
             module: &module,
-            entry_point: Some(name),
+            entry_point: Some(text.entry(name)),
             compilation_options: PipelineCompilationOptions {
                 // Every source writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: self.checked,

@@ -18,18 +18,21 @@ pub(super) struct Failure(Arc<Mutex<Option<Fault>>>);
 pub(super) struct Fault {
     pub what: String,
     pub out_of_memory: bool,
+    pub lost: bool,
 }
 
 impl From<::wgpu::Error> for Fault {
     fn from(e: ::wgpu::Error) -> Fault {
-        Fault { what: one_line(&e), out_of_memory: matches!(e, ::wgpu::Error::OutOfMemory { .. }) }
+        let out_of_memory = matches!(e, ::wgpu::Error::OutOfMemory { .. });
+        Fault { what: one_line(&e), out_of_memory, lost: false }
     }
 }
 
 impl Failure {
     /// The adapter is gone: the cause of whatever else went wrong, even if that was noticed before.
     pub fn lost(&self, what: String) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(Fault { what, out_of_memory: false });
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) =
+            Some(Fault { what, out_of_memory: false, lost: true });
     }
 
     /// The first fault is the cause of the later ones.
