@@ -85,6 +85,15 @@ impl Error {
         Error::Setting { what: what.to_string(), wanted: wanted.to_string() }
     }
 
+    /// The same, with what a device or memory was wanted for.
+    pub(crate) fn of(self, what: impl fmt::Display) -> Self {
+        match self {
+            Error::Device { device, why } => Error::Device { device, why: format!("{what}: {why}") },
+            Error::Memory { bytes, .. } => Error::Memory { what: what.to_string(), bytes },
+            other => other,
+        }
+    }
+
     /// An [`Error::Wrong`].
     pub fn wrong(what: impl fmt::Display) -> Self {
         Error::Wrong { what: what.to_string() }

@@ -4,7 +4,7 @@ mod common;
 
 use pollster::block_on;
 use steep::device::Gate;
-use steep::model::{Checkpoint, Dit};
+use steep::model::{Checkpoint, Condition, Dit};
 use steep::ops::{Over, attention, axpby};
 use steep::sample::{GateMode, Progress};
 use steep::{DType, Device, Tensor, generate};
@@ -105,8 +105,21 @@ fn what_an_adapter_cannot_take_is_an_error_that_says_so() {
     for device in adapters().into_iter().filter(|d| d.name().ends_with("core")) {
         // 128 MiB is what every browser binds; one row more is too much.
         let why = Tensor::zeros(&device, DType::F32, [(128 << 20) / 4 + 4]).unwrap_err().to_string();
-        let wanted = "a tensor of 134217744 bytes: this adapter takes at most 134217728";
+        let wanted = "a tensor of 134217744 bytes: this adapter takes at most 134217728; 16-bit operands, fewer or \
+                      smaller clips, or the CPU would do";
         assert_eq!(why, format!("device {}: {wanted}", device.name()));
+        // A model says which tensor it was: 2 · 128 · 256 tokens of 3 · 192 numbers.
+        let model = Dit::shipped(&device).unwrap();
+        let clips = generate(&model).condition(Condition::Classes(vec![0; 128])).steps(1);
+        let why = block_on(clips.run()).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(
+            why,
+            format!(
+                "device {}: queries, keys and values: {}",
+                device.name(),
+                wanted.replace("134217744", "150994944")
+            )
+        );
         // And it goes on working.
         assert_eq!(read(&Tensor::zeros(&device, DType::F32, [4]).unwrap()), [0.0; 4]);
     }

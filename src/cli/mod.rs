@@ -18,6 +18,7 @@ mod report;
 mod setup;
 mod sidecar;
 mod stop;
+mod try_;
 mod verify;
 
 use std::error::Error as _;
@@ -65,6 +66,7 @@ enum Verb {
     Inspect(inspect::Args),
     Bench(bench::Args),
     Verify(verify::Args),
+    Try(try_::Args),
     #[cfg(feature = "cuda")]
     Kernels(kernels::Args),
     Devices(devices::Args),
@@ -118,6 +120,10 @@ pub fn main() -> ExitCode {
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),
         Verb::Bench(args) => pollster::block_on(bench::run(args)),
         Verb::Verify(args) => pollster::block_on(verify::run(args)),
+        Verb::Try(args) => match pollster::block_on(try_::run(args)) {
+            Ok(status) => return status,
+            Err(e) => Err(e),
+        },
         #[cfg(feature = "cuda")]
         Verb::Kernels(args) => kernels::run(args),
         Verb::Devices(args) => pollster::block_on(devices::run(args)),

@@ -187,7 +187,10 @@ impl Wgpu {
         let size = (bytes.max(16) as u64).next_multiple_of(16);
         let most = self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size);
         if size > most {
-            let why = format!("a tensor of {bytes} bytes: this adapter takes at most {most}");
+            let why = format!(
+                "a tensor of {bytes} bytes: this adapter takes at most {most}; 16-bit operands, fewer or smaller clips, or the \
+                 CPU would do"
+            );
             return Err(self.error(why));
         }
         self.forget(self.pool.evicted());

@@ -66,10 +66,11 @@ pub struct Candidate {
 
 /// What a candidate is called among an op's own sources.
 pub const LABEL: &str = "yours";
-/// Bytes of a file: a kernel is much smaller.
-const LARGEST: usize = 1 << 20;
 
 impl Candidate {
+    /// Bytes of a file: a kernel is much smaller.
+    pub const LARGEST: usize = 1 << 20;
+
     /// Reads a file's text. The name's end says what language it is in, its entry point (or `op`, where the entry point has
     /// another name) which op, and its header the rest; see [the module](super).
     ///
@@ -84,8 +85,8 @@ impl Candidate {
         let ending = Path::new(file).extension().and_then(|ending| ending.to_str());
         let language = [Language::Wgsl, Language::Cuda].into_iter().find(|l| ending == Some(l.extension()));
         let language = language.ok_or_else(|| wrong("wanted a name that ends with .wgsl or .cu".into()))?;
-        if text.len() > LARGEST {
-            return Err(wrong(format!("{} bytes: wanted a kernel of at most {LARGEST}", text.len())));
+        if text.len() > Self::LARGEST {
+            return Err(wrong(format!("{} bytes: wanted a kernel of at most {}", text.len(), Self::LARGEST)));
         }
         if let Some(at) = text.find('\0') {
             let line = 1 + text[..at].matches('\n').count();

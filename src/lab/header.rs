@@ -98,7 +98,7 @@ impl Header {
     }
 
     /// Of one of the crate's own sources, whose matrix operands can have `dtypes`.
-    fn of(source: &Source, dtypes: &[DType]) -> Option<Header> {
+    pub(super) fn of(source: &Source, dtypes: &[DType]) -> Option<Header> {
         let owned = |all: &[(&str, u32)]| all.iter().map(|(name, n)| (name.to_string(), *n)).collect();
         let needs = Some((0, source.needs)).filter(|(_, need)| *need != Need::Nothing);
         match &source.code {

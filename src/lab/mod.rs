@@ -17,9 +17,11 @@ mod candidate;
 pub mod emulator;
 mod header;
 mod report;
+mod starter;
 mod trial;
 
 pub use candidate::{Candidate, LABEL, Language};
 pub use header::as_file;
 pub use report::{Finding, Kind, Place, Report};
+pub use starter::starter;
 pub use trial::{Filter, Progress, trial};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Language;
+use super::{Candidate, Language};
 use crate::Error;
 
 /// What became of a kernel on one device.
@@ -31,6 +31,21 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a candidate that was not tried yet.
+    pub fn new(candidate: &Candidate, device: String) -> Report {
+        Report {
+            file: candidate.file.into(),
+            op: candidate.op.kernel.name.into(),
+            language: candidate.language,
+            device,
+            cases: 0,
+            failed: 0,
+            not_taken: 0,
+            left: 0,
+            findings: vec![],
+        }
+    }
+
     /// Whether the kernel ran, and nothing is wrong.
     pub fn passed(&self) -> bool {
         self.findings.is_empty() && self.cases > 0

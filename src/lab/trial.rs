@@ -90,17 +90,7 @@ pub async fn trial(
         let wanted = format!("a dtype of {} and a part of a case's name", names.join(", "));
         return Err(Error::setting(format!("{}: no such case", candidate.op.kernel.name), wanted));
     }
-    let mut report = Report {
-        file: candidate.file.into(),
-        op: candidate.op.kernel.name.into(),
-        language: candidate.language,
-        device: device.describe(),
-        cases: 0,
-        failed: 0,
-        not_taken: 0,
-        left: 0,
-        findings: vec![],
-    };
+    let mut report = Report::new(candidate, device.describe());
     let mut dead: Vec<DType> = vec![];
     let mut device = device.clone();
     for (at, case) in cases.iter().enumerate() {

@@ -17,7 +17,7 @@ use crate::ops::{
     Chunks, Epilogue, FREQUENCIES, Over, attention, label_embed, linear, modulate, modulate_rel_l1,
     patch_embed, take, temporal_embed, time_embed,
 };
-use crate::{DType, Device, Error, Result, Tensor};
+use crate::{DType, Device, Error, Result, Shape, Tensor};
 
 /// Chunks of a block's modulation (adaLN-Zero): shift, scale and α of its attention, then of its MLP.
 const CHUNKS: usize = 6;
@@ -161,24 +161,29 @@ impl Model for Dit {
         let (d, hidden) = (c.dim, c.mlp_ratio * c.dim);
         let labels = condition.labels(c.classes)?;
         let batch = labels.len();
-        let stream = |dtype, width| Tensor::zeros(&self.device, dtype, [batch, c.frames, c.tokens(), width]);
+        let of = |what, dtype, shape: &[usize]| {
+            let shape = Shape::try_from(shape)?;
+            Tensor::zeros(&self.device, dtype, shape).map_err(|e| e.of(what))
+        };
+        let stream = |what, dtype, width| of(what, dtype, &[batch, c.frames, c.tokens(), width]);
+        let pixels = c.patch * c.patch * c.out_channels();
         let mut pass = DitPass {
             model: self,
             streams: Streams {
-                stack_in: stream(DType::F32, d)?,
-                first: stream(DType::F32, if c.depth > 1 { d } else { 0 })?,
-                x: stream(DType::F32, d)?,
-                signal: stream(self.dtype, d)?,
-                tokens: stream(DType::F32, c.patch * c.patch * c.out_channels())?,
+                stack_in: stream("the input of the blocks", DType::F32, d)?,
+                first: stream("what the first block makes", DType::F32, if c.depth > 1 { d } else { 0 })?,
+                x: stream("the residual stream", DType::F32, d)?,
+                signal: stream("block 0's modulated input", self.dtype, d)?,
+                tokens: stream("the output of the head", DType::F32, pixels)?,
             },
             times: vec![],
             labels,
             prepared: None,
             table: None,
-            mods: Tensor::zeros(&self.device, DType::F32, [batch, c.modulation()])?,
-            h: stream(self.dtype, d)?,
-            qkv: stream(self.dtype, 3 * d)?,
-            hidden: stream(self.dtype, hidden)?,
+            mods: of("modulations", DType::F32, &[batch, c.modulation()])?,
+            h: stream("the input of a product", self.dtype, d)?,
+            qkv: stream("queries, keys and values", self.dtype, 3 * d)?,
+            hidden: stream("the hidden layer", self.dtype, hidden)?,
         };
         pass.retime(times)?;
         Ok(Box::new(pass))

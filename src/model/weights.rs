@@ -97,7 +97,8 @@ impl Checkpoint {
         for name in names {
             self.file.append_f32(name.as_ref(), dtype, &mut all)?;
         }
-        Tensor::from_f32(device, dtype, shape, &all)
+        let name = names.first().map_or("weights", AsRef::as_ref);
+        Tensor::from_f32(device, dtype, shape, &all).map_err(|e| e.of(name))
     }
 
     /// One error that says all that is missing, wrong or too much, or, where all names are other ones, in what way.

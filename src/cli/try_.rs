@@ -1,0 +1,229 @@
+//! `steep try`
+
+mod child;
+mod machine_code;
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use steep::cases::ALL;
+use steep::lab::{Candidate, Language, Report, starter};
+use steep::{DType, Device, Error, Result, input};
+
+use child::{Job, Target};
+
+/// Try a kernel of your own: is it right, and if not, where is it wrong?
+///
+/// FILE is one kernel of one op, in WGSL (.wgsl) or CUDA C++ (.cu). The op is the entry point's name. The file says in
+/// comments how it is launched (`// steep: tile = 1, 1, 64`; docs/lab.md lists them), and may include what the crate's own
+/// kernels do. It goes through all cases of the op: odd shapes, offsets, gates, outputs that hold NaN before and are guarded
+/// behind; results are compared with a naive f64 reference.
+///
+/// WGSL runs on every adapter, and with no more than what browsers promise. CUDA runs in the emulator, which needs g++ but no
+/// GPU and finds accesses out of bounds, races, deadlocks, and reads of what nobody wrote; then NVRTC compiles it, where
+/// there is one; then, if it passed, an NVIDIA GPU runs it, where there is one. The emulator is no sandbox: a file runs with
+/// your rights.
+///
+/// Exit status: 0 the kernel is right, 1 it is wrong, 2 it could not be tried.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  steep try --new rel_l1 --language cuda
+  steep try rel_l1.cu --dtype f32 --seeds 4")]
+pub struct Args {
+    /// The kernel
+    #[arg(value_name = "FILE", required_unless_present = "new")]
+    file: Option<PathBuf>,
+    /// Write a file to begin with, OP.cu or OP.wgsl: all of a kernel of this op but its body
+    #[arg(long, value_name = "OP", requires = "language", conflicts_with = "file")]
+    new: Option<String>,
+    /// Language of the new file: wgsl or cuda
+    #[arg(long, value_name = "NAME", requires = "new")]
+    language: Option<Language>,
+    /// The op, where the entry point has another name
+    #[arg(long, value_name = "NAME")]
+    op: Option<String>,
+    /// Cases of this type of matrix operands alone: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<DType>,
+    /// Cases with this in their names alone, such as 512x192
+    #[arg(long, value_name = "TEXT")]
+    shape: Option<String>,
+    /// Go through all cases N times, each time with other random numbers and, in the emulator, with another order of threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    seeds: u32,
+    /// What random operands are drawn with; without it, other numbers each time. What a failed run prints repeats it
+    #[arg(long, value_name = "N")]
+    values: Option<u32>,
+    /// Where to run it, several with commas between: emulator, cuda, cuda:N, wgpu, wgpu:N, wgpu:core; without it, all of
+    /// this machine's that run the language
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    device: Vec<String>,
+    /// Print one object {file, op, language, values, right, reports, machine_code}
+    #[arg(long)]
+    json: bool,
+    /// Internal: try it in this process, on one device
+    #[arg(long, hide = true)]
+    here: bool,
+    /// Internal: it passed in the emulator, so a GPU may run it
+    #[arg(long, hide = true)]
+    passed: bool,
+}
+
+pub async fn run(args: &Args) -> Result<ExitCode> {
+    if let (Some(op), Some(language)) = (&args.new, args.language) {
+        return new(op, language).map(|()| ExitCode::SUCCESS);
+    }
+    let path = args.file.as_deref().expect("asked for by the parser");
+    let candidate = read(path, args.op.as_deref())?;
+    if args.here {
+        return child::run(args, candidate).await.map(|()| ExitCode::SUCCESS);
+    }
+    let values = args.values.unwrap_or_else(fresh);
+    let mut outcome =
+        Outcome { candidate: &candidate, values, reports: vec![], codes: vec![], notes: vec![] };
+    if !args.json {
+        let (op, language) = (candidate.op.kernel.name, candidate.language);
+        super::say(&format!("{}: {op} in {language}, values {values}\n", candidate.file))?;
+    }
+    for target in Target::all(args, candidate.language).await? {
+        // No GPU runs what is known to be wrong.
+        if target.is_gpu_of_cuda() && !outcome.right() {
+            continue;
+        }
+        for seed in 0..args.seeds {
+            let job = Job { args, path, target: &target, values: values.wrapping_add(seed), seed };
+            match job.run(&candidate)? {
+                Some(report) => {
+                    let right = report.passed();
+                    outcome.add(args, report)?;
+                    if !right {
+                        break;
+                    }
+                }
+                None => break,
+            }
+        }
+    }
+    if candidate.language == Language::Cuda {
+        machine_code::compile(args, &mut outcome)?;
+    }
+    if outcome.reports.is_empty() {
+        let wanted = "an adapter or a device that runs the file; see steep devices";
+        return Err(Error::setting(format!("{}: nothing ran it", candidate.file), wanted));
+    }
+    outcome.end(args)?;
+    Ok(ExitCode::from(u8::from(!outcome.right())))
+}
+
+/// What there is to say.
+struct Outcome<'c> {
+    candidate: &'c Candidate,
+    values: u32,
+    reports: Vec<Report>,
+    /// Rows of machine code.
+    codes: Vec<Value>,
+    /// What could not be done.
+    notes: Vec<String>,
+}
+
+impl Outcome<'_> {
+    fn right(&self) -> bool {
+        let wrong = |row: &Value| row.get("error").is_some();
+        self.reports.iter().all(Report::passed) && !self.codes.iter().any(wrong)
+    }
+
+    fn add(&mut self, args: &Args, report: Report) -> Result<()> {
+        if !args.json {
+            super::say(&show::report(&report))?;
+        }
+        self.reports.push(report);
+        Ok(())
+    }
+
+    fn note(&mut self, args: &Args, note: String) -> Result<()> {
+        if !args.json {
+            super::say(&format!("{note}\n"))?;
+        }
+        self.notes.push(note);
+        Ok(())
+    }
+
+    fn end(&self, args: &Args) -> Result<()> {
+        if args.json {
+            let all = json!({
+                "file": self.candidate.file,
+                "op": self.candidate.op.kernel.name,
+                "language": self.candidate.language,
+                "values": self.values,
+                "right": self.right(),
+                "reports": self.reports,
+                "machine_code": self.codes,
+                "notes": self.notes,
+            });
+            return super::say(&format!("{all:#}\n"));
+        }
+        super::say(if self.right() { "right\n" } else { "wrong\n" })
+    }
+}
+
+/// Other numbers each time.
+fn fresh() -> u32 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // Of the microseconds, so that two runs in a row differ in many bits.
+    (now.as_micros() as u32).wrapping_mul(0x9e37_79b9) ^ std::process::id()
+}
+
+fn read(path: &Path, op: Option<&str>) -> Result<Candidate> {
+    const WANTED: &str = "a kernel in WGSL or CUDA C++";
+    // No pipe: another process reads it too.
+    let size = input::open(path, WANTED)?.metadata().map_err(|e| Error::file(path, e))?.len();
+    if size > Candidate::LARGEST as u64 {
+        let why = format!("{size} bytes: wanted a kernel of at most {}", Candidate::LARGEST);
+        return Err(Error::file(path, why));
+    }
+    let text = input::read_text(path, WANTED)?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Candidate::parse(&name, &text, op)
+}
+
+/// Writes a file to begin with; never over one that is there.
+fn new(name: &str, language: Language) -> Result<()> {
+    let op = ALL.iter().find(|op| op.kernel.name == name).ok_or_else(|| {
+        let names: Vec<&str> = ALL.iter().map(|op| op.kernel.name).collect();
+        Error::setting(format!("op `{name}`"), names.join(", "))
+    })?;
+    let path = PathBuf::from(format!("{name}.{}", language.extension()));
+    let text = starter(op, language)?;
+    let made = std::fs::File::create_new(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+    made.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::file(&path, "is there already: wanted a folder without it")
+        }
+        _ => Error::file(&path, e),
+    })?;
+    super::say(&format!("wrote {}; steep try {0} tries it\n", path.display()))
+}
+
+/// Whether a name opens a device of the language.
+fn runs(name: &str, language: Language) -> bool {
+    let kind = name.split(':').next().unwrap_or(name);
+    match language {
+        Language::Wgsl => kind == "wgpu",
+        Language::Cuda => kind == "cuda" || name == "emulator",
+    }
+}
+
+/// The devices that a file in WGSL runs on where nobody says otherwise.
+async fn adapters() -> Vec<String> {
+    let all = Device::all().await.into_iter().filter(|device| matches!(device, Device::Wgpu(_)));
+    let mut names: Vec<String> = all.map(|device| device.name()).collect();
+    if !names.is_empty() {
+        names.push("wgpu:core".into());
+    }
+    names
+}

@@ -1,0 +1,294 @@
+//! A trial in a process of its own, so that a kernel that crashes or does not end takes nobody with it.
+//!
+//! The process is this program with `--here`. It writes a line of JSON for each case before it tries it, and one for the
+//! report in the end.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use steep::lab::{Candidate, Filter, Finding, Kind, Language, Progress, Report, trial};
+use steep::{Device, Error, Result};
+
+use super::super::{go_on, progress, setup};
+use super::Args;
+
+/// What the process writes.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Case {
+        at: usize,
+        of: usize,
+        case: String,
+        dtype: String,
+        work: usize,
+        device: String,
+        found: Vec<Finding>,
+    },
+    Report(Report),
+    /// What, and what is wrong with it.
+    Error(String, String),
+}
+
+/// Seconds that a case may take: the longest that is right takes a few, and a compiler may be among it.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// In the process.
+pub async fn run(args: &Args, candidate: Candidate) -> Result<()> {
+    let [name] = &args.device[..] else { return Err(Error::setting("--here", "one --device")) };
+    let candidate = match args.passed {
+        // SAFETY: it passed in the emulator, and whoever gave the file asked for it to run on this GPU.
+        true => unsafe { candidate.trusted() },
+        false => candidate,
+    };
+    let line = match tried(args, &candidate, name).await {
+        Ok(report) => Line::Report(report),
+        Err(e) => {
+            let text = e.to_string();
+            let (what, why) = text.split_once(": ").unwrap_or(("steep", &text));
+            Line::Error(what.into(), why.into())
+        }
+    };
+    write(&line)
+}
+
+async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Report> {
+    let device = match name {
+        "emulator" => Device::open("cuda").await?,
+        name => setup::open(name).await?,
+    };
+    if name == "emulator" && !device.is_emulated() {
+        return Err(Error::device("emulator", format!("found {} in its place", device.describe())));
+    }
+    let values = args.values.unwrap_or_default().into();
+    let filter = Filter { dtype: args.dtype, shape: args.shape.clone(), largest: None, values };
+    let (mut told, mut failed) = (0, None);
+    let mut watch = |progress: &Progress<'_>| {
+        let (case, found) = (progress.case, progress.findings[told..].to_vec());
+        told = progress.findings.len();
+        let line = Line::Case {
+            at: progress.at,
+            of: progress.of,
+            case: case.name.clone(),
+            dtype: case.dtype.to_string(),
+            work: case.work(),
+            device: device.describe(),
+            found,
+        };
+        failed = failed.take().or(write(&line).err());
+    };
+    let report = trial(&device, candidate, &filter, &mut watch).await?;
+    failed.map_or(Ok(report), Err)
+}
+
+fn write(line: &Line) -> Result<()> {
+    let text = serde_json::to_string(line).expect("plain data");
+    super::super::say(&format!("{text}\n"))
+}
+
+/// A device, and how a process comes to it.
+pub struct Target {
+    name: String,
+    /// Where nobody asked for it, it may be missing.
+    asked: bool,
+    #[cfg(feature = "cuda")]
+    emulator: Option<steep::lab::emulator::Emulator>,
+}
+
+impl Target {
+    /// Those that the arguments name, or all of this machine.
+    pub async fn all(args: &Args, language: Language) -> Result<Vec<Target>> {
+        if let Some(name) = args.device.iter().find(|name| !super::runs(name, language)) {
+            let wanted = match language {
+                Language::Wgsl => "wgpu, wgpu:N or wgpu:core for WGSL",
+                Language::Cuda => "emulator, cuda or cuda:N for CUDA",
+            };
+            return Err(Error::setting(format!("device {name}"), wanted));
+        }
+        let asked = !args.device.is_empty();
+        let mut names = match language {
+            _ if asked => args.device.clone(),
+            Language::Wgsl => super::adapters().await,
+            Language::Cuda => vec!["emulator".into(), "cuda".into()],
+        };
+        // First the emulator, which decides whether a GPU may run it.
+        if language == Language::Cuda {
+            names.retain(|name| name != "emulator");
+            names.insert(0, "emulator".into());
+        }
+        if names.is_empty() {
+            let why = "no adapter: install a Vulkan driver (Mesa's mesa-vulkan-drivers renders on the CPU)";
+            return Err(Error::device("wgpu", why));
+        }
+        names.into_iter().map(|name| Target::new(name, asked)).collect()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn new(name: String, asked: bool) -> Result<Target> {
+        let emulator = match &name[..] {
+            "emulator" => {
+                let _busy = progress::busy("building the emulator", false);
+                Some(steep::lab::emulator::Emulator::open()?)
+            }
+            _ => None,
+        };
+        Ok(Target { name, asked, emulator })
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn new(name: String, asked: bool) -> Result<Target> {
+        match &name[..] {
+            "emulator" => Err(Error::device("emulator", "not built in: wanted the feature `cuda`")),
+            _ => Ok(Target { name, asked }),
+        }
+    }
+
+    pub fn is_gpu_of_cuda(&self) -> bool {
+        self.name.starts_with("cuda")
+    }
+
+    #[cfg(feature = "cuda")]
+    fn prepare(&self, command: &mut Command, seed: u32) {
+        if let Some(emulator) = &self.emulator {
+            // Launches count on from the seed.
+            command.envs(emulator.environment()).env("EMULATOR_SEED", (1 + 10_000 * seed).to_string());
+            command.env("STEEP_CACHE", emulator.folder().join("cubins"));
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn prepare(&self, _: &mut Command, _: u32) {}
+}
+
+/// One run of all cases on a device.
+pub struct Job<'a> {
+    pub args: &'a Args,
+    pub path: &'a Path,
+    pub target: &'a Target,
+    pub values: u32,
+    pub seed: u32,
+}
+
+impl Job<'_> {
+    /// Runs it. `None` where the device is missing and nobody asked for it.
+    pub fn run(&self, candidate: &Candidate) -> Result<Option<Report>> {
+        let program = std::env::current_exe().map_err(|e| Error::file("steep itself", e))?;
+        let mut command = Command::new(program);
+        command.arg("try").arg(self.path).args(["--here", "--device", &self.target.name]);
+        command.args(["--values", &self.values.to_string()]);
+        let named = [("--op", &self.args.op), ("--shape", &self.args.shape)];
+        for (name, value) in named.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            command.arg(format!("{name}={value}"));
+        }
+        if let Some(dtype) = self.args.dtype {
+            command.args(["--dtype", dtype.name()]);
+        }
+        if self.target.is_gpu_of_cuda() {
+            command.arg("--passed");
+        }
+        self.target.prepare(&mut command, self.seed);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| Error::file("steep itself", e))?;
+        let (sender, lines) = channel();
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        std::thread::spawn(move || out.lines().map_while(|l| l.ok()).try_for_each(|l| sender.send(l)));
+        let mut errors = child.stderr.take().expect("piped");
+        let errors = std::thread::spawn(move || {
+            let mut text = vec![];
+            let _ = std::io::Read::read_to_end(&mut errors, &mut text);
+            String::from_utf8_lossy(&text).trim().to_string()
+        });
+        let followed = self.follow(candidate, &lines);
+        // It may be at its endless work still.
+        let _ = child.kill();
+        let status = child.wait().map_err(|e| Error::file("steep itself", e))?;
+        match followed? {
+            Followed::Report(report) => Ok(Some(report)),
+            Followed::Missing(..) if !self.target.asked && self.target.is_gpu_of_cuda() => Ok(None),
+            Followed::Missing(what, why) => Err(Error::file(what, why)),
+            Followed::Crashed(mut so_far) => {
+                let said = errors.join().unwrap_or_default();
+                let said = said.lines().next().unwrap_or_default();
+                let what = format!("the process that ran it ended without a result ({status}): {said}");
+                so_far.end(Kind::Fault, what);
+                Ok(Some(so_far.report))
+            }
+        }
+    }
+
+    fn follow(&self, candidate: &Candidate, lines: &Receiver<String>) -> Result<Followed> {
+        const TICK: Duration = Duration::from_millis(100);
+        let mut bar: Option<indicatif::ProgressBar> = None;
+        let mut so_far = SoFar::new(candidate, &self.target.name);
+        let mut since = Instant::now();
+        let outcome = loop {
+            go_on()?;
+            match lines.recv_timeout(TICK) {
+                Ok(line) => match serde_json::from_str(&line) {
+                    Ok(Line::Case { at, of, case, dtype, work, device, found }) => {
+                        let bar =
+                            bar.get_or_insert_with(|| progress::bar(&self.target.name, of, self.args.json));
+                        bar.set_position(at as u64);
+                        bar.set_message(format!("{dtype} {case}"));
+                        so_far.case(device, (case, dtype, work), found);
+                        since = Instant::now();
+                    }
+                    Ok(Line::Report(report)) => break Followed::Report(report),
+                    Ok(Line::Error(what, why)) => break Followed::Missing(what, why),
+                    // A kernel in the emulator may print what it likes; it is not ours.
+                    Err(_) => {}
+                },
+                Err(RecvTimeoutError::Timeout) if since.elapsed() > PATIENCE => {
+                    let what =
+                        format!("it does not end: a case took more than {} seconds", PATIENCE.as_secs());
+                    so_far.end(Kind::Endless, what);
+                    break Followed::Report(so_far.report);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break Followed::Crashed(so_far),
+            }
+        };
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        Ok(outcome)
+    }
+}
+
+enum Followed {
+    Report(Report),
+    Missing(String, String),
+    Crashed(SoFar),
+}
+
+/// What a report would say now.
+struct SoFar {
+    report: Report,
+    now: Option<(String, String, usize)>,
+}
+
+impl SoFar {
+    fn new(candidate: &Candidate, device: &str) -> SoFar {
+        SoFar { report: Report::new(candidate, device.to_string()), now: None }
+    }
+
+    fn case(&mut self, device: String, now: (String, String, usize), found: Vec<Finding>) {
+        self.report.device = device;
+        self.report.cases += usize::from(self.now.is_some());
+        self.report.failed += usize::from(!found.is_empty());
+        self.report.findings.extend(found);
+        self.now = Some(now);
+    }
+
+    /// The case that is tried now ends like this, and no other is.
+    fn end(&mut self, kind: Kind, what: String) {
+        let (case, dtype, work) = self.now.take().unwrap_or_default();
+        self.report.cases += 1;
+        self.report.failed += 1;
+        self.report.findings.push(Finding { kind, case, dtype, work, place: None, what });
+    }
+}

@@ -1,0 +1,32 @@
+//! A report in words.
+
+use steep::lab::Report;
+
+/// Lines: how many cases are right, and what is wrong in the smallest that is not.
+pub fn report(report: &Report) -> String {
+    let Report { device, cases, failed, not_taken, left, findings, .. } = report;
+    let others = match not_taken {
+        0 => String::new(),
+        n => format!("; {n} more it does not take, by its header"),
+    };
+    let Some(first) = findings.first() else {
+        return match cases {
+            0 => format!("{device}: not tried: it takes none of the cases{others}\n"),
+            n => format!("{device}: right in all {n} cases{others}\n"),
+        };
+    };
+    let left = match left {
+        0 => String::new(),
+        n => format!(", {n} left out"),
+    };
+    let mut text = format!(
+        "{device}: wrong in {failed} of {cases} cases{left}; the smallest is {} {}\n",
+        first.dtype, first.case
+    );
+    let same = findings.iter().take_while(|f| (&f.case, &f.dtype) == (&first.case, &first.dtype));
+    for finding in same {
+        let place = finding.place.as_ref().map_or(String::new(), |place| format!("{place}: "));
+        text += &format!("  {place}{}\n", finding.what);
+    }
+    text
+}
