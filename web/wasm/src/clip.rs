@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steep::Error;
-use steep::cache::Rule;
+use steep::cache::{Rule, doubts};
 use steep::evaluate::metrics;
-use steep::plot::{self, StepBar};
 use steep::sample::Run;
 use steep::video::Video;
+use steep::{Error, Generate};
 use wasm_bindgen::prelude::*;
 
 use crate::settings::Settings;
@@ -26,59 +25,31 @@ pub struct Clip {
 const FPS: u32 = 8;
 
 impl Clip {
-    pub(crate) fn new(steep: &Steep, settings: &Settings, run: Run, wall: Duration) -> Result<Clip> {
+    pub(crate) fn new(
+        steep: &Steep,
+        settings: &Settings,
+        (generate, mut warnings): (&Generate<'_>, Vec<String>),
+        run: Run,
+        wall: Duration,
+    ) -> Result<Clip> {
         let video = run.videos()?.pop().ok_or_else(|| Error::setting("no clip", "one"))?;
-        let generate = settings.generate(&steep.model, &steep.checkpoint, steep.calibration.as_ref())?;
-        let threshold = match generate.policy()?.rule {
+        let (name, rule) = (steep.checkpoint.name(), generate.policy()?.rule);
+        let threshold = match &rule {
             Rule::Threshold(rule) => Some(rule.threshold),
             _ => None,
         };
-        let bars: Vec<StepBar> = run
-            .steps
-            .iter()
-            .map(|r| StepBar {
-                decision: r.step.decision.letter(),
-                distance: r.step.distance,
-                accumulated: r.step.accumulated,
-            })
-            .collect();
-        let title = format!(
-            "{}, {}: {} of {} steps computed",
-            steep.checkpoint.name(),
-            settings.cache,
-            run.computed(),
-            bars.len()
-        );
-        let steps: Value = run
-            .steps
-            .iter()
-            .enumerate()
-            .map(|(i, r)| {
-                json!({
-                    "i": i,
-                    "d": r.step.distance,
-                    "rescaled": r.step.rescaled,
-                    "acc": r.step.accumulated,
-                    "decision": r.step.decision.letter().to_string(),
-                    "t": r.time,
-                    "ms": r.ms,
-                })
-            })
-            .collect();
-        let record = json!({
-            "device": steep.device.describe(),
-            "model": steep.checkpoint.name(),
-            "class": settings.class,
-            "cache": settings.spec()?.to_string(),
-            "seed": settings.seed,
-            "guidance": settings.guidance,
-            "gate": settings.gate,
-            "steps": steps,
-            "computed": run.computed(),
-            "skipped": run.steps.len() - run.computed(),
-            "wall_ms": 1e3 * wall.as_secs_f64(),
-        });
-        Ok(Clip { video, record: record.to_string(), skip_map: plot::skip_map(&title, &bars, threshold) })
+        warnings.extend(doubts(&rule, &run.trace()).iter().map(ToString::to_string));
+        let mut record = generate.settings(&name)?;
+        record["device"] = json!(steep.device.describe());
+        record["gate"] = json!(settings.gate);
+        let Value::Object(steps) = run.json() else { unreachable!("an object") };
+        for (name, value) in steps {
+            record[name] = value;
+        }
+        record["wall_ms"] = json!(1e3 * wall.as_secs_f64());
+        record["warnings"] = json!(warnings);
+        let skip_map = run.skip_map(&format!("{name}, {}", settings.cache), threshold);
+        Ok(Clip { video, record: record.to_string(), skip_map })
     }
 }
 

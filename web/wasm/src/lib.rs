@@ -4,12 +4,14 @@
 //! hands it over. `web/wasm/README.md` has the whole interface.
 
 mod clip;
+mod ops;
 mod settings;
 mod watch;
+mod work;
 
 use js_sys::Function;
 use serde_json::{Value, json};
-use steep::cache::POLICIES;
+use steep::cache::{Given, POLICIES, Spec};
 use steep::evaluate::calibrate::Calibration;
 use steep::model::{Checkpoint, Dit};
 use steep::{DType, Device, Error};
@@ -19,13 +21,14 @@ use web_time::Instant;
 use clip::Clip;
 use settings::Settings;
 use watch::Watching;
+use work::{Try, Work};
 
 /// What every export fails with.
 type Result<T> = std::result::Result<T, JsError>;
 
 /// Must be called once before all else. `panicked` is told of a panic, in one line: after one, nothing here works any
 /// more, and the page starts another worker.
-#[wasm_bindgen(js_name = listen)]
+#[wasm_bindgen]
 pub fn listen(panicked: Function) {
     std::panic::set_hook(Box::new(move |info| {
         let text = info.payload_as_str().unwrap_or("no reason given");
@@ -74,6 +77,8 @@ impl Steep {
             "device": self.device.name(),
             "describe": self.device.describe(),
             "gpu": self.device.is_gpu(),
+            "facts": self.device.facts(),
+            "clock_resolution_s": self.device.clock(),
             "model": {
                 "name": self.checkpoint.name(),
                 "frames": c.frames,
@@ -94,14 +99,41 @@ impl Steep {
     /// Samples a clip. See the README for `settings` and what `watch` is called with.
     pub async fn generate(&self, settings: String, watch: Function) -> Result<Clip> {
         let settings = Settings::parse(&settings)?;
-        let generate = settings.generate(&self.model, &self.checkpoint, self.calibration.as_ref())?;
+        let (generate, warnings) = settings.generate(self)?;
         if settings.warm_up {
             generate.warm_up().await?;
         }
         let start = Instant::now();
         let mut watching = Watching::new(&self.device, &settings, watch);
         let run = generate.watch(&mut watching).await?;
-        Clip::new(self, &settings, run, start.elapsed())
+        Clip::new(self, &settings, (&generate, warnings), run, start.elapsed())
+    }
+
+    /// Runs every case of every op with every source that the device runs, against naive f64 loops: the file that
+    /// `steep verify --json` writes.
+    pub async fn verify(&self, settings: String, watch: Function) -> Result<String> {
+        Ok(Work::parse(&settings)?.verify(&self.device, &watch).await?.to_string())
+    }
+
+    /// Times every op with every source beside this device's ceilings: the file that `steep bench --json` writes.
+    pub async fn bench(&self, settings: String, watch: Function) -> Result<String> {
+        Ok(Work::parse(&settings)?.bench(&self.device, &self.checkpoint, &watch).await?.to_string())
+    }
+
+    /// Tries a kernel of somebody's, the text of `file`, which ends with `.wgsl`: `{passed, report, timed}`.
+    pub async fn try_kernel(
+        &self,
+        file: String,
+        text: String,
+        settings: String,
+        watch: Function,
+    ) -> Result<String> {
+        Ok(Try::parse(&settings)?.run(&self.device, &file, &text, &watch).await?.to_string())
+    }
+
+    /// Every op with its texts; see `ops.rs`.
+    pub fn ops(&self) -> String {
+        ops::all(&self.device).to_string()
     }
 
     /// The adapter goes away, as when somebody pulls it out: for tests of what the page does then.
@@ -126,4 +158,14 @@ pub fn policies() -> String {
         })
     };
     POLICIES.iter().map(policy).collect::<Value>().to_string()
+}
+
+/// The decisions of `tea:THRESHOLD:COEFFICIENTS` on recorded distances, an array of numbers with null for none: an array of
+/// `{i, d, rescaled, acc, decision}`.
+#[wasm_bindgen]
+pub fn replay(distances: String, threshold: f64, coefficients: String) -> Result<String> {
+    let distances: Vec<Option<f64>> = settings::parse(&distances)?;
+    let spec: Spec = format!("tea:{threshold}:{coefficients}").parse()?;
+    let steps = spec.policy(distances.len(), &Given::default())?.replay(&distances);
+    Ok(steps.iter().enumerate().map(|(i, step)| step.json(i)).collect::<Value>().to_string())
 }

@@ -1,12 +1,15 @@
 //! What a page asks for.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use steep::cache::{Given, Spec};
-use steep::evaluate::calibrate::{Calibration, fit};
-use steep::model::{Checkpoint, Condition, Dit, Model};
+use steep::evaluate::calibrate::{Binding, fit};
+use steep::model::{Condition, Dit, Model};
 use steep::sample::{GateMode, Method, Spacing};
 use steep::{Error, Generate, Result, generate};
+
+use crate::Steep;
 
 /// The settings of a clip. What is left out is as in `steep generate`.
 #[derive(Deserialize)]
@@ -45,13 +48,18 @@ impl Default for Settings {
     }
 }
 
+/// A JSON object of the fields that `T` has.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|e| Error::setting("settings", format!("a JSON object of known names: {e}")))
+}
+
 impl Settings {
     pub fn parse(text: &str) -> Result<Settings> {
-        serde_json::from_str(text)
-            .map_err(|e| Error::setting("settings", format!("a JSON object of known names: {e}")))
+        parse(text)
     }
 
-    pub fn mode(&self) -> Result<GateMode> {
+    fn mode(&self) -> Result<GateMode> {
         match self.gate.as_str() {
             "host" => Ok(GateMode::Host),
             "device" => Ok(GateMode::Device),
@@ -59,7 +67,7 @@ impl Settings {
         }
     }
 
-    pub fn spec(&self) -> Result<Spec> {
+    fn spec(&self) -> Result<Spec> {
         self.cache.parse()
     }
 
@@ -76,27 +84,33 @@ impl Settings {
         }
     }
 
-    /// The run that these settings describe.
-    pub fn generate<'m>(
-        &self,
-        model: &'m Dit,
-        checkpoint: &Checkpoint,
-        calibration: Option<&Calibration>,
-    ) -> Result<Generate<'m>> {
-        let spec = self.spec()?;
+    /// The run that these settings describe, and what to warn of.
+    pub fn generate<'m>(&self, steep: &'m Steep) -> Result<(Generate<'m>, Vec<String>)> {
+        let (spec, model) = (self.spec()?, &steep.model);
         spec.check(self.steps)?;
-        let calibration = calibration.filter(|_| spec.takes_calibration());
-        let _ = checkpoint;
+        if let Some(file) = spec.file() {
+            let what = format!("cache {spec}: {}", file.display());
+            return Err(Error::setting(what, "a policy without a file: a browser has none"));
+        }
+        let (method, spacing): (Method, Spacing) = (self.method.parse()?, self.spacing.parse()?);
+        let mut warnings = vec![];
+        let calibration = steep.calibration.as_ref().filter(|_| spec.takes_calibration());
+        if let Some(calibration) = calibration {
+            let run = Binding::new(&steep.checkpoint, spacing, self.steps, self.guidance, model.dtype())?;
+            let checked = calibration.check(&run.sampler(method));
+            warnings = checked.map_err(|why| Error::file("the calibration", why))?;
+        }
         let given = Given { fit: fit(&spec, calibration), magnitudes: None };
-        Ok(generate(model)
+        let generate = generate(model)
             .condition(self.condition(model)?)
             .seed(self.seed)
             .steps(self.steps)
             .guidance(self.guidance)
-            .sampler(self.method.parse()?)
-            .spacing(self.spacing.parse()?)
+            .sampler(method)
+            .spacing(spacing)
             .gate(self.mode()?)
             .cache(spec)
-            .given(given))
+            .given(given);
+        Ok((generate, warnings))
     }
 }

@@ -60,10 +60,10 @@ impl Watching {
 impl Watch for Watching {
     async fn step(&mut self, moment: &Moment<'_>) -> Result<()> {
         if self.preview_every > 0 && moment.step % self.preview_every == 0 {
-            let [_, f, c, h, w] = moment.z.shape().dims()[..] else {
+            let &[_, f, c, h, w] = moment.z.shape().dims() else {
                 unreachable!("clips have five dimensions")
             };
-            let video = Video::new(f, c, h, w, moment.z.read_f32().await?)?;
+            let video = Video::new(f, c, h, w, moment.estimate()?.read_f32().await?)?;
             let frames = (0..f).map(|frame| video.pixels(frame)).collect::<Result<Vec<_>>>()?;
             self.preview = Some(frames.concat());
         }
