@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use serde_json::{Value, json};
+
 use crate::cache::{Given, IDENTITY, Measure, Policy, Rule, Spec, TeaCache};
 use crate::model::{Condition, Model};
-use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Spacing, Watch};
+use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Spacing, Watch, number};
 use crate::{Error, Result, memory, noise};
 
 /// Samples clips with `model`: 50 steps at guidance 3 from the noise of seed 0, of class 0, without a cache, unless told
@@ -126,9 +128,50 @@ impl<'m> Generate<'m> {
         Schedule::new(self.model.config().prediction, self.spacing, self.steps, self.scale())
     }
 
+    /// All that the clip's values depend on, as records have it: `{device, dtype, sampler, spacing, model, class, cache,
+    /// seed, guidance, coefficients, range}`. Noise that is of no seed has none; several classes are a list, and none is
+    /// `none`. Only the caller knows what the `model` is called.
+    ///
+    /// # Errors
+    ///
+    /// If the policy cannot be made; see [`policy`](Self::policy).
+    pub fn settings(&self, model: &str) -> Result<Value> {
+        let rule = match self.policy()?.rule {
+            Rule::Threshold(rule) => Some(rule),
+            Rule::Schedule(_) | Rule::Host(_) => None,
+        };
+        let Condition::Classes(classes) = &self.condition;
+        let class = match &classes[..] {
+            _ if self.is_unconditional() => json!("none"),
+            [class] => json!(class),
+            classes => json!(classes),
+        };
+        let seed = match self.noise {
+            Noise::Seed(seed) => Some(seed),
+            Noise::These(_) => None,
+        };
+        Ok(json!({
+            "device": self.model.device().name(),
+            "dtype": self.model.dtype().name(),
+            "sampler": self.method.to_string(),
+            "spacing": self.spacing,
+            "model": model,
+            "class": class,
+            "cache": self.cache.to_string(),
+            "seed": seed,
+            "guidance": number(self.guidance),
+            "coefficients": rule.as_ref().map(|rule| rule.coefficients),
+            "range": rule.as_ref().and_then(|rule| rule.range),
+        }))
+    }
+
+    fn is_unconditional(&self) -> bool {
+        self.condition == self.model.unconditional(self.condition.clips())
+    }
+
     /// The guidance that counts.
     pub(crate) fn scale(&self) -> f32 {
-        if self.condition == self.model.unconditional(self.condition.clips()) { 1.0 } else { self.guidance }
+        if self.is_unconditional() { 1.0 } else { self.guidance }
     }
 
     /// Makes the clips. Fails with [`Error::NotFinite`] where one of their values is NaN or infinite, as happens to models

@@ -115,6 +115,7 @@ pub struct Made<'a> {
     pub checkpoint: &'a Checkpoint,
     pub device: &'a Device,
     pub sidecar: &'a Sidecar,
+    pub settings: serde_json::Value,
     /// TeaCache's, with the coefficients that were used.
     pub rule: Option<TeaCache>,
     pub uncached: Option<Timed>,
@@ -142,6 +143,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let uncached = args.setup.clip(&model, args.class, args.seed).gate(args.gate.into());
     let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache));
     let rule = cached.policy()?.rule;
+    let settings = cached.settings(&checkpoint.name())?;
     // Runs are timed warm.
     let busy = progress::busy("compiling kernels", args.quiet);
     cached.warm_up().await?;
@@ -174,7 +176,20 @@ pub async fn run(args: &Args) -> Result<()> {
         None => (None, None),
     };
     let (checkpoint, device, sidecar) = (&checkpoint, &device, &sidecar);
-    let made = Made { args, checkpoint, device, sidecar, rule, uncached, cached, pairs, psnr, ssim, doubts };
+    let made = Made {
+        args,
+        checkpoint,
+        device,
+        sidecar,
+        settings,
+        rule,
+        uncached,
+        cached,
+        pairs,
+        psnr,
+        ssim,
+        doubts,
+    };
     made.write()
 }
 

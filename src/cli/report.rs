@@ -4,13 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use steep::cache::{Spec, Step, letters};
-use steep::plot::{self, StepBar};
-use steep::sample::StepRecord;
+use steep::cache::{Spec, letters};
 use steep::{Result, plain};
 
 use super::generate::{Made, Timed};
-use super::setup::Class;
 use super::sidecar::Source;
 use super::{output, progress};
 
@@ -138,45 +135,24 @@ fn shortened(cache: &str) -> String {
     }
 }
 
-/// The settings of the clip: all that its values depend on.
+/// The settings of the clip: all that its values depend on, and where what belongs to the model came from.
 fn settings(made: &Made) -> Value {
-    let args = made.args;
-    json!({
-        "device": made.device.name(),
-        "dtype": args.setup.dtype.name(),
-        "sampler": args.setup.sampler.to_string(),
-        "spacing": args.setup.spacing,
-        "model": made.checkpoint.name(),
-        "class": match args.class {
-            Class::Number(n) => json!(n),
-            Class::None => json!("none"),
-        },
-        "cache": args.cache.to_string(),
-        "seed": args.seed,
-        "guidance": number(args.setup.guidance),
-        "coefficients": made.rule.as_ref().map(|rule| rule.coefficients),
-        "range": made.rule.as_ref().and_then(|rule| rule.range),
-        "sidecar": made.sidecar.source(&args.cache).map(Source::json),
-    })
+    let mut settings = made.settings.clone();
+    settings["sidecar"] = json!(made.sidecar.source(&made.args.cache).map(Source::json));
+    settings
 }
 
 /// The run for programs. A number that is absent or not finite is null.
 pub fn record(made: &Made) -> Value {
-    let cached = &made.cached;
     let ms = |timed: &Timed| 1e3 * timed.wall.as_secs_f64();
-    let row = |(i, r): (usize, &StepRecord)| {
-        let mut row = step(i, &r.step);
-        row["t"] = number(r.time);
-        row["ms"] = json!(r.ms);
-        row
-    };
     let mut record = settings(made);
     record["device"] = json!(made.device.describe());
     record["gate"] = json!(made.args.gate.name());
-    record["steps"] = cached.run.steps.iter().enumerate().map(row).collect();
-    record["computed"] = json!(cached.run.computed());
-    record["skipped"] = json!(cached.run.steps.len() - cached.run.computed());
-    record["wall_ms"] = json!(ms(cached));
+    let Value::Object(run) = made.cached.run.json() else { unreachable!("an object") };
+    for (name, value) in run {
+        record[name] = value;
+    }
+    record["wall_ms"] = json!(ms(&made.cached));
     record["uncached_wall_ms"] = json!(made.uncached.as_ref().map(ms));
     record["timed_pairs"] = json!(made.pairs.len());
     record["speedup"] = json!(made.speedup().map(|e| json!({ "value": e.value, "half": e.half })));
@@ -186,35 +162,10 @@ pub fn record(made: &Made) -> Value {
     record
 }
 
-/// A step of a trace, as `generate` and `plan` write it.
-pub fn step(i: usize, step: &Step) -> Value {
-    json!({
-        "i": i,
-        "d": step.distance,
-        "rescaled": step.rescaled,
-        "acc": step.accumulated,
-        "decision": step.decision.letter().to_string(),
-    })
-}
-
-/// The number as it was written or as f32 prints it, not with the digits that f64 adds.
-fn number(x: f32) -> Value {
-    json!(x.to_string().parse::<f64>().ok())
-}
-
 /// Distances, sums and decisions as SVG.
 pub fn skip_map(made: &Made) -> String {
-    let (args, cached) = (made.args, &made.cached);
-    let bar = |r: &StepRecord| StepBar {
-        decision: r.step.decision.letter(),
-        distance: r.step.distance,
-        accumulated: r.step.accumulated,
-    };
-    let bars: Vec<StepBar> = cached.run.steps.iter().map(bar).collect();
-    let threshold = made.rule.as_ref().map(|rule| rule.threshold);
-    let (model, cache) = (made.checkpoint.name(), shortened(&args.cache.to_string()));
-    let title = format!("{model}, {cache}: {} of {} steps computed", cached.run.computed(), bars.len());
-    plot::skip_map(&title, &bars, threshold)
+    let what = format!("{}, {}", made.checkpoint.name(), shortened(&made.args.cache.to_string()));
+    made.cached.run.skip_map(&what, made.rule.as_ref().map(|rule| rule.threshold))
 }
 
 /// The clip as tensors, with the settings as JSON in the metadata. The same settings give the same bytes.

@@ -84,6 +84,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bytemuck::NoUninit;
+use web_time::Instant;
 
 use crate::{DType, Error, Result, Tensor};
 
@@ -101,6 +102,9 @@ pub struct Call<'a, 'w> {
     pub(crate) constants: &'a [(&'static str, u32)],
     pub(crate) gate: Gate<'a>,
 }
+
+/// What browsers round their clocks to, in seconds.
+pub(crate) const COARSE: f64 = 1e-4;
 
 /// Tensors of a call, written and read together: what WebGPU binds everywhere.
 const MOST_TENSORS: usize = 8;
@@ -255,7 +259,7 @@ pub enum Device {
 /// A moment in a device's queue; see [`Device::mark`].
 pub enum Mark {
     /// The CPU runs a call as it is enqueued, so its moments are the host's.
-    Cpu(std::time::Instant),
+    Cpu(Instant),
     /// A time stamp that the GPU writes when it gets there.
     Wgpu(wgpu::Stamp),
     /// An event in the stream.
@@ -368,9 +372,21 @@ impl Device {
     /// Enqueues a time stamp between the calls before and after it.
     pub fn mark(&self) -> Mark {
         match self {
-            Device::Cpu(_) => Mark::Cpu(std::time::Instant::now()),
+            Device::Cpu(_) => Mark::Cpu(Instant::now()),
             Device::Wgpu(wgpu) => Mark::Wgpu(wgpu.mark()),
             Device::Cuda(cuda) => Mark::Cuda(cuda.mark()),
+        }
+    }
+
+    /// The shortest time that [`marks`](Self::mark) can tell from none, in seconds: 0.1 ms in a browser, which rounds its
+    /// clocks so that no page learns too much.
+    pub fn clock(&self) -> f64 {
+        match self {
+            Device::Cpu(_) if cfg!(target_arch = "wasm32") => COARSE,
+            Device::Cpu(_) => 1e-7,
+            Device::Wgpu(wgpu) => wgpu.clock(),
+            // As the driver's documentation of events has it.
+            Device::Cuda(_) => 0.5e-6,
         }
     }
 

@@ -79,11 +79,14 @@ impl<'m> Sampling<'m> {
                 kept.stand_in(gate, batch, decider.past(i))?;
             }
             batch.head()?;
-            watch.step(&Moment { step: i, z: &batch.z, streams: batch.pass.streams() }).await?;
+            let (prediction, patch, clean) =
+                (batch.prediction.as_ref(), batch.config.patch, sampler.schedule.cleans[i]);
+            let (z, streams) = (&batch.z, batch.pass.streams());
+            watch.step(&Moment { step: i, z, streams, prediction, patch, clean }).await?;
             // Guidance, and the clip moves on to the next noise level.
             sampler.advance(batch, i)?;
             marks.push(batch.z.device().mark());
-            watch.done(Progress { done: i + 1, decision })?;
+            watch.done(Progress { done: i + 1, decision }).await?;
         }
         Ok(())
     }

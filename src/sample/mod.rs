@@ -13,6 +13,7 @@
 
 mod batch;
 mod decide;
+mod json;
 mod keep;
 mod r#loop;
 mod measure;
@@ -24,6 +25,7 @@ use crate::cache::{Decision, Step};
 use crate::video::Video;
 use crate::{Result, memory};
 
+pub(crate) use json::number;
 pub(crate) use r#loop::Sampling;
 pub use record::{Observed, Recording, magnitudes, observe};
 pub(crate) use sampler::Sampler;

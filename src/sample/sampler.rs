@@ -139,6 +139,8 @@ pub struct Schedule {
     pub times: Vec<f32>,
     /// What happens to the clip: z = keep·z + add·v, with v the guided prediction.
     pub updates: Vec<Update>,
+    /// What would lead from each step to the clean clip at once, if the prediction were all right.
+    pub cleans: Vec<Update>,
     /// At each step, how much of the clip is signal and how much noise: z = a·x + b·noise.
     pub scales: Vec<[f64; 2]>,
     /// g in v = u + g·(c − u); 1 takes the conditional prediction alone.
@@ -179,7 +181,7 @@ impl Schedule {
         let step = |i: usize| match prediction {
             Prediction::Velocity => {
                 let t = 1.0 - i as f64 / n;
-                (1000.0 * t, update(1.0, -1.0 / n), [1.0 - t, t])
+                (1000.0 * t, update(1.0, -1.0 / n), update(1.0, -t), [1.0 - t, t])
             }
             Prediction::Epsilon => {
                 let t = spacing.time(i, steps);
@@ -188,16 +190,18 @@ impl Schedule {
                 // x₀ = (z − √(1−ᾱ)·ε)/√ᾱ;  z' = √ᾱ'·x₀ + √(1−ᾱ')·ε
                 let keep = (next / now).sqrt();
                 let add = (1.0 - next).sqrt() - keep * (1.0 - now).sqrt();
-                (t as f64, update(keep, add), [now.sqrt(), (1.0 - now).sqrt()])
+                let (signal, noise) = (now.sqrt(), (1.0 - now).sqrt());
+                (t as f64, update(keep, add), update(1.0 / signal, -noise / signal), [signal, noise])
             }
         };
-        let (mut times, mut updates, mut scales) = (vec![], vec![], vec![]);
-        for (t, update, scale) in (0..steps).map(step) {
+        let (mut times, mut updates, mut cleans, mut scales) = (vec![], vec![], vec![], vec![]);
+        for (t, update, clean, scale) in (0..steps).map(step) {
             times.push(t as f32);
             updates.push(update);
+            cleans.push(clean);
             scales.push(scale);
         }
-        Ok(Schedule { times, updates, scales, guidance })
+        Ok(Schedule { times, updates, cleans, scales, guidance })
     }
 
     /// Whether the prediction is made of a conditional and an unconditional one.

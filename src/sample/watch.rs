@@ -1,8 +1,10 @@
 //! Looking on.
 
 use super::Progress;
+use crate::device::Gate;
 use crate::model::Streams;
-use crate::{Result, Tensor};
+use crate::ops::{Update, axpby, denoise};
+use crate::{DType, Result, Tensor};
 
 /// A step whose prediction is made, and whose clip has not moved on yet.
 pub struct Moment<'a> {
@@ -12,6 +14,32 @@ pub struct Moment<'a> {
     pub z: &'a Tensor,
     /// What the model made of them. Where a skipped step leaves out the whole model, these are of an earlier step.
     pub streams: &'a Streams,
+    /// The guided prediction, where a skipped step leaves out the whole model. f32 [Z, F, C, H, W]
+    pub(super) prediction: Option<&'a Tensor>,
+    pub(super) patch: usize,
+    pub(super) clean: Update,
+}
+
+impl Moment<'_> {
+    /// What the clips will be if the model is right: the clips less all the noise that it sees in them.
+    /// f32 [Z, F, C, H, W]
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it, or the device fails.
+    pub fn estimate(&self) -> Result<Tensor> {
+        let mut out = Tensor::zeros(self.z.device(), DType::F32, *self.z.shape())?;
+        let z = (self.clean.keep, Some(self.z));
+        match self.prediction {
+            Some(prediction) => axpby(Gate::Open, &mut out, z, (self.clean.add, prediction))?,
+            None => {
+                axpby(Gate::Open, &mut out, z, (0.0, self.z))?;
+                let add = Update { keep: 1.0, ..self.clean };
+                denoise(Gate::Open, &mut out, &self.streams.tokens, self.patch, add)?;
+            }
+        }
+        Ok(out)
+    }
 }
 
 /// Sees every step of a run, and changes none. A closure that takes [`Progress`] is one.
@@ -24,12 +52,12 @@ pub trait Watch {
         Ok(())
     }
 
-    /// Called when a step is enqueued; the device may still be at work on it.
-    fn done(&mut self, progress: Progress) -> Result<()>;
+    /// Called when a step is enqueued; the device may still be at work on it. Whoever wants to see it done waits here.
+    async fn done(&mut self, progress: Progress) -> Result<()>;
 }
 
 impl<F: FnMut(Progress) -> Result<()>> Watch for F {
-    fn done(&mut self, progress: Progress) -> Result<()> {
+    async fn done(&mut self, progress: Progress) -> Result<()> {
         self(progress)
     }
 }

@@ -128,7 +128,7 @@ impl Args {
             plan["computed"] = json!(computed);
             plan["skipped"] = json!(skipped);
             plan["ratio"] = json!(ratio);
-            plan["steps"] = steps.iter().enumerate().map(|(i, s)| report::step(i, s)).collect();
+            plan["steps"] = steps.iter().enumerate().map(|(i, s)| s.json(i)).collect();
             return say(&format!("{plan:#}\n"));
         }
         let letters = report::Paint::of_stdout().decisions(&letters(&steps));
