@@ -19,15 +19,8 @@ pub fn report(report: &Report) -> String {
         0 => String::new(),
         n => format!(", {n} left out"),
     };
-<<<<<<< HEAD
-    let mut text = format!(
-        "{device}: wrong in {failed} of {cases} cases{left}; the smallest is {} {}\n",
-        first.dtype, first.case
-    );
-=======
     let (dtype, case) = (&first.dtype, short(&first.case));
     let mut text = format!("{device}: wrong in {failed} of {cases} cases{left}; the smallest is {dtype} {case}\n");
->>>>>>> lab
     let same = findings.iter().take_while(|f| (&f.case, &f.dtype) == (&first.case, &first.dtype));
     for finding in same {
         let place = finding.place.as_ref().map_or(String::new(), |place| format!("{place}: "));
