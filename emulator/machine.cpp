@@ -107,7 +107,7 @@ void fault(const char *kind, const std::string &what) {
 namespace {
 
 /// Seconds of computing that a launch may take: hundreds of times as long as any that is right.
-constexpr time_t SECONDS = 60;
+constexpr time_t SECONDS = 30;
 
 void too_long(int, siginfo_t *, void *context) {
     const auto &registers = static_cast<ucontext_t *>(context)->uc_mcontext;
@@ -255,6 +255,7 @@ void Meeting::join(Thread &t) {
 }
 
 void Machine::barrier(unsigned id, unsigned expected, bool waits) {
+    memory.step();
     const unsigned count = static_cast<unsigned>(threads.size());
     if (expected == 0) expected = count;
     if (id > 15) fault("bad barrier", text("uses barrier %u; there are 0 to 15", id));
@@ -284,6 +285,7 @@ void Machine::barrier(unsigned id, unsigned expected, bool waits) {
 }
 
 void Machine::collective(const char *name, unsigned mask, void *operands, void (*work)(void **)) {
+    memory.step();
     const unsigned lane = thread->id % 32, warp = thread->id / 32;
     const size_t lanes = std::min<size_t>(32, threads.size() - warp * 32);
     if (!(mask >> lane & 1))

@@ -51,6 +51,8 @@ class Memory {
     void begin_block();
     void end_block();
 
+    /// Counts what a thread does, and ends a launch that does too much.
+    void step();
     /// The current thread reads or writes; `aligned` if the address must be a multiple of the size.
     void access(const void *address, size_t bytes, bool write, bool aligned);
     void cp_async(void *to, const void *from, unsigned bytes);

@@ -521,7 +521,11 @@ fn estimates_lie_on_the_way() {
             let near = |i: usize, estimate: &[f32], want: &dyn Fn(usize) -> f64| {
                 for (at, x) in estimate.iter().enumerate() {
                     let error = (f64::from(*x) - want(at)).abs();
-                    assert!(error < 1e-3 * (1.0 + want(at).abs()), "{name} {cache} step {i}: {x} {}", want(at));
+                    assert!(
+                        error < 1e-3 * (1.0 + want(at).abs()),
+                        "{name} {cache} step {i}: {x} {}",
+                        want(at)
+                    );
                 }
             };
             for (i, pair) in seen.0.windows(2).enumerate() {

@@ -149,10 +149,13 @@ impl Candidate {
         let Code::Cuda(code) = &self.source.code else { return vec![] };
         let name = code.text.entry.unwrap_or(self.op.kernel.name);
         let text = without_comments(code.text.text);
-        let Some(at) = text.find("__global__").and_then(|at| Some(at + kernel(&text[at..])?.0)) else { return vec![] };
+        let Some(at) = text.find("__global__").and_then(|at| Some(at + kernel(&text[at..])?.0)) else {
+            return vec![];
+        };
         let list = text[at..].strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('('));
         let list = list.and_then(|list| list.split_once(')')).map_or("", |(list, _)| list);
-        let last = |argument: &str| argument.rsplit(|c| !word(c)).find(|w| !w.is_empty()).unwrap_or("").to_string();
+        let last =
+            |argument: &str| argument.rsplit(|c| !word(c)).find(|w| !w.is_empty()).unwrap_or("").to_string();
         list.split(',').map(last).collect()
     }
 

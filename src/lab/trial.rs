@@ -215,7 +215,10 @@ fn gist(message: &str) -> String {
             (false, _) => line.trim_start_matches("= "),
         };
         // Which shader, everybody knows.
-        let part = part.strip_prefix("Shader '").and_then(|rest| rest.split_once("' ")).map_or(part, |(_, rest)| rest);
+        let part = part
+            .strip_prefix("Shader '")
+            .and_then(|rest| rest.split_once("' "))
+            .map_or(part, |(_, rest)| rest);
         if !part.is_empty() && !parts.iter().any(|p| p == part) {
             parts.push(part.to_string());
         }
@@ -246,8 +249,14 @@ mod tests {
     fn messages_are_one_line_with_names() {
         let drawn = "\nShader 'x' parsing error: no definition in scope for identifier: `y`\n   ┌─ wgsl:2:4\n   │\n2 │ y;\n   \
                      │ ^ unknown identifier\n\n";
-        assert_eq!(gist(drawn), "parsing error: no definition in scope for identifier: `y`; unknown identifier");
+        assert_eq!(
+            gist(drawn),
+            "parsing error: no definition in scope for identifier: `y`; unknown identifier"
+        );
         let names = ["out".to_string(), "x".to_string()];
-        assert_eq!(named("reads 4 bytes at argument 1 + 8, argument 7", &names), "reads 4 bytes at `x` + 8, argument 7");
+        assert_eq!(
+            named("reads 4 bytes at argument 1 + 8, argument 7", &names),
+            "reads 4 bytes at `x` + 8, argument 7"
+        );
     }
 }

@@ -10,12 +10,18 @@ const SMALL: &str = "--largest 20000 --values 7";
 fn answers(language: Language, name: &str, barrier: &str, racy: &[&str]) {
     let Some(device) = device(language) else { return };
     let place = Place::new();
-    let new = place.command(&format!("--new rel_l1 --language {}", language.to_string().to_lowercase())).output().unwrap();
+    let new = place
+        .command(&format!("--new rel_l1 --language {}", language.to_string().to_lowercase()))
+        .output()
+        .unwrap();
     assert!(new.status.success() && String::from_utf8_lossy(&new.stdout).contains(name), "{new:?}");
     let again = place.run(&format!("--new rel_l1 --language {}", language.to_string().to_lowercase()));
     again.refused(&[name, "is there already"]);
     let run = || place.run(&format!("{name} --device {device} --dtype f32 {SMALL}"));
-    run().wrong(&["the smallest is f32 1 in 1 runs", "element 0 is NaN (as before the call: was it written?)"]);
+    run().wrong(&[
+        "the smallest is f32 1 in 1 runs",
+        "element 0 is NaN (as before the call: was it written?)",
+    ]);
     let right = kernel(name);
     place.write(name, edited(&right, barrier, "//"));
     run().wrong(racy);
@@ -26,7 +32,8 @@ fn answers(language: Language, name: &str, barrier: &str, racy: &[&str]) {
 #[test]
 fn three_answers_in_cuda() {
     // The smallest run is of one element, and all threads still meet in the tree.
-    let racy = ["rel_l1.cu:", "race: thread", "shared rel_l1::", "which thread", "no barrier is between them"];
+    let racy =
+        ["rel_l1.cu:", "race: thread", "shared rel_l1::", "which thread", "no barrier is between them"];
     answers(Language::Cuda, "rel_l1.cu", "    __syncthreads(); // the tree", &racy);
 }
 
@@ -45,17 +52,27 @@ fn a_race_names_both_lines() {
     let sides = [line("change[t] = c;"), line("size[t] = s;"), line("change[t] += "), line("size[t] += ")];
     let out = place.run(&format!("mine.cu --device {device} --dtype f32 {SMALL}"));
     out.wrong(&["race: thread"]);
-    let numbers: Vec<usize> = out.out.split("mine.cu:").skip(2).map(|rest| {
-        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
-    }).collect();
-    assert!(numbers.len() == 2 && numbers.iter().all(|n| sides.contains(n)), "{numbers:?} {sides:?}: {}", out.out);
+    let numbers: Vec<usize> = out
+        .out
+        .split("mine.cu:")
+        .skip(2)
+        .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap())
+        .collect();
+    assert!(
+        numbers.len() == 2 && numbers.iter().all(|n| sides.contains(n)),
+        "{numbers:?} {sides:?}: {}",
+        out.out
+    );
 }
 
 /// With `--json`, graders get the same as data.
 #[test]
 fn findings_are_data() {
     let Some(device) = device(Language::Cuda) else { return };
-    let place = Place::with("mine.cu", edited(&kernel("rel_l1.cu"), "    __syncthreads(); // the tree", "    // the tree"));
+    let place = Place::with(
+        "mine.cu",
+        edited(&kernel("rel_l1.cu"), "    __syncthreads(); // the tree", "    // the tree"),
+    );
     let out = place.run(&format!("mine.cu --device {device} --dtype f32 --json {SMALL}"));
     assert_eq!(out.status, Some(1), "{}{}", out.out, out.err);
     let all: serde_json::Value = serde_json::from_str(&out.out).unwrap();
@@ -76,18 +93,38 @@ fn each_kind_of_mistake_has_its_words() {
         ("prev[i] = cur[i];", "prev[i + 1] = cur[i];", "out of bounds: thread"),
         ("if (gated_off(gate)) {\n        return;\n    }", "", "gates: "),
         ("const u32 t = threadIdx.x", "const u32 t = threadIdx.x % 64", "race: thread"),
-        ("if (t == 0) {", "__shared__ float never[1];\n    if (t == 0) {\n        partials[0] = never[0];", "uninitialised: thread 0"),
+        (
+            "if (t == 0) {",
+            "__shared__ float never[1];\n    if (t == 0) {\n        partials[0] = never[0];",
+            "uninitialised: thread 0",
+        ),
         ("for (u32 half = 64; half > 0; half /= 2) {", "for (u32 half = 64; half > 0;) {", "endless loop: "),
-        ("        __syncthreads();\n    }", "        if (t < half) {\n            __syncthreads();\n        }\n    }", "deadlock: block"),
+        (
+            "        __syncthreads();\n    }",
+            "        if (t < half) {\n            __syncthreads();\n        }\n    }",
+            "deadlock: block",
+        ),
         ("c += fabsf(next - old);", "c += fabsf(next + old);", "change, size: element 0 is"),
-        ("Params p, Gate gate", "Params p, u32 more, Gate gate", "wanted 3 pointers (8 each), Params (8), Gate (24)"),
+        (
+            "Params p, Gate gate",
+            "Params p, u32 more, Gate gate",
+            "wanted 3 pointers (8 each), Params (8), Gate (24)",
+        ),
         ("const float next", "const floot next", "mine.cu:19:15: error: 'floot' does not name a type"),
     ];
     let wgsl = [
         ("t == 0u {", "t == 0u && group.x > 0u {", "is NaN (as before the call"),
         ("  prev[i] = cur[i];", "  prev[i + 1u] = cur[i];", "prev"),
-        ("prev[i] = cur[i];", "prev[i] = cur[i];\n  if i + 1u == p.elements { prev[i + 1u] = 0.0; }", "the end of outputs: written past by"),
-        ("prev[i] = cur[i];", "prev[i] = cur[j];", "mine.wgsl:25:17: parsing error: no definition in scope for identifier: `j`"),
+        (
+            "prev[i] = cur[i];",
+            "prev[i] = cur[i];\n  if i + 1u == p.elements { prev[i + 1u] = 0.0; }",
+            "the end of outputs: written past by",
+        ),
+        (
+            "prev[i] = cur[i];",
+            "prev[i] = cur[j];",
+            "mine.wgsl:25:17: parsing error: no definition in scope for identifier: `j`",
+        ),
         ("let old = prev[i];", "let old = prev[i]", "mine.wgsl:25:3: parsing error: expected"),
         ("@binding(2)", "@binding(6)", "binding: 6"),
         ("return vec2(abs(cur[i] - old), abs(old));", "return vec2(abs(cur[i] - old), 1u);", "mine.wgsl:26:"),

@@ -59,7 +59,12 @@ struct Answer {
 impl Answer {
     fn of(asked: &str, out: Output) -> Answer {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Answer { asked: asked.into(), status: out.status.code(), out: text(out.stdout), err: text(out.stderr) }
+        Answer {
+            asked: asked.into(),
+            status: out.status.code(),
+            out: text(out.stdout),
+            err: text(out.stderr),
+        }
     }
 
     /// The kernel is right.
@@ -102,7 +107,9 @@ fn device(language: Language) -> Option<&'static str> {
         let required = std::env::var("STEEP_REQUIRE").unwrap_or_default();
         let there = |name: &'static str, error: Option<steep::Error>| match error {
             None => Some(name),
-            Some(e) if required.split(',').any(|r| r.trim() == name) => panic!("STEEP_REQUIRE={required}, but {e}"),
+            Some(e) if required.split(',').any(|r| r.trim() == name) => {
+                panic!("STEEP_REQUIRE={required}, but {e}")
+            }
             Some(e) => {
                 eprintln!("skipped: {e}");
                 None

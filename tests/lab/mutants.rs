@@ -1,0 +1,180 @@
+//! Thirty mutants of the crate's own kernels through `steep try`: one mistake each, as people make them. All are caught but
+//! those of [`EQUIVALENT`], which change nothing that the op promises.
+//!
+//! `cargo test --test lab mutants -- --ignored --nocapture` tries them, and prints what each is told. It takes minutes.
+
+use steep::cases::ALL;
+use steep::lab::{Language, as_file};
+
+use crate::{Answer, Place, device, edited};
+
+use Language::{Cuda, Wgsl};
+
+/// Op, label of its source, type, what the line said, what it says now.
+type Mutant = (Language, &'static str, &'static str, &'static str, &'static str, &'static str);
+
+const MUTANTS: [Mutant; 30] = [
+    // A barrier or a wait removed.
+    (
+        Cuda,
+        "linear",
+        "tile",
+        "f32",
+        "        __syncthreads();\n#pragma unroll\n        for (u32 k = 0",
+        "#pragma unroll\n        for (u32 k = 0",
+    ),
+    (
+        Cuda,
+        "linear",
+        "tile",
+        "f32",
+        "        __syncthreads();\n    }\n    const Finish",
+        "    }\n    const Finish",
+    ),
+    (
+        Cuda,
+        "attention",
+        "tile",
+        "f32",
+        "        // All are done with the keys.\n        __syncthreads();",
+        "",
+    ),
+    (Cuda, "attention", "mma_short", "f16", "        cp_async_wait<0>();\n", ""),
+    (Cuda, "linear", "mma_small", "bf16", "cp_async_wait<STAGES - 2>();", "cp_async_wait<STAGES - 1>();"),
+    (Cuda, "attention", "mma", "bf16", "    __syncwarp();\n    for (u32 i = lane", "    for (u32 i = lane"),
+    (
+        Cuda,
+        "tea_gate",
+        "block",
+        "f32",
+        "        __syncthreads();\n        if (i < width)",
+        "        if (i < width)",
+    ),
+    // A comparison that is off by one.
+    (Cuda, "take", "vec8", "f32", "at + 8 <= p.elements &&", "at + 7 <= p.elements &&"),
+    (Cuda, "modulate", "warp", "f16", "if (row >= p.rows)", "if (row > p.rows)"),
+    (Cuda, "attention", "tile", "bf16", "key0 + tx + 16 * j >= p.length", "key0 + tx + 16 * j > p.length"),
+    (Cuda, "linear", "naive", "f32", "k < p.depth", "k + 1 < p.depth"),
+    (Wgsl, "attention", "online", "f32", "if id.x >= p.length {", "if id.x + 1u >= p.length {"),
+    (Wgsl, "norm_ratio", "naive", "f32", "row < end; row++", "row <= end; row++"),
+    // An index off by one, or of another axis.
+    (
+        Cuda,
+        "spectral_filter",
+        "vec8",
+        "f32",
+        "(place + p.places - j) % p.places",
+        "(place + p.places - j - 1) % p.places",
+    ),
+    (Cuda, "label_embed", "row", "f32", "min(labels[b], p.rows - 1)", "min(labels[b], p.rows)"),
+    (Wgsl, "take", "naive", "f32", "table[p.index * p.elements + i]", "table[p.index * p.elements + i + 1u]"),
+    (Wgsl, "modulate", "vec4", "f32", "(sample + p.shift_at) / 4u", "(sample + p.scale_at) / 4u"),
+    (Wgsl, "linear", "naive", "f32", "let j = column * p.depth + k;", "let j = row * p.depth + k;"),
+    // A lane swapped, or a share of them.
+    (
+        Cuda,
+        "linear",
+        "mma_small",
+        "f16",
+        "b[j][0] = pair[0], b[j][1] = pair[1];",
+        "b[j][0] = pair[1], b[j][1] = pair[0];",
+    ),
+    (
+        Cuda,
+        "attention",
+        "mma_short",
+        "bf16",
+        "lane % 4 * 2 + e % 2 >= p.length",
+        "lane % 4 + e % 2 >= p.length",
+    ),
+    (
+        Cuda,
+        "attention",
+        "mma",
+        "f16",
+        "__shfl_xor_sync(0xffffffffu, x, 2)",
+        "__shfl_xor_sync(0xffffffffu, x, 4)",
+    ),
+    // A layout on one side only.
+    (
+        Cuda,
+        "linear",
+        "tile",
+        "bf16",
+        "column = column0 + j / 4 * 64 + 4 * tx + j % 4",
+        "column = column0 + 8 * tx + j",
+    ),
+    (
+        Wgsl,
+        "attention",
+        "tile",
+        "f32",
+        "qp[(column + j * COLUMNS) * (ROWS + 1u) + row] =",
+        "qp[(column + j * COLUMNS) * ROWS + row] =",
+    ),
+    // Less precision.
+    (
+        Cuda,
+        "rel_l1",
+        "vec8",
+        "f16",
+        "        changes += sum8(c[j]);",
+        "        changes = rounded<f16>(changes + sum8(c[j]));",
+    ),
+    (
+        Cuda,
+        "modulate_rel_l1",
+        "block",
+        "bf16",
+        "change += sum8(changes);",
+        "change = static_cast<float>(change + sum8(changes));",
+    ),
+    // A missing tail, a missing term.
+    (
+        Cuda,
+        "rel_l1",
+        "vec8",
+        "f32",
+        "    if (at < end) {\n        step<false, 1>",
+        "    if (at + 8 < end) {\n        step<false, 1>",
+    ),
+    (Cuda, "denoise", "vec4", "f32", "p.keep == 0.0f ? 0.0f : p.keep * z", "p.keep * z"),
+    (Wgsl, "attention", "tile", "f32", "    l *= r;\n", ""),
+    // The gate, and what is remembered.
+    (Cuda, "take", "vec8", "f32", "    if (gated_off(gate)) {\n        return;\n    }\n", ""),
+    (Wgsl, "rel_l1", "vec4", "f32", "  prev[i] = next;\n", ""),
+];
+
+/// Numbers of mutants that cannot be told from the right kernel, with the reason.
+const EQUIVALENT: [(usize, &str); 0] = [];
+
+#[test]
+#[ignore = "takes minutes; see above"]
+fn thirty_mutants_are_caught() {
+    let mut escaped = vec![];
+    let mut tried = 0;
+    for (number, (language, op, label, dtype, from, to)) in MUTANTS.into_iter().enumerate() {
+        let Some(device) = device(language) else { continue };
+        let listed = ALL.iter().find(|listed| listed.kernel.name == op).unwrap();
+        let mut sources = listed.kernel.sources().filter_map(|source| {
+            let (found, text) = as_file(listed.kernel, source, listed.dtypes)?;
+            (source.label == label && found == language).then_some(text)
+        });
+        let text = sources.next().unwrap_or_else(|| panic!("{op} has no source {label}"));
+        let name = format!("{op}.{}", language.extension());
+        let place = Place::with(&name, edited(&text, from, to));
+        let arguments = format!("{name} --device {device} --dtype {dtype} --values 0");
+        let out = Answer::of(&arguments, place.command(&arguments).output().unwrap());
+        tried += 1;
+        println!("{number}: {op} {label} {dtype}: `{}`\n{}{}", to.trim(), out.out, out.err);
+        assert!(!out.out.contains("error: "), "a mutant that does not compile proves nothing: {}", out.out);
+        match out.status {
+            Some(1) => {}
+            Some(0) => escaped.push(number),
+            _ => panic!("{arguments}: {}", out.err),
+        }
+    }
+    println!("{} of {tried} mutants are caught; {escaped:?} escape", tried - escaped.len());
+    let known: Vec<usize> = EQUIVALENT.iter().map(|(number, _)| *number).collect();
+    assert_eq!(escaped, known);
+}

@@ -20,7 +20,8 @@ pub fn report(report: &Report) -> String {
         n => format!(", {n} left out"),
     };
     let (dtype, case) = (&first.dtype, short(&first.case));
-    let mut text = format!("{device}: wrong in {failed} of {cases} cases{left}; the smallest is {dtype} {case}\n");
+    let mut text =
+        format!("{device}: wrong in {failed} of {cases} cases{left}; the smallest is {dtype} {case}\n");
     let same = findings.iter().take_while(|f| (&f.case, &f.dtype) == (&first.case, &first.dtype));
     for finding in same {
         let place = finding.place.as_ref().map_or(String::new(), |place| format!("{place}: "));
