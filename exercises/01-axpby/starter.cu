@@ -1,6 +1,7 @@
 // out = a·x + b·y
 //
 // Try it: steep try starter.cu
+// expect: out: element 0 is
 // steep: tile = 1, 1, 256
 // steep: threads = 256
 #include "common.cuh"

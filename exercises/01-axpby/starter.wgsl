@@ -1,6 +1,7 @@
 // out = a·x + b·y
 //
 // Try it: steep try starter.wgsl
+// expect: out: element 0 is
 // steep: tile = 1, 1, 256
 struct Params { elements: u32, in_place: u32, a: f32, b: f32 }
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;

@@ -1,6 +1,7 @@
 // c = time + table[label] and act = SiLU(c); a label past the table means its last row.
 //
 // Try it: steep try starter.wgsl
+// expect: c: element 0 is NaN
 // steep: tile = 1, 1, 2
 // A workgroup takes two rows: then it begins at the beginning of a word, whatever p.dim is.
 #include "common/exp.wgsl"

@@ -1,6 +1,7 @@
 // partials[r] = Σ ‖cur[row]‖ / ‖prev[row]‖ over the r-th share of the rows
 //
 // Try it: steep try starter.wgsl
+// expect: ratio: element 0 is NaN
 // steep: tile = 1, 1, 1
 #include "common/cut.wgsl"
 

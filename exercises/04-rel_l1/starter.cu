@@ -1,6 +1,7 @@
 // partials[r] = (Σ|cur − prev|, Σ|prev|) over the r-th share of the elements, then prev = cur, in one pass
 //
 // Try it: steep try starter.cu
+// expect: change, size: element 0 is NaN
 // steep: tile = 1, 1, 1
 // steep: threads = 256
 #include "common.cuh"

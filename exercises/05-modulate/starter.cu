@@ -1,6 +1,7 @@
 // out = layer_norm(x)·(1 + scale) + shift
 //
 // Try it: steep try starter.cu
+// expect: out: element 0 is NaN
 // steep: tile = 1, 1, 8
 // steep: threads = 256
 #include "common.cuh"

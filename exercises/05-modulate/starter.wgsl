@@ -1,6 +1,7 @@
 // out = layer_norm(x)·(1 + scale) + shift
 //
 // Try it: steep try starter.wgsl
+// expect: out: element 0 is NaN
 // steep: tile = 1, 1, 1
 // steep: dtypes = f32
 #include "common/sum.wgsl"

@@ -2,6 +2,7 @@
 // signal = cur: exercises 4 and 5 in one pass
 //
 // Try it: steep try starter.cu
+// expect: change, size: element 0 is NaN
 // steep: tile = 1, 1, 1
 // steep: threads = 256
 #include "common.cuh"

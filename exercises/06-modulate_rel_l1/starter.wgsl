@@ -2,6 +2,7 @@
 // signal = cur: exercises 4 and 5 in one pass
 //
 // Try it: steep try starter.wgsl
+// expect: change, size: element 0 is NaN
 // steep: tile = 1, 1, 1
 // steep: dtypes = f32
 #include "common/cut.wgsl"

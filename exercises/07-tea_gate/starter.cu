@@ -1,6 +1,7 @@
 // d = Σ changes / Σ sizes; sum += f(d); skip this step while the sum stays below the threshold
 //
 // Try it: steep try starter.cu
+// expect: flag: element 0 is
 // steep: tile = 1, 1, 1
 // steep: threads = 128
 #include "common.cuh"

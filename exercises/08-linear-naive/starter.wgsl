@@ -1,6 +1,7 @@
 // out = epilogue(x·wᵀ + bias), one invocation per output
 //
 // Try it: steep try starter.wgsl
+// expect: out: element 0 is NaN
 // steep: tile = 1, 8, 8
 // steep: dtypes = f32
 #include "common/linear.wgsl"

@@ -1,6 +1,7 @@
 // out = epilogue(x·wᵀ + bias), a tile of 16×16 outputs per block, through shared memory
 //
 // Try it: steep try starter.cu
+// expect: out: element 0 is NaN
 // steep: tile = 1, 16, 16
 // steep: threads = 256
 #include "linear.cuh" // Params, Finish and finish(): the bias, and what happens to a sum before it is stored

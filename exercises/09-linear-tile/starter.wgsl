@@ -1,6 +1,7 @@
 // out = epilogue(x·wᵀ + bias), a tile of 16×16 outputs per workgroup, through workgroup memory
 //
 // Try it: steep try starter.wgsl
+// expect: out: element 0 is NaN
 // steep: tile = 1, 16, 16
 // steep: dtypes = f32
 #include "common/linear.wgsl"

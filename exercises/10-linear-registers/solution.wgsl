@@ -39,17 +39,17 @@ fn linear(
   let quads = p.depth / 4u;
   let row0 = tile.y * SIDE;
   let column0 = tile.x * SIDE;
-  // What this invocation brings: vector `at` of row `of` of either tile.
-  let of = thread / 4u;
+  // What this invocation brings: vector `at` of row `bring` of either tile.
+  let bring = thread / 4u;
   let at = thread % 4u;
   var sum: array<array<f32, 4>, 4>;
   for (var q0 = 0u; q0 < quads; q0 += 4u) {
     var from_x = vec4(0.0);
     var from_w = vec4(0.0);
-    if row0 + of < p.rows && q0 + at < quads { from_x = x[(row0 + of) * quads + q0 + at]; }
-    if column0 + of < p.columns && q0 + at < quads { from_w = w[(column0 + of) * quads + q0 + at]; }
-    xs[of][at] = from_x;
-    ws[of][at] = from_w;
+    if row0 + bring < p.rows && q0 + at < quads { from_x = x[(row0 + bring) * quads + q0 + at]; }
+    if column0 + bring < p.columns && q0 + at < quads { from_w = w[(column0 + bring) * quads + q0 + at]; }
+    xs[bring][at] = from_x;
+    ws[bring][at] = from_w;
     workgroupBarrier();
     for (var q = 0u; q < 4u; q++) {
       // Rows me.y, me.y + 16, .. and columns me.x, me.x + 16, ..: neighbours store neighbours.

@@ -1,6 +1,7 @@
 // out = epilogue(x·wᵀ + bias), a tile of 64×64 outputs per block, 4×4 of them per thread in registers
 //
 // Try it: steep try starter.cu
+// expect: out: element 0 is NaN
 // steep: tile = 1, 64, 64
 // steep: threads = 256
 #include "linear.cuh" // Params, Finish and finish(): the bias, and what happens to a sum before it is stored

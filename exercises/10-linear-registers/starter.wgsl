@@ -1,6 +1,7 @@
 // out = epilogue(x·wᵀ + bias), a tile of 64×64 outputs per workgroup, 4×4 of them per invocation in registers
 //
 // Try it: steep try starter.wgsl
+// expect: out: element 0 is NaN
 // steep: tile = 1, 64, 64
 // steep: dtypes = f32
 // Rows of x and w are read as vectors of four, so they must be whole ones:

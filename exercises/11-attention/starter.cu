@@ -1,6 +1,7 @@
 // out = softmax(q·kᵀ / √h)·v, a query of one head to a warp, in one pass over the keys
 //
 // Try it: steep try starter.cu
+// expect: out: element 0 is NaN
 // steep: tile = 1, 1, 4
 // steep: threads = 128
 // The channels of a head, as a constant:

@@ -1,6 +1,7 @@
 // out = softmax(q·kᵀ / √h)·v, a query of one head to an invocation, in one pass over the keys
 //
 // Try it: steep try starter.wgsl
+// expect: out: element 0 is NaN
 // steep: tile = 1, 1, 64
 // steep: dtypes = f32
 // Heads are read as vectors of four, so they must be whole ones:

@@ -1,6 +1,7 @@
 // out = epilogue(x·wᵀ + bias) on the tensor cores: mma.sync, ldmatrix, and copies that arrive while the warps compute
 //
 // Try it: steep try starter.cu
+// expect: out: element 0 is NaN
 // steep: tile = 1, 64, 64
 // steep: threads = 128
 // steep: needs = sm80

@@ -1,6 +1,7 @@
 // out = epilogue(x·wᵀ + bias), sums across the lanes of a subgroup
 //
 // Try it: steep try starter.wgsl
+// expect: out: element 0 is NaN
 // steep: tile = 1, 4, 16
 // steep: needs = subgroups
 // steep: dtypes = f32

@@ -1,4 +1,4 @@
-// expect: each act: 
+// expect: each act: element
 // Two invocations write two halves of one word: both read it, both write it back, and one half is lost.
 // steep: tile = 1, 1, 2
 #include "common/exp.wgsl"

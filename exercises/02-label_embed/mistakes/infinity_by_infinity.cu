@@ -1,4 +1,4 @@
-// expect: is NaN, wanted
+// expect: each act: element
 // SiLU as x·eˣ / (1 + eˣ): of a large x, ∞ / ∞.
 // steep: tile = 1, 1, 1
 // steep: threads = 128

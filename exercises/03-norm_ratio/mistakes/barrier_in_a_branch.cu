@@ -35,7 +35,7 @@ extern "C" __global__ void norm_ratio(f32 *partials, const f32 *cur, const f32 *
         if (i == 0) {
             total += sqrtf(terms[0][0]) / sqrtf(terms[1][0]);
         }
-        __syncthreads();
+        __syncthreads(); // here
     }
     if (i == 0) {
         partials[blockIdx.x] = total;

@@ -11,25 +11,26 @@ struct Params {
 constexpr u32 THREADS = 256;
 
 extern "C" __global__ void rel_l1(T *prev, f32 *partials, const T *cur, Params p, Gate gate) {
-    __shared__ double scratch[2];
+    __shared__ float sums[2];
     if (gated_off(gate)) {
         return;
     }
     const u32 end = share(p.elements, p.runs, blockIdx.x + 1);
     if (threadIdx.x == 0) {
-        scratch[0] = scratch[1] = 0.0;
+        sums[0] = sums[1] = 0.0f;
     }
     __syncthreads();
     for (u32 i = share(p.elements, p.runs, blockIdx.x) + threadIdx.x; i < end; i += THREADS) {
+        // Both are read before one is written, and an element is one thread's alone.
         const T next = cur[i];
         const float old = to_f32(prev[i]);
         prev[i] = next;
-        atomicAdd(&scratch[0], static_cast<double>(fabsf(to_f32(next) - old)));
-        atomicAdd(&scratch[1], static_cast<double>(fabsf(old)));
+        atomicAdd(&sums[0], fabsf(to_f32(next) - old));
+        atomicAdd(&sums[1], fabsf(old));
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        partials[2 * blockIdx.x] = static_cast<float>(scratch[0]);
-        partials[2 * blockIdx.x + 1] = static_cast<float>(scratch[1]);
+        partials[2 * blockIdx.x] = sums[0];
+        partials[2 * blockIdx.x + 1] = sums[1];
     }
 }

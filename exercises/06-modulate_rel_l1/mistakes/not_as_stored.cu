@@ -3,6 +3,7 @@
 // signal = cur: a share to a block, a row to a warp at a time.
 // steep: tile = 1, 1, 1
 // steep: threads = 256
+// steep: dtypes = f16, bf16
 #include "common.cuh"
 
 struct Params {

@@ -1,4 +1,4 @@
-// expect: is NaN, wanted
+// expect: the one value, whatever its weight is made of
 // e to the score itself: of a score of 100 it is infinite, of one of -1000 it is 0, and 0 / 0 is NaN.
 // steep: tile = 1, 1, 64
 // steep: dtypes = f32
