@@ -124,7 +124,8 @@ fn check(device: &Device, path: &Path, largest: usize) {
         return;
     };
     let report = tried(candidate.dtypes[0]);
-    let first = report.findings.first().unwrap_or_else(|| panic!("{at}: not caught in {} cases", report.cases));
+    let first =
+        report.findings.first().unwrap_or_else(|| panic!("{at}: not caught in {} cases", report.cases));
     println!("{at}: {}", first.what);
     if file.starts_with("starter") {
         let failed = report.failed == report.cases && report.left == 0;
