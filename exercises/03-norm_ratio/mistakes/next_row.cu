@@ -1,0 +1,46 @@
+// expect: race: thread
+// The last barrier of the loop is missing: the next row writes to where this one still reads.
+// steep: tile = 1, 1, 1
+// steep: threads = 128
+#include "common.cuh"
+
+struct Params {
+    u32 rows, dim, runs;
+};
+
+constexpr u32 THREADS = 128;
+
+extern "C" __global__ void norm_ratio(f32 *partials, const f32 *cur, const f32 *prev, Params p, Gate gate) {
+    __shared__ float terms[2][THREADS];
+    if (gated_off(gate)) {
+        return;
+    }
+    const u32 i = threadIdx.x, end = share(p.rows, p.runs, blockIdx.x + 1);
+    float total = 0.0f;
+    for (u32 row = share(p.rows, p.runs, blockIdx.x); row < end; row++) {
+        float now = 0.0f, before = 0.0f;
+        for (u32 j = i; j < p.dim; j += THREADS) {
+            const float a = cur[row * p.dim + j], b = prev[row * p.dim + j];
+            now = fmaf(a, a, now);
+            before = fmaf(b, b, before);
+        }
+        terms[0][i] = now; // here
+        terms[1][i] = before; // here
+        // A tree: the upper half is added to the lower half, until one is left. The order of additions is always the same.
+        for (u32 half = THREADS / 2; half > 0; half /= 2) {
+            // What is read below was written by others. All threads come here, also those with nothing to add.
+            __syncthreads();
+            if (i < half) {
+                terms[0][i] += terms[0][i + half]; // here
+                terms[1][i] += terms[1][i + half]; // here
+            }
+        }
+        if (i == 0) {
+            total += sqrtf(terms[0][0]) / sqrtf(terms[1][0]);
+        }
+    }
+    // A share without rows says 0.
+    if (i == 0) {
+        partials[blockIdx.x] = total;
+    }
+}

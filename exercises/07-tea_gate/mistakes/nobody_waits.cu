@@ -1,0 +1,71 @@
+// expect: race: thread
+// Thread 0 adds up what the other threads may not have written yet.
+// steep: tile = 1, 1, 1
+// steep: threads = 128
+#include "common.cuh"
+
+struct Params {
+    u32 step, partials, forced, negative;
+    f32 threshold, c4, c3, c2, c1, c0;
+    u32 accumulates, max_skips;
+    f32 lowest, highest;
+};
+
+enum Negative { RAW, CLAMP, ABS };
+
+constexpr u32 THREADS = 128;
+
+// Whether the steps before this one, back to the last computed one, are as many as may be skipped.
+DEVICE bool full(const f32 *trace, const Params &p) {
+    u32 skips = 0;
+    for (u32 i = p.step; i > 0 && skips < p.max_skips && trace[4 * (i - 1) + 3] == 0.0f; i--) {
+        skips++;
+    }
+    return skips >= p.max_skips;
+}
+
+// A row of the trace: d, f(d), the sum, the decision (0 skipped, 1 computed, 2 forced).
+extern "C" __global__ void tea_gate(u32 *decision, f32 *state, f32 *trace, const f32 *partials, Params p, Gate gate) {
+    __shared__ float changes[THREADS], sizes[THREADS];
+    // The decision is a call like others: it can be gated itself.
+    if (gated_off(gate)) {
+        return;
+    }
+    float change = 0.0f, size = 0.0f;
+    // At step 0 the partial sums hold anything.
+    if (p.step > 0) {
+        for (u32 i = threadIdx.x; i < p.partials; i += THREADS) {
+            change += partials[2 * i];
+            size += partials[2 * i + 1];
+        }
+    }
+    changes[threadIdx.x] = change; // here
+    sizes[threadIdx.x] = size; // here
+    if (threadIdx.x > 0) {
+        return;
+    }
+    change = size = 0.0f;
+    for (u32 i = 0; i < THREADS; i++) {
+        change += changes[i]; // here
+        size += sizes[i]; // here
+    }
+    const float d = p.step == 0 ? not_a_number() : change / size;
+    // The polynomial, by Horner's rule; distances below those that it was fitted for count as the first of these.
+    const float x = d < p.lowest ? p.lowest : d;
+    const float f = fmaf(fmaf(fmaf(fmaf(p.c4, x, p.c3), x, p.c2), x, p.c1), x, p.c0);
+    // NaN is neither finite nor at most `highest`: what is not known computes.
+    const bool measured = !p.forced && finite(d) && d <= p.highest && finite(f);
+    const float counted = p.negative == CLAMP ? fmaxf(f, 0.0f) : p.negative == ABS ? fabsf(f) : f;
+    const float sum = state[0] + counted;
+    const bool computed_before = state[1] != 0.0f;
+    const bool below = p.threshold > 0.0f && sum < p.threshold;
+    const bool skip = measured && computed_before && below && !full(trace, p);
+    trace += 4 * p.step;
+    trace[0] = d;
+    trace[1] = measured ? f : not_a_number();
+    trace[2] = measured && finite(sum) ? sum : 0.0f;
+    trace[3] = p.forced ? 2.0f : skip ? 0.0f : 1.0f;
+    *decision = !skip;
+    state[0] = skip && p.accumulates ? sum : 0.0f;
+    state[1] = 1.0f;
+}

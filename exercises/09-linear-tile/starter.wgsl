@@ -1,0 +1,43 @@
+// out = epilogue(x·wᵀ + bias), a tile of 16×16 outputs per workgroup, through workgroup memory
+//
+// Try it: steep try starter.wgsl
+// expect: out: element 0 is NaN
+// steep: tile = 1, 16, 16
+// steep: dtypes = f32
+#include "common/linear.wgsl"
+
+@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> w: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> mods: array<f32>;
+@group(0) @binding(5) var<storage, read> onto: array<f32>;
+@group(0) @binding(6) var<uniform> p: Params;
+
+// The bias, and what happens to a sum before it is stored.
+fn finish(row: u32, column: u32, sum: f32) {
+  let at = row * p.columns + column;
+  var alpha = 0.0;
+  var old = 0.0;
+  if HAS_ALPHA { alpha = mods[alpha_index(p, row, column)]; }
+  if EPILOGUE == RESIDUAL { old = out[at]; }
+  if EPILOGUE == RESIDUAL_ONTO { old = onto[at]; }
+  out[at] = epilogue(vec4(sum + bias[column]), vec4(alpha), vec4(old)).x;
+}
+
+const SIDE = 16u;
+var<workgroup> xs: array<array<f32, SIDE>, SIDE>;
+var<workgroup> ws: array<array<f32, SIDE>, SIDE>;
+
+@compute @workgroup_size(SIDE, SIDE)
+fn linear(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_id) me: vec3<u32>) {
+  let row = tile.y * SIDE + me.y;
+  let column = tile.x * SIDE + me.x;
+  var sum = 0.0;
+  for (var k0 = 0u; k0 < p.depth; k0 += SIDE) {
+    // Yours: each invocation brings an element of x and one of w, zero where there is none; then all add 16 products.
+    xs[me.y][me.x] = 0.0;
+    ws[me.y][me.x] = 0.0;
+  }
+  // Yours: if there is such an output, finish(row, column, sum);
+}
