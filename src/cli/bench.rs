@@ -123,7 +123,7 @@ async fn head(found: &OnDevice, ceilings: &mut Ceilings, first: bool) -> Result<
     ))
 }
 
-fn line(row: &Timed) -> String {
+pub fn line(row: &Timed) -> String {
     let (op, source, shape, dtype) = (row.op, row.source, &row.shape, row.dtype.name());
     let spread = match row.samples_ms.len() {
         1 => "once".into(),

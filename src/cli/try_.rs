@@ -65,7 +65,11 @@ pub struct Args {
     /// this machine's that run the language
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     device: Vec<String>,
-    /// Print one object {file, op, language, values, right, reports, machine_code}
+    /// If it is right, time it among the op's own sources, as steep bench does; not in the emulator, whose times mean nothing
+    #[arg(long)]
+    bench: bool,
+    /// Print one object {file, op, language, values, right, reports, machine_code, times, notes}.
+    /// `times` has rows as docs/results.md describes them, and ratios {shape, dtype, best, ratio, half}
     #[arg(long)]
     json: bool,
     /// Internal: try it in this process, on one device
@@ -86,8 +90,14 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         return child::run(args, candidate).await.map(|()| ExitCode::SUCCESS);
     }
     let values = args.values.unwrap_or_else(fresh);
-    let mut outcome =
-        Outcome { candidate: &candidate, values, reports: vec![], codes: vec![], notes: vec![] };
+    let mut outcome = Outcome {
+        candidate: &candidate,
+        values,
+        reports: vec![],
+        codes: vec![],
+        times: vec![],
+        notes: vec![],
+    };
     if !args.json {
         let (op, language) = (candidate.op.kernel.name, candidate.language);
         super::say(&format!("{}: {op} in {language}, values {values}\n", candidate.file))?;
@@ -99,7 +109,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         }
         for seed in 0..args.seeds {
             let job = Job { args, path, target: &target, values: values.wrapping_add(seed), seed };
-            match job.run(&candidate)? {
+            match job.run(&candidate, &mut outcome.times)? {
                 Some(report) => {
                     let right = report.passed();
                     outcome.add(args, report)?;
@@ -113,6 +123,10 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     }
     if candidate.language == Language::Cuda {
         machine_code::compile(args, &mut outcome)?;
+    }
+    if args.bench && outcome.right() && outcome.times.is_empty() {
+        let why = "times: not measured: wanted a GPU or an adapter; the emulator's would mean nothing";
+        outcome.note(args, why.into())?;
     }
     if outcome.reports.is_empty() {
         let wanted = "an adapter or a device that runs the file; see steep devices";
@@ -129,6 +143,8 @@ struct Outcome<'c> {
     reports: Vec<Report>,
     /// Rows of machine code.
     codes: Vec<Value>,
+    /// Rows of times, and ratios.
+    times: Vec<Value>,
     /// What could not be done.
     notes: Vec<String>,
 }
@@ -165,6 +181,7 @@ impl Outcome<'_> {
                 "right": self.right(),
                 "reports": self.reports,
                 "machine_code": self.codes,
+                "times": self.times,
                 "notes": self.notes,
             });
             return super::say(&format!("{all:#}\n"));

@@ -18,10 +18,12 @@ pub mod emulator;
 mod header;
 mod report;
 mod starter;
+mod timing;
 mod trial;
 
 pub use candidate::{Candidate, LABEL, Language};
 pub use header::as_file;
 pub use report::{Finding, Kind, Place, Report};
 pub use starter::starter;
+pub use timing::{Ratio, time};
 pub use trial::{Filter, Progress, trial};

@@ -26,24 +26,33 @@ const LARGEST_EMULATED: usize = 2_500_000;
 impl Filter {
     /// The cases of a candidate's op that it lets through, in the types that the candidate takes, the smallest first.
     pub fn cases(&self, candidate: &Candidate, device: &Device) -> Vec<Case> {
-        let plain = |name: &str| name.to_lowercase().replace('×', "x");
-        let shape = self.shape.as_deref().map(plain);
         let emulated = |case: &Case| case.emulated && case.work() <= LARGEST_EMULATED;
         let wanted = |case: &Case| {
             candidate.dtypes.contains(&case.dtype)
                 && self.dtype.is_none_or(|dtype| dtype == case.dtype)
-                && shape.as_ref().is_none_or(|shape| plain(&case.name).contains(shape))
+                && self.names(case)
                 && self.largest.is_none_or(|largest| case.work() <= largest)
                 && (!device.is_emulated() || emulated(case))
         };
         let mut all: Vec<Case> = candidate.op.tests().filter(wanted).collect();
         all.sort_by_key(Case::work);
-        for operand in all.iter_mut().flat_map(|case| case.writes.iter_mut().chain(&mut case.reads)) {
+        all.iter_mut().for_each(|case| self.renew(case));
+        all
+    }
+
+    /// Whether a case has the shape.
+    pub(super) fn names(&self, case: &Case) -> bool {
+        let plain = |name: &str| name.to_lowercase().replace('×', "x");
+        self.shape.as_ref().is_none_or(|shape| plain(&case.name).contains(&plain(shape)))
+    }
+
+    /// The same case on other random numbers.
+    pub(super) fn renew(&self, case: &mut Case) {
+        for operand in case.writes.iter_mut().chain(&mut case.reads) {
             if let Fill::Normal { seed, .. } = &mut operand.fill {
                 *seed = seed.wrapping_add(self.values.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             }
         }
-        all
     }
 }
 
@@ -60,7 +69,7 @@ pub struct Progress<'a> {
 }
 
 /// The device without the candidate again, whatever happens.
-struct Substituted<'d>(&'d Device);
+pub(super) struct Substituted<'d>(pub &'d Device);
 
 impl Drop for Substituted<'_> {
     fn drop(&mut self) {

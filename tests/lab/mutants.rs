@@ -146,7 +146,10 @@ const MUTANTS: [Mutant; 30] = [
 ];
 
 /// Numbers of mutants that cannot be told from the right kernel, with the reason.
-const EQUIVALENT: [(usize, &str); 0] = [];
+const EQUIVALENT: [(usize, &str); 1] = [(
+    7,
+    "entries that are copied by vectors have a multiple of four elements, which is never seven more than a multiple of eight",
+)];
 
 #[test]
 #[ignore = "takes minutes; see above"]
@@ -173,6 +176,9 @@ fn thirty_mutants_are_caught() {
             Some(0) => escaped.push(number),
             _ => panic!("{arguments}: {}", out.err),
         }
+    }
+    for (number, why) in EQUIVALENT {
+        println!("{number} cannot be told from the right kernel: {why}");
     }
     println!("{} of {tried} mutants are caught; {escaped:?} escape", tried - escaped.len());
     let known: Vec<usize> = EQUIVALENT.iter().map(|(number, _)| *number).collect();

@@ -10,11 +10,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use steep::lab::{Candidate, Filter, Finding, Kind, Language, Progress, Report, trial};
+use serde_json::{Value, json};
+use steep::lab::{Candidate, Filter, Finding, Kind, Language, Progress, Report, time, trial};
+use steep::results::Seen;
 use steep::{Device, Error, Result};
 
 use super::super::{go_on, progress, setup};
-use super::Args;
+use super::{Args, show};
 
 /// What the process writes.
 #[derive(Serialize, Deserialize)]
@@ -30,6 +32,8 @@ enum Line {
         found: Vec<Finding>,
     },
     Report(Report),
+    /// A row of times, or the ratio to the best: for people, and as data.
+    Time(String, Value),
     /// What, and what is wrong with it.
     Error(String, String),
 }
@@ -81,8 +85,35 @@ async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Report>
         };
         failed = failed.take().or(write(&line).err());
     };
-    let report = trial(&device, candidate, &filter, &mut watch).await?;
-    failed.map_or(Ok(report), Err)
+    let mut report = trial(&device, candidate, &filter, &mut watch).await?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if args.bench && report.passed() && !device.is_emulated() {
+        times(&device, candidate, &filter, &mut report).await?;
+    }
+    Ok(report)
+}
+
+/// Times it. A result that is wrong then is one more finding.
+async fn times(device: &Device, candidate: &Candidate, filter: &Filter, report: &mut Report) -> Result<()> {
+    let mut watch = |seen: Seen<'_>| match seen {
+        Seen::Timed(row) => write(&Line::Time(super::super::bench::line(row), json!(row))),
+        _ => Ok(()),
+    };
+    match time(device, candidate, filter, &mut watch).await {
+        Ok((_, ratios)) => {
+            ratios.iter().try_for_each(|ratio| write(&Line::Time(show::ratio(ratio), json!(ratio))))
+        }
+        Err(e) if e.to_string().contains("wrong result") => {
+            report.failed += 1;
+            let (case, dtype) = (String::from("as it is timed"), String::from("-"));
+            let what = e.to_string();
+            report.findings.push(Finding { kind: Kind::Wrong, case, dtype, work: 0, place: None, what });
+            Ok(())
+        }
+        Err(e) => Err(e),
+    }
 }
 
 fn write(line: &Line) -> Result<()> {
@@ -175,7 +206,7 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     /// Runs it. `None` where the device is missing and nobody asked for it.
-    pub fn run(&self, candidate: &Candidate) -> Result<Option<Report>> {
+    pub fn run(&self, candidate: &Candidate, times: &mut Vec<Value>) -> Result<Option<Report>> {
         let program = std::env::current_exe().map_err(|e| Error::file("steep itself", e))?;
         let mut command = Command::new(program);
         command.arg("try").arg(self.path).args(["--here", "--device", &self.target.name]);
@@ -189,6 +220,9 @@ impl Job<'_> {
         }
         if let Some(largest) = self.args.largest {
             command.args(["--largest", &largest.to_string()]);
+        }
+        if self.args.bench && self.seed == 0 {
+            command.arg("--bench");
         }
         if self.target.is_gpu_of_cuda() {
             command.arg("--passed");
@@ -205,7 +239,7 @@ impl Job<'_> {
             let _ = std::io::Read::read_to_end(&mut errors, &mut text);
             String::from_utf8_lossy(&text).trim().to_string()
         });
-        let followed = self.follow(candidate, &lines);
+        let followed = self.follow(candidate, &lines, times);
         // It may be at its endless work still.
         let _ = child.kill();
         let status = child.wait().map_err(|e| Error::file("steep itself", e))?;
@@ -223,7 +257,12 @@ impl Job<'_> {
         }
     }
 
-    fn follow(&self, candidate: &Candidate, lines: &Receiver<String>) -> Result<Followed> {
+    fn follow(
+        &self,
+        candidate: &Candidate,
+        lines: &Receiver<String>,
+        times: &mut Vec<Value>,
+    ) -> Result<Followed> {
         const TICK: Duration = Duration::from_millis(100);
         let mut bar: Option<indicatif::ProgressBar> = None;
         let mut so_far = SoFar::new(candidate, &self.target.name);
@@ -238,6 +277,16 @@ impl Job<'_> {
                         bar.set_position(at as u64);
                         bar.set_message(format!("{dtype} {case}"));
                         so_far.case(device, (case, dtype, work), found);
+                        since = Instant::now();
+                    }
+                    Ok(Line::Time(text, row)) => {
+                        if let Some(bar) = bar.take() {
+                            bar.finish_and_clear();
+                        }
+                        if !self.args.json {
+                            super::super::say(&text)?;
+                        }
+                        times.push(row);
                         since = Instant::now();
                     }
                     Ok(Line::Report(report)) => break Followed::Report(report),

@@ -1,6 +1,6 @@
 //! A report in words.
 
-use steep::lab::Report;
+use steep::lab::{Ratio, Report};
 
 /// Lines: how many cases are right, and what is wrong in the smallest that is not.
 pub fn report(report: &Report) -> String {
@@ -37,4 +37,14 @@ fn short(name: &str) -> String {
         Some((at, _)) => format!("{}...", &name[..at]),
         None => name.to_string(),
     }
+}
+
+/// A line: how many times as fast as the best of the op's own sources.
+pub fn ratio(ratio: &Ratio) -> String {
+    let Ratio { shape, dtype, best, ratio, half } = ratio;
+    let sure = match half {
+        Some(half) => format!(" (95 %: {:.2} to {:.2})", (ratio - half).max(0.0), ratio + half),
+        None => ", once".to_string(),
+    };
+    format!("{dtype} {shape}: yours is {ratio:.2} times as fast as {best}{sure}\n")
 }
