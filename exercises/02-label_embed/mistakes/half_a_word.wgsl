@@ -1,6 +1,7 @@
 // expect: each act: element
 // Two invocations write two halves of one word: both read it, both write it back, and one half is lost.
 // steep: tile = 1, 1, 2
+// steep: dtypes = f16, bf16
 #include "common/exp.wgsl"
 
 struct Params { dim: u32, rows: u32, batch: u32 }
