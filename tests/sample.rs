@@ -292,7 +292,7 @@ fn multistep_samplers_combine_predictions() {
             self.0.push((moment.z.read_f32().await?, v.read_f32().await?));
             Ok(())
         }
-        fn done(&mut self, p: Progress) -> steep::Result<()> {
+        async fn done(&mut self, p: Progress) -> steep::Result<()> {
             self.2 = p.done;
             Ok(())
         }

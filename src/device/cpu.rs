@@ -101,7 +101,7 @@ impl Cpu {
             unsafe { run(&arguments, &tile) }
         };
         match grid.iter().product() {
-            1 => tile(0),
+            n if n == 1 || cfg!(target_arch = "wasm32") => (0..n).for_each(tile),
             n => (0..n).into_par_iter().for_each(tile),
         }
         Ok(())

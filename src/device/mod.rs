@@ -80,6 +80,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bytemuck::NoUninit;
+use web_time::Instant;
 
 use crate::{DType, Error, Result, Tensor};
 
@@ -251,7 +252,7 @@ pub enum Device {
 /// A moment in a device's queue; see [`Device::mark`].
 pub enum Mark {
     /// The CPU runs a call as it is enqueued, so its moments are the host's.
-    Cpu(std::time::Instant),
+    Cpu(Instant),
     /// A time stamp that the GPU writes when it gets there.
     Wgpu(wgpu::Stamp),
     /// An event in the stream.
@@ -364,7 +365,7 @@ impl Device {
     /// Enqueues a time stamp between the calls before and after it.
     pub fn mark(&self) -> Mark {
         match self {
-            Device::Cpu(_) => Mark::Cpu(std::time::Instant::now()),
+            Device::Cpu(_) => Mark::Cpu(Instant::now()),
             Device::Wgpu(wgpu) => Mark::Wgpu(wgpu.mark()),
             Device::Cuda(cuda) => Mark::Cuda(cuda.mark()),
         }

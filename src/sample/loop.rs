@@ -83,7 +83,7 @@ impl<'m> Sampling<'m> {
             // Guidance, and the clip moves on to the next noise level.
             sampler.advance(batch, i)?;
             marks.push(batch.z.device().mark());
-            watch.done(Progress { done: i + 1, decision })?;
+            watch.done(Progress { done: i + 1, decision }).await?;
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ impl Watch for Outputs<'_> {
         tea_gate(Gate::Open, flag, state, trace, partials, TeaStep { rule: &rule, index, forced })
     }
 
-    fn done(&mut self, progress: Progress) -> Result<()> {
+    async fn done(&mut self, progress: Progress) -> Result<()> {
         (self.progress)(progress)
     }
 }
@@ -119,7 +119,7 @@ impl Watch for Magnitudes {
         rel_l1(Gate::Open, before, moved, now)
     }
 
-    fn done(&mut self, _: Progress) -> Result<()> {
+    async fn done(&mut self, _: Progress) -> Result<()> {
         Ok(())
     }
 }
@@ -244,7 +244,7 @@ impl Watch for Residuals<'_> {
         Ok(())
     }
 
-    fn done(&mut self, progress: Progress) -> Result<()> {
+    async fn done(&mut self, progress: Progress) -> Result<()> {
         (self.progress)(progress.done)
     }
 }

@@ -24,12 +24,12 @@ pub trait Watch {
         Ok(())
     }
 
-    /// Called when a step is enqueued; the device may still be at work on it.
-    fn done(&mut self, progress: Progress) -> Result<()>;
+    /// Called when a step is enqueued; the device may still be at work on it. Whoever wants to see it done waits here.
+    async fn done(&mut self, progress: Progress) -> Result<()>;
 }
 
 impl<F: FnMut(Progress) -> Result<()>> Watch for F {
-    fn done(&mut self, progress: Progress) -> Result<()> {
+    async fn done(&mut self, progress: Progress) -> Result<()> {
         self(progress)
     }
 }
