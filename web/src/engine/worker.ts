@@ -33,7 +33,8 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
   },
 
   async generate(args, tell, goOn) {
-    const settings = JSON.stringify({ ...args.settings, preview_every: args.preview });
+    const { class: digit, seed, steps, guidance, cache, gate } = args.settings;
+    const settings = JSON.stringify({ class: digit, seed, steps, guidance, cache, gate, preview_every: args.preview });
     const made = await device().generate(settings, (event: string, frame?: Uint8Array) => {
       tell(JSON.parse(event), frame);
       return goOn();

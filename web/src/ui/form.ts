@@ -76,6 +76,7 @@ export function form(settings: Settings, hooks: Hooks) {
     "Another",
   );
   seed.field.append(another);
+  seed.field.classList.add("seed");
   const steps = number("steps", "Steps", "noise levels from noise to clip");
   const guidance = number("guidance", "Guidance", "how strongly the digit is asked for");
 
@@ -164,12 +165,13 @@ export function form(settings: Settings, hooks: Hooks) {
       },
     },
     digits,
-    h("div", { class: "fields" }, seed.field, steps.field, guidance.field),
+    seed.field,
+    h("div", { class: "row" }, ...hooks.actions),
+    h("div", { class: "fields" }, steps.field, guidance.field),
     h("div", { class: "field" }, h("label", { for: "policy" }, "Cache policy"), policy),
     delta,
     h("div", { class: "field" }, h("label", { for: "cache" }, "As it is written"), written, about),
     gate,
-    h("div", { class: "row" }, ...hooks.actions),
   );
   follow();
   return {
