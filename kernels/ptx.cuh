@@ -1,7 +1,7 @@
 // Every piece of inline PTX, one instruction behind one named function.
 //
 // This header is also the seam where the CPU emulator plugs in: with STEEP_EMULATOR defined, the same names
-// come from tests/emulator/ptx.h, and a kernel that keeps its PTX here is executed on a CPU as it stands. No
+// come from emulator/ptx.h, and a kernel that keeps its PTX here is executed on a CPU as it stands. No
 // toolkit header is needed: NVRTC alone knows everything that is used.
 #pragma once
 

@@ -52,6 +52,11 @@ pub enum Error {
         /// How many values, the likely cause, and what would do.
         why: String,
     },
+    /// Kernels that do not give what they should.
+    Wrong {
+        /// How many, or which.
+        what: String,
+    },
     /// The user asked to stop.
     Interrupted,
 }
@@ -80,6 +85,11 @@ impl Error {
         Error::Setting { what: what.to_string(), wanted: wanted.to_string() }
     }
 
+    /// An [`Error::Wrong`].
+    pub fn wrong(what: impl fmt::Display) -> Self {
+        Error::Wrong { what: what.to_string() }
+    }
+
     /// An [`Error::Device`].
     pub fn device(device: impl fmt::Display, why: impl fmt::Display) -> Self {
         Error::Device { device: device.to_string(), why: why.to_string() }
@@ -100,6 +110,7 @@ impl fmt::Display for Error {
                 write!(f, "out of memory: {what}: more bytes were wanted than can be addressed")
             }
             Error::NotFinite { what, why } => write!(f, "{what}: {why}"),
+            Error::Wrong { what } => f.write_str(what),
             Error::Interrupted => write!(f, "interrupted"),
         }
     }

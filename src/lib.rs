@@ -27,11 +27,13 @@
 //! |---|---|
 //! | [`ops`] | the ops, each in Rust, WGSL and CUDA C++ |
 //! | [`cases`] | what must be true of each op, as data: tests, benches and the CUDA emulator run it |
+//! | [`lab`] | a kernel of your own, from a file: tried as the crate's own are |
 //! | [`device`] | the executors: CPU, any GPU through wgpu, NVIDIA GPUs; and what an op is to them |
 //! | [`model`] | the model: [`model::Model`] is a trait, [`model::Dit`] is DiT and Latte |
 //! | [`cache`] | which steps are skipped: a policy is four values |
 //! | [`sample`] | the loop, the sampler, and watching a run |
 //! | [`evaluate`] | metrics, calibration |
+//! | [`results`] | what was found out about devices, right and fast, in one format |
 //! | [`input`] | reading files, and knowing which ones were read |
 //! | [`video`], [`plot`], [`noise`] | GIF, APNG and Y4M files; SVG charts; noise that is the same bits everywhere |
 //!
@@ -50,11 +52,13 @@ mod error;
 pub mod evaluate;
 mod generate;
 pub mod input;
+pub mod lab;
 mod memory;
 pub mod model;
 pub mod noise;
 pub mod ops;
 pub mod plot;
+pub mod results;
 pub mod sample;
 mod tensor;
 mod text;

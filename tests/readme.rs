@@ -8,7 +8,6 @@ use std::path::Path;
 
 use serde_json::Value;
 use steep::cache::{Measure, POLICIES, Span, Spec};
-use steep::cases::bench::{Bound, LARGE, Rating};
 use steep::evaluate::metrics::{Estimate, wilson};
 
 fn root() -> &'static Path {
@@ -28,19 +27,19 @@ fn text<'a>(v: &'a Value, key: &str) -> &'a str {
 }
 
 /// What has tables and links.
-const PAGES: [&str; 5] =
-    ["README.md", "docs/teacache.md", "docs/policies.md", "docs/performance.md", "docs/kernels.md"];
+const PAGES: [&str; 6] = [
+    "README.md",
+    "docs/teacache.md",
+    "docs/policies.md",
+    "docs/performance.md",
+    "docs/kernels.md",
+    "docs/results.md",
+];
 
-/// The devices of some rows, as they come.
-fn devices<'a>(rows: &[&'a Value]) -> Vec<&'a str> {
-    let mut all = vec![];
-    for row in rows {
-        let device = text(row, "device");
-        if !all.contains(&device) {
-            all.push(device);
-        }
-    }
-    all
+/// The devices of a results file that were timed.
+fn timed(results: &Value) -> Vec<&Value> {
+    let all = results["devices"].as_array().unwrap().iter();
+    all.filter(|device| !device["timed"].as_array().unwrap().is_empty()).collect()
 }
 
 fn rate(row: &Value) -> String {
@@ -50,22 +49,12 @@ fn rate(row: &Value) -> String {
     }
 }
 
-/// The share of its ceiling that a row of `steep bench` reached. A row above it has none. Results that are older than
-/// `in_cache` have their percentage: what they moved tells whether a cache held it.
+/// The share of its ceiling that a row of `steep bench` reached. A row above it has none.
 fn rating(row: &Value) -> String {
-    let (bound, cached) = match row["gflops"].as_f64() {
-        Some(_) => (Bound::Matmul, false),
-        None => (Bound::Copy, number(row, "gbps") * 1e6 * number(row, "ms") < LARGE as f64),
-    };
-    let rating = match (row["ceiling_pct"].as_f64(), row["in_cache"].as_bool()) {
-        (Some(percent), _) => Rating::of(bound, percent / 100.0, cached),
-        (None, Some(true)) => Rating::InCache,
-        (None, _) => Rating::Above,
-    };
-    match rating {
-        Rating::Share(share) => format!("{:.0} %", 100.0 * share),
-        Rating::InCache => "in cache".into(),
-        Rating::Above => "above".into(),
+    match row["ceiling_pct"].as_f64() {
+        Some(percent) => format!("{percent:.0} %"),
+        None if row["in_cache"] == true => "in cache".into(),
+        None => "above".into(),
     }
 }
 
@@ -135,16 +124,14 @@ fn table(kind: &str, results: &Value) -> String {
         }
         // The best source of each op and shape, device by device.
         "ops" => {
-            let rows: Vec<_> = results.as_array().unwrap().iter().collect();
-            let devices = devices(&rows);
+            let devices = timed(results);
             t += "| op | shape |";
             for device in &devices {
-                let name = device.split(" (").next().unwrap();
-                write!(t, " {name} | of its ceiling | largest error |").unwrap();
+                write!(t, " {} | of its ceiling | largest error |", text(device, "name")).unwrap();
             }
             writeln!(t, "\n|---|---|{}", "---|---|---|".repeat(devices.len())).unwrap();
             let mut last = ("", "");
-            for row in rows.iter().filter(|row| text(row, "device") == devices[0]) {
+            for row in devices[0]["timed"].as_array().unwrap() {
                 let (op, shape) = (text(row, "op"), text(row, "shape"));
                 if std::mem::replace(&mut last, (op, shape)) == (op, shape) {
                     continue;
@@ -152,34 +139,33 @@ fn table(kind: &str, results: &Value) -> String {
                 write!(t, "| `{op}` | {shape} |").unwrap();
                 for device in &devices {
                     // Sources come best first: the one that runs unless another is asked for.
-                    let same = |r: &&&Value| {
-                        (text(r, "device"), text(r, "op"), text(r, "shape")) == (device, op, shape)
-                    };
-                    let row = rows.iter().find(same).unwrap_or_else(|| panic!("no {op} {shape} on {device}"));
+                    let same = |r: &&Value| (text(r, "op"), text(r, "shape")) == (op, shape);
+                    let row = device["timed"].as_array().unwrap().iter().find(same);
+                    let row = row.unwrap_or_else(|| panic!("no {op} {shape} on {}", device["name"]));
                     let (rating, error) = (rating(row), number(row, "error"));
                     write!(t, " {} | {rating} | {error:.0e} |", rate(row)).unwrap();
                 }
                 t += "\n";
             }
+            let devices: Vec<&str> = devices.iter().map(|device| text(device, "description")).collect();
             writeln!(t, "\n{}; f32.", devices.join("; ")).unwrap();
         }
         // Every source of the WGSL ladder, for the shapes that fill a GPU.
         "ladder" => {
             t += "| op | shape | source | time | rate |\n|---|---|---|---|---|\n";
-            let rows: Vec<_> = results.as_array().unwrap().iter().collect();
             let large = ["1024×1024×1024", "spatial 1×8×1024×64", "2 × 64 MiB", "4096×1152"];
-            let shown = |row: &&&Value| {
+            let shown = |row: &&Value| {
                 let ops = ["linear", "attention", "rel_l1", "modulate"];
-                let wgpu = text(row, "device").starts_with("wgpu");
-                wgpu && ops.contains(&text(row, "op")) && large.contains(&text(row, "shape"))
+                ops.contains(&text(row, "op")) && large.contains(&text(row, "shape"))
             };
-            for row in rows.iter().filter(shown) {
+            let device = timed(results).into_iter().find(|d| text(d, "name").starts_with("wgpu"));
+            let device = device.expect("an adapter");
+            for row in device["timed"].as_array().unwrap().iter().filter(shown) {
                 let (op, shape, source) = (text(row, "op"), text(row, "shape"), text(row, "source"));
                 let ms = number(row, "ms");
                 writeln!(t, "| `{op}` | {shape} | {source} | {ms:.1} ms | {} |", rate(row)).unwrap();
             }
-            let device = devices(&rows).into_iter().find(|d| d.starts_with("wgpu")).expect("an adapter");
-            writeln!(t, "\n{device}, f32.").unwrap();
+            writeln!(t, "\n{}, f32.", text(device, "description")).unwrap();
         }
         // Cache policies against uncached runs; what follows ± is half a 95 % interval over seeds.
         "compare" => {
@@ -302,6 +288,48 @@ fn policies() -> String {
     t
 }
 
+/// Every device that a file of a folder verified, best known first: GPUs, then what computes on a processor.
+fn machines(folder: &str) -> String {
+    let mut rows = vec![];
+    for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !name.ends_with(".verify.json") && !name.ends_with(".page.json") {
+            continue;
+        }
+        let results: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(results["format"], "steep results 1", "{name}");
+        for device in results["devices"].as_array().unwrap() {
+            let verified = device["verified"].as_array().unwrap();
+            if verified.is_empty() {
+                continue;
+            }
+            let (facts, machine) = (&device["facts"], &results["machine"]);
+            let sources: std::collections::BTreeSet<_> =
+                verified.iter().map(|row| text(row, "source")).collect();
+            let sources = sources.into_iter().collect::<Vec<_>>().join(", ");
+            let cases: u64 = verified.iter().map(|row| count(row, "cases")).sum();
+            let wrong: u64 = verified.iter().map(|row| count(row, "wrong")).sum();
+            let right =
+                if wrong == 0 { format!("all {cases}") } else { format!("{} of {cases}", cases - wrong) };
+            let (hardware, backend) = (text(facts, "hardware"), text(facts, "backend"));
+            let under = [machine["browser"].as_str(), Some(text(machine, "os")), Some(text(facts, "driver"))];
+            let under =
+                under.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+            let date = text(&results, "date");
+            let row = format!(
+                "| {hardware} | {backend} | {under} | {sources} | {right} | [{date}](../{folder}/{name}) |"
+            );
+            rows.push((facts["software"] == true, hardware.to_string(), row));
+        }
+    }
+    rows.sort();
+    let mut t = "| hardware | runs on | under | sources | cases right | file |\n|---|---|---|---|---|---|\n"
+        .to_string();
+    rows.iter().for_each(|(.., row)| writeln!(t, "{row}").unwrap());
+    t
+}
+
 #[test]
 fn tables_come_from_committed_results() {
     let tables: usize = PAGES.into_iter().map(check_tables).sum();
@@ -334,6 +362,7 @@ fn check_tables(page: &str) -> usize {
             || std::fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
         fresh += &match kind {
             "policies" => policies(),
+            "machines" => machines(file),
             "code" => excerpt(&contents(), from),
             kind => table(kind, &serde_json::from_str(&contents()).unwrap()),
         };

@@ -18,6 +18,7 @@ mod report;
 mod setup;
 mod sidecar;
 mod stop;
+mod verify;
 
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
@@ -42,6 +43,8 @@ fn demo(name: &str) -> Vec<OsString> {
 
 /// The exit status of bad input.
 const FAILED: u8 = 2;
+/// The exit status where a kernel is wrong.
+const WRONG: u8 = 1;
 
 /// A video diffusion transformer with the TeaCache loop, on its own tensor runtime.
 #[derive(Parser)]
@@ -61,6 +64,7 @@ enum Verb {
     Forward(forward::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
+    Verify(verify::Args),
     #[cfg(feature = "cuda")]
     Kernels(kernels::Args),
     Devices(devices::Args),
@@ -113,6 +117,7 @@ pub fn main() -> ExitCode {
         Verb::Forward(args) => pollster::block_on(forward::run(args)),
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),
         Verb::Bench(args) => pollster::block_on(bench::run(args)),
+        Verb::Verify(args) => pollster::block_on(verify::run(args)),
         #[cfg(feature = "cuda")]
         Verb::Kernels(args) => kernels::run(args),
         Verb::Devices(args) => pollster::block_on(devices::run(args)),
@@ -146,6 +151,7 @@ fn finish(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Interrupted) => ExitCode::from(stop::last_words()),
+        Err(e @ Error::Wrong { .. }) => fail(&e.to_string(), WRONG),
         Err(e) => fail(&e.to_string(), FAILED),
     }
 }
@@ -186,6 +192,12 @@ fn say(text: &str) -> Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::file("standard output", e)),
         _ => Ok(()),
     }
+}
+
+/// Writes a value to standard output, as JSON over several lines.
+fn say_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::file("standard output", e))?;
+    say(&(text + "\n"))
 }
 
 #[cfg(test)]

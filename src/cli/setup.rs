@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use steep::cases::ALL;
 use steep::evaluate::calibrate::Binding;
 use steep::model::{Checkpoint, Condition, Config, Dit, Footprint, Model, RunSize};
 use steep::sample::{Method, Spacing};
@@ -93,6 +94,20 @@ pub fn device_help() -> String {
          every browser has",
         Device::NAMES
     )
+}
+
+/// The same for verbs that go through several.
+pub fn devices_help() -> String {
+    format!("{}. Several with commas between", device_help())
+}
+
+/// Checks that there is an op, or something besides, of this name.
+pub fn check_op(name: Option<&str>, besides: &[&str]) -> Result<()> {
+    let names: Vec<&str> = ALL.iter().map(|op| op.kernel.name).chain(besides.iter().copied()).collect();
+    match name {
+        Some(op) if !names.contains(&op) => Err(Error::setting(format!("op `{op}`"), names.join(", "))),
+        _ => Ok(()),
+    }
 }
 
 /// Opens a device by name, and says so where it takes long.

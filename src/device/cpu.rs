@@ -11,7 +11,7 @@ use bytemuck::{AnyBitPattern, Pod, Zeroable};
 use memmap2::MmapMut;
 use rayon::prelude::*;
 
-use super::{Call, Choice, Code, Counters, Gate, MOST_TENSORS, Need, Source, Storage};
+use super::{Call, Choice, Code, Counters, Facts, Gate, MOST_TENSORS, Need, Source, Storage};
 use crate::{DType, Error, Result, Tensor, memory};
 
 /// The CPU as a device.
@@ -25,10 +25,25 @@ impl Cpu {
         Cpu { counters: Cell::default(), choice: Choice::default() }
     }
 
+    /// The instruction sets that its sources know, best first.
+    fn isas(&self) -> impl Iterator<Item = &'static str> {
+        let all = [(Need::Avx512, "avx512"), (Need::Avx2, "avx2")];
+        all.into_iter().filter(|(need, _)| self.has(*need)).map(|(_, name)| name)
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        Facts {
+            hardware: crate::results::processor().unwrap_or_else(|| std::env::consts::ARCH.into()),
+            backend: "cpu".into(),
+            software: true,
+            features: self.isas().map(str::to_string).collect(),
+            clock: "host",
+            ..Facts::default()
+        }
+    }
+
     pub(super) fn describe(&self) -> String {
-        let isa = [(Need::Avx512, "avx512"), (Need::Avx2, "avx2")];
-        let isa = isa.iter().find(|(need, _)| self.has(*need));
-        let isa = isa.map_or(std::env::consts::ARCH, |(_, name)| name);
+        let isa = self.isas().next().unwrap_or(std::env::consts::ARCH);
         let threads = rayon::current_num_threads();
         let s = if threads == 1 { "" } else { "s" };
         format!("cpu ({threads} thread{s}, {isa})")

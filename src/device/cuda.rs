@@ -26,7 +26,7 @@ use modules::{Function, Key};
 use nvrtc::Nvrtc;
 use queue::{GateArgument, Launch, Queue};
 
-use super::{Call, Choice, Code, Counters, Gate, Mark, Need, Source, Storage};
+use super::{Call, Choice, Code, Counters, Facts, Gate, Mark, Need, Source, Storage};
 use crate::memory::filled;
 use crate::{Error, Result, Tensor};
 
@@ -34,6 +34,8 @@ use crate::{Error, Result, Tensor};
 pub struct Cuda {
     name: String,
     model: String,
+    /// Of the driver: 12040 is 12.4.
+    version: i32,
     capability: (i32, i32),
     /// What kernels are compiled for.
     arch: String,
@@ -70,12 +72,14 @@ impl Drop for Stamp {
     }
 }
 
+/// What the emulator in `emulator/` calls the GPU that it poses as.
+const EMULATOR: &str = "emulator";
 const NO_DRIVER: &str = "no CUDA driver: install NVIDIA's (it brings libcuda), or take --device wgpu or cpu";
 /// As the driver counts: 12.4.
 const OLDEST: i32 = 12040;
 
-/// The driver, loaded and asked to begin; or what to install.
-fn driver(name: &str) -> Result<()> {
+/// The version of the driver, as the driver counts, once it is loaded and asked to begin; or what to install.
+fn driver(name: &str) -> Result<i32> {
     let error = |why: String| Error::device(name, why);
     // SAFETY: looks for the library by NVIDIA's name for it. Without it, every other call would panic.
     if !unsafe { sys::is_culib_present() } {
@@ -93,7 +97,7 @@ fn driver(name: &str) -> Result<()> {
         );
         return Err(error(why));
     }
-    Ok(())
+    Ok(version)
 }
 
 /// What the driver calls an error.
@@ -127,7 +131,7 @@ impl Cuda {
         let number = name.split_once(':').map_or("0", |(_, number)| number);
         let index: usize =
             number.parse().map_err(|_| Error::device(format!("`{name}`"), "wanted cuda or cuda:N"))?;
-        driver(name)?;
+        let version = driver(name)?;
         let error = |e: DriverError| Error::device(name, words(e));
         let count = result::device::get_count().map_err(error)? as usize;
         if index >= count {
@@ -158,6 +162,7 @@ impl Cuda {
         Ok(Cuda {
             name: format!("cuda:{index}"),
             model: result::device::get_name(device).map_err(error)?,
+            version,
             capability,
             arch: arch(capability),
             most_shared: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?
@@ -178,7 +183,7 @@ impl Cuda {
 
     /// Every GPU that the driver has, or why it cannot be opened.
     pub(super) fn all() -> Vec<Result<Cuda>> {
-        let count = driver("cuda").map(|()| result::device::get_count().unwrap_or(0));
+        let count = driver("cuda").map(|_| result::device::get_count().unwrap_or(0));
         (0..count.unwrap_or(0)).map(|i| Cuda::open(&format!("cuda:{i}"))).collect()
     }
 
@@ -190,6 +195,21 @@ impl Cuda {
     pub(super) fn describe(&self) -> String {
         let (major, minor) = self.nvrtc.version;
         format!("{} ({}, {}, NVRTC {major}.{minor})", self.name, self.model, self.arch)
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        let facts = Facts {
+            hardware: self.model.clone(),
+            backend: "cuda".into(),
+            driver: format!("CUDA {}.{}", self.version / 1000, self.version % 1000 / 10),
+            features: vec![
+                self.arch.clone(),
+                format!("NVRTC {}.{}", self.nvrtc.version.0, self.nvrtc.version.1),
+            ],
+            clock: "device",
+            ..Facts::default()
+        };
+        facts.limits(&[("maxComputeWorkgroupStorageSize", self.most_shared as u64)])
     }
 
     pub(super) fn has(&self, need: Need) -> bool {
@@ -204,7 +224,24 @@ impl Cuda {
         &self.choice
     }
 
+    pub(super) fn is_emulated(&self) -> bool {
+        self.model == EMULATOR
+    }
+
     // Errors
+
+    /// Forgets what went wrong. A GPU does not forgive a kernel's fault, an emulated one does.
+    pub(super) fn recover(&self) -> Result<()> {
+        if let Some(why) = self.failed.take()
+            && !self.is_emulated()
+        {
+            return Err(self.fail(why));
+        }
+        self.queue.borrow_mut().forget();
+        self.since.borrow_mut().clear();
+        self.context.sweep();
+        Ok(())
+    }
 
     fn error(&self, why: impl fmt::Display) -> Error {
         Error::device(&self.name, why)
@@ -323,6 +360,11 @@ impl Cuda {
         }
         if grid.contains(&0) {
             return Ok(());
+        }
+        if !code.text.trusted && !self.is_emulated() {
+            let why =
+                format!("{op}: {} is not trusted, and no GPU checks what a kernel does", code.text.file);
+            return Err(self.error(why));
         }
         self.enter()?;
         let function = self.function(source, &call)?;

@@ -2,6 +2,8 @@
 
 use super::Call;
 use super::cpu::{Arguments, Tile};
+use super::sum::evaluate;
+use crate::{Error, Result};
 
 /// An op: its name (file stem and entry point in every language) and every implementation there is of it.
 pub struct Kernel {
@@ -55,7 +57,8 @@ impl Source {
     /// A WGSL source that runs on any adapter and takes any shape, in workgroups that take a tile each.
     pub const fn wgsl(label: &'static str, text: Text, tile: [usize; 3]) -> Source {
         not_empty(tile);
-        Source { label, needs: Need::Nothing, code: Code::Wgsl { text, tile, constants: &[], multiple: 1 } }
+        let code = Code::Wgsl { text, tile, constants: &[], multiple: 1, most: None };
+        Source { label, needs: Need::Nothing, code }
     }
 
     /// A CUDA source that runs on any GPU and takes any shape, in blocks of `threads` threads that take a tile each.
@@ -63,13 +66,23 @@ impl Source {
     /// No GPU checks what a kernel does, so its text must be [trusted](Text::trusted): another one is a panic, or an
     /// error of the compiler where the source is a constant.
     pub const fn cuda(label: &'static str, text: Text, threads: u32, tile: [usize; 3]) -> Source {
-        not_empty(tile);
         assert!(text.trusted, "CUDA kernels run unchecked: their text must be trusted");
+        Source::unproven_cuda(label, text, threads, tile)
+    }
+
+    /// The same of a text that may not be trusted: a GPU refuses to run it then, and an emulated one checks it.
+    pub(crate) const fn unproven_cuda(
+        label: &'static str,
+        text: Text,
+        threads: u32,
+        tile: [usize; 3],
+    ) -> Source {
+        not_empty(tile);
         let code = CudaCode {
             text,
             threads,
             tile,
-            shared: |_| 0,
+            shared: "0",
             halves: false,
             constants: &[],
             takes: &[],
@@ -107,6 +120,16 @@ impl Source {
         self
     }
 
+    /// The same WGSL source, for calls in which this constant is at most so large: what is unrolled for longer than that
+    /// takes a driver too long to compile.
+    pub const fn at_most(mut self, name: &'static str, value: u32) -> Source {
+        match &mut self.code {
+            Code::Wgsl { most, .. } => *most = Some((name, value)),
+            _ => panic!("a WGSL source"),
+        }
+        self
+    }
+
     const fn cuda_code(mut self, change: CudaCode) -> Source {
         self.code = Code::Cuda(change);
         self
@@ -125,8 +148,9 @@ impl Source {
         self.cuda_code(CudaCode { halves: true, ..code })
     }
 
-    /// The same CUDA source, with bytes of dynamic shared memory as a function of the constants that it `takes`.
-    pub const fn shared(self, shared: fn(&[u32]) -> usize) -> Source {
+    /// The same CUDA source, with bytes of dynamic shared memory: a sum in the words of C, of numbers and of the constants
+    /// that it takes and has; see [`CudaCode::shared_bytes`].
+    pub const fn shared(self, shared: &'static str) -> Source {
         let code = self.as_cuda();
         self.cuda_code(CudaCode { shared, ..code })
     }
@@ -143,11 +167,30 @@ impl Source {
         self.cuda_code(CudaCode { suits, ..code })
     }
 
+    /// The same, of a text that may run unchecked.
+    ///
+    /// # Safety
+    /// As of [`Text::trusted`].
+    pub(crate) const unsafe fn trusted(&self) -> Source {
+        let Source { label, needs, .. } = *self;
+        let code = match self.code {
+            Code::Cpu { run, tile } => Code::Cpu { run, tile },
+            Code::Wgsl { text, tile, constants, multiple, most } => {
+                Code::Wgsl { text: Text { trusted: true, ..text }, tile, constants, multiple, most }
+            }
+            Code::Cuda(code) => Code::Cuda(CudaCode { text: Text { trusted: true, ..code.text }, ..code }),
+        };
+        Source { label, needs, code }
+    }
+
     /// The shape of row lengths and of element types that it takes.
     pub(super) fn takes(&self, call: &Call<'_, '_>) -> bool {
         match &self.code {
             Code::Cpu { .. } => true,
-            Code::Wgsl { multiple, .. } => call.multiple.is_multiple_of(*multiple),
+            Code::Wgsl { multiple, most, .. } => {
+                let few = |(name, most)| call.constants.iter().all(|(n, value)| *n != name || *value <= most);
+                call.multiple.is_multiple_of(*multiple) && most.is_none_or(few)
+            }
             Code::Cuda(code) => {
                 call.multiple.is_multiple_of(code.multiple) && (!code.halves || call.operands().size() == 2)
             }
@@ -176,13 +219,20 @@ pub struct Text {
     pub text: &'static str,
     /// Whether it may run unchecked.
     pub(super) trusted: bool,
+    /// The entry point, where its name is not the op's.
+    pub(super) entry: Option<&'static str>,
 }
 
 impl Text {
     /// A shader that runs with all of WGSL's checks, as in a browser: accesses out of bounds touch nothing else, and
     /// loops end.
     pub const fn new(file: &'static str, text: &'static str) -> Text {
-        Text { file, text, trusted: false }
+        Text { file, text, trusted: false, entry: None }
+    }
+
+    /// The same, with an entry point of this name.
+    pub const fn entry(self, name: &'static str) -> Text {
+        Text { entry: Some(name), ..self }
     }
 
     /// A shader or a kernel that runs unchecked.
@@ -191,7 +241,7 @@ impl Text {
     /// In every call that the op makes, it stays inside of the tensors and of its own memory, its loops end, and its
     /// threads do not race. A CUDA kernel takes the arguments that [`CudaCode`] lists.
     pub const unsafe fn trusted(file: &'static str, text: &'static str) -> Text {
-        Text { file, text, trusted: true }
+        Text { file, text, trusted: true, entry: None }
     }
 }
 
@@ -262,6 +312,8 @@ pub enum Code {
         constants: &'static [(&'static str, u32)],
         /// What the call's row lengths must be multiples of.
         multiple: usize,
+        /// The largest value of one of the call's constants.
+        most: Option<(&'static str, u32)>,
     },
     /// A CUDA C++ kernel whose entry point has the op's name.
     Cuda(CudaCode),
@@ -280,9 +332,9 @@ pub struct CudaCode {
     pub threads: u32,
     /// How much work a block takes; `blockIdx.x` counts along the last dimension.
     pub tile: [usize; 3],
-    /// Bytes of dynamic shared memory, given the values of `takes`. The kernel knows them as the macro `SHARED_BYTES`,
-    /// and does not compile where its layout has another size.
-    pub shared: fn(&[u32]) -> usize,
+    /// Bytes of dynamic shared memory, as C would work them out of `constants` and `takes`. The kernel knows the result as
+    /// the macro `SHARED_BYTES`, and does not compile where its layout has another size.
+    pub shared: &'static str,
     /// Whether T must have 16 bits.
     pub halves: bool,
     /// Macros.
@@ -293,4 +345,19 @@ pub struct CudaCode {
     pub multiple: usize,
     /// Whether the source is meant for this much work. Where it is not, a later one is taken, if there is one.
     pub suits: fn([usize; 3]) -> bool,
+}
+
+impl CudaCode {
+    /// Bytes of dynamic shared memory, given the values of `takes`.
+    ///
+    /// # Errors
+    ///
+    /// If the sum is none, or names a constant that the source does not have.
+    pub fn shared_bytes(&self, values: &[u32]) -> Result<usize> {
+        let taken = self.takes.iter().copied().zip(values.iter().copied());
+        let names: Vec<_> = taken.chain(self.constants.iter().copied()).collect();
+        let wrong = |wanted| Error::setting(format!("{}: shared = {}", self.text.file, self.shared), wanted);
+        let bytes = evaluate(self.shared, &names).map_err(wrong)?;
+        usize::try_from(bytes).map_err(|_| wrong("no less than 0 bytes".into()))
+    }
 }

@@ -68,13 +68,17 @@ pub mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "cuda/absent.rs"]
 pub mod cuda;
+mod facts;
 mod kernel;
 pub mod simd;
+mod sum;
 pub mod wgpu;
 
+pub use facts::Facts;
 pub use kernel::{Code, CudaCode, Kernel, Need, Source, Text};
 pub(crate) use kernel::{cu, wgsl};
 pub use simd::cpu_sources;
+pub(crate) use sum::evaluate;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -413,6 +417,23 @@ impl Device {
         }
     }
 
+    /// What results say about it.
+    pub fn facts(&self) -> Facts {
+        match self {
+            Device::Cpu(cpu) => cpu.facts(),
+            Device::Wgpu(wgpu) => wgpu.facts(),
+            Device::Cuda(cuda) => cuda.facts(),
+        }
+    }
+
+    /// Goes on after a fault that left the device intact, such as a shader that it refused. What was enqueued since may
+    /// not have run. A device that is lost stays so.
+    pub fn forgive(&self) {
+        if let Device::Wgpu(wgpu) = self {
+            wgpu.forgive();
+        }
+    }
+
     /// Whether it is a GPU. A software adapter, which runs shaders on the processor, is none.
     pub fn is_gpu(&self) -> bool {
         match self {
@@ -423,18 +444,48 @@ impl Device {
     }
 
     /// The sources of `kernel` that this device can run, best first.
-    pub fn sources<'k>(&self, kernel: &'k Kernel) -> impl Iterator<Item = &'k Source> {
+    pub fn sources(&self, kernel: &'static Kernel) -> impl Iterator<Item = &'static Source> {
         let device = self.clone();
         let all = match self {
             Device::Cpu(_) => kernel.cpu,
             Device::Wgpu(_) => kernel.wgsl,
             Device::Cuda(_) => kernel.cuda,
         };
-        all.iter().filter(move |s| match &device {
-            Device::Cpu(cpu) => cpu.has(s.needs),
-            Device::Wgpu(wgpu) => wgpu.has(s.needs),
-            Device::Cuda(cuda) => cuda.has(s.needs),
-        })
+        let more = self.choice().substitute.get().filter(|(of, _)| of.name == kernel.name);
+        more.map(|(_, source)| source).into_iter().chain(all).filter(move |s| device.has(s.needs))
+    }
+
+    /// Whether sources with this need can run here.
+    pub fn has(&self, need: Need) -> bool {
+        match self {
+            Device::Cpu(cpu) => cpu.has(need),
+            Device::Wgpu(wgpu) => wgpu.has(need),
+            Device::Cuda(cuda) => cuda.has(need),
+        }
+    }
+
+    /// From now on one more source of an op, in the device's language, stands before its others, so that calls which it
+    /// takes run it; `None` goes back to the crate's own.
+    pub fn substitute(&self, source: Option<(&'static Kernel, &'static Source)>) {
+        self.choice().substitute.set(source);
+    }
+
+    /// Forgets what went wrong on the device, as a kernel of somebody's that does not compile.
+    ///
+    /// # Errors
+    ///
+    /// If the device is gone, or can do no more in this process.
+    pub fn recover(&self) -> Result<()> {
+        match self {
+            Device::Cpu(_) => Ok(()),
+            Device::Wgpu(wgpu) => wgpu.recover(),
+            Device::Cuda(cuda) => cuda.recover(),
+        }
+    }
+
+    /// Whether what it runs is checked access by access: an NVIDIA GPU that the crate's emulator poses as.
+    pub fn is_emulated(&self) -> bool {
+        matches!(self, Device::Cuda(cuda) if cuda.is_emulated())
     }
 
     /// From now on prefers sources with this label, for every op that has one; `None` goes back to the best.
@@ -484,5 +535,6 @@ impl Device {
 #[derive(Default)]
 pub(crate) struct Choice {
     preferred: Cell<Option<&'static str>>,
+    substitute: Cell<Option<(&'static Kernel, &'static Source)>>,
     ran: Cell<Option<&'static str>>,
 }

@@ -5,6 +5,7 @@
 //! again, so that a step of a run makes none. A gated call is an indirect dispatch (`wgpu/gated.rs`).
 
 mod buffers;
+mod facts;
 mod gated;
 mod open;
 pub mod prelude;
@@ -21,8 +22,8 @@ use ::wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
     BindGroupLayoutEntry, BindingResource, BindingType, BufferBinding, BufferBindingType, BufferSize,
     BufferUsages, CommandEncoder, ComputePass, ComputePipeline, ComputePipelineDescriptor, MapMode,
-    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModuleDescriptor,
-    ShaderRuntimeChecks, ShaderSource, ShaderStages,
+    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModule,
+    ShaderModuleDescriptor, ShaderRuntimeChecks, ShaderSource, ShaderStages,
 };
 pub(crate) use buffers::Buffer;
 use buffers::{Id, Pool};
@@ -57,6 +58,8 @@ pub struct Wgpu {
     gates: RefCell<Gates>,
     stamps: RefCell<Stamps>,
     params: ::wgpu::Buffer,
+    /// The last module of a text that is not trusted: its author will want to know what is wrong with it.
+    unproven: RefCell<Option<(ShaderModule, Module)>>,
 }
 
 /// What happened behind the host's back.
@@ -67,12 +70,21 @@ struct Failure(Arc<Mutex<Option<Fault>>>);
 struct Fault {
     what: String,
     out_of_memory: bool,
+    lost: bool,
+}
+
+/// What a compiler has to say.
+pub(crate) struct Complaint {
+    /// The file, and the line and the column in it, which count from 1.
+    pub place: Option<(&'static str, usize, usize)>,
+    pub message: String,
 }
 
 impl Failure {
     /// The adapter is gone: the cause of whatever else went wrong, even if that was noticed before.
     fn lost(&self, what: String) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(Fault { what, out_of_memory: false });
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) =
+            Some(Fault { what, out_of_memory: false, lost: true });
     }
 
     /// The first fault is the cause of the later ones.
@@ -153,6 +165,34 @@ impl Wgpu {
 
     fn error(&self, why: impl std::fmt::Display) -> Error {
         Error::device(&self.name, why)
+    }
+
+    /// Forgets what went wrong, and what was enqueued after it.
+    pub(super) fn recover(&self) -> Result<()> {
+        *self.queued.borrow_mut() = Queued::default();
+        *self.gates.borrow_mut() = Gates::default();
+        match self.failed.get() {
+            Some(fault) if fault.lost => self.check(),
+            _ => {
+                self.failed.clear();
+                Ok(())
+            }
+        }
+    }
+
+    /// What the compiler has to say about the last source that is not trusted: errors alone, each with its file and line.
+    pub(crate) async fn complaints(&self) -> Vec<Complaint> {
+        let Some((shader, module)) = self.unproven.borrow().clone() else { return vec![] };
+        let said = shader.get_compilation_info().await.messages.into_iter();
+        said.filter(|m| m.message_type == ::wgpu::CompilationMessageType::Error)
+            .map(|m| {
+                let place = m.location.and_then(|at| {
+                    let (file, line) = module.origin(at.line_number as usize)?;
+                    Some((file, line, at.line_position as usize))
+                });
+                Complaint { place, message: m.message }
+            })
+            .collect()
     }
 
     /// Whether everything went well so far.
@@ -326,6 +366,9 @@ impl Wgpu {
             },
         };
         self.failed.reword(|what| text.located(what));
+        if !text.trusted() {
+            *self.unproven.borrow_mut() = Some((module.clone(), text.clone()));
+        }
         let mut layouts = self.layouts.borrow_mut();
         let layout =
             layouts.entry((writes, reads)).or_insert_with(|| Layout::new(&self.device, writes, reads));
@@ -333,7 +376,7 @@ impl Wgpu {
             label: Some(name),
             layout: Some(&layout.pipeline),
             module: &module,
-            entry_point: Some(name),
+            entry_point: Some(text.entry(name)),
             compilation_options: PipelineCompilationOptions {
                 // Every source writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: self.checked,

@@ -29,7 +29,8 @@ pub static ATTENTION: Kernel = Kernel {
         Source::wgsl("cpu", wgsl!("cpu/attention"), [1, 1, 32])
             .needs(Need::CpuAdapter)
             .with(&[("TILE", 32)])
-            .multiple(4),
+            .multiple(4)
+            .at_most("HEAD", 160),
         Source::wgsl("tile", wgsl!("attention"), [1, 1, 64]).multiple(4),
         Source::wgsl("online", wgsl!("ladder/attention_online"), [1, 1, 64]).multiple(4),
         Source::wgsl("naive", wgsl!("ladder/attention_naive"), [1, 1, 64]),
@@ -40,7 +41,8 @@ pub static ATTENTION: Kernel = Kernel {
             .halves()
             .multiple(8)
             .taking(&["HEAD"])
-            .shared(|head| 2 * (128 + 4 * if head[0] > 80 { 32 } else { 64 }) * pitch(head[0]))
+            // Rows of a head, in sixteens, and eight more.
+            .shared("2 * (128 + 4 * (HEAD > 80 ? 32 : 64)) * ((HEAD + 15) / 16 * 16 + 8)")
             .suited_to(|[_, _, length]| length > 32),
         Source::cuda("mma_short", cu!("attention"), 32, [1, 1, 16])
             .needs(Need::Sm80)
@@ -48,19 +50,14 @@ pub static ATTENTION: Kernel = Kernel {
             .multiple(8)
             .taking(&["HEAD"])
             .with(&[("WARPS", 1), ("ROW_TILES", 1), ("KEYS", 16)])
-            .shared(|head| 2 * (16 + 4 * 16) * pitch(head[0])),
+            .shared("2 * (16 + 4 * 16) * ((HEAD + 15) / 16 * 16 + 8)"),
         Source::cuda("tile", cu!("ladder/attention_tile"), 256, [1, 1, 64])
             .taking(&["HEAD"])
-            .shared(|head| 4 * ((64 + 32) * (head[0].next_multiple_of(4) as usize + 4) + 64 * (32 + 4))),
+            .shared("4 * ((64 + 32) * ((HEAD + 3) / 4 * 4 + 4) + 64 * (32 + 4))"),
         Source::cuda("online", cu!("ladder/attention_online"), 128, [1, 1, 4]).taking(&["HEAD"]),
         Source::cuda("naive", cu!("ladder/attention_naive"), 32, [1, 1, 1]).taking(&["HEAD"]),
     ],
 };
-
-/// Elements from row to row in the shared memory of `kernels/attention.cu`.
-const fn pitch(head: u32) -> usize {
-    head.div_ceil(16) as usize * 16 + 8
-}
 
 /// What a token attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

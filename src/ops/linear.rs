@@ -22,7 +22,7 @@ pub static LINEAR: Kernel = Kernel {
             .needs(Need::Sm80)
             .halves()
             .multiple(8)
-            .shared(|_| 4 * 2 * (128 + 128) * 40)
+            .shared("4 * 2 * (128 + 128) * 40")
             .suited_to(|[_, rows, columns]| rows.div_ceil(128) * columns.div_ceil(128) >= WIDE),
         // For products of few tiles.
         Source::cuda("mma_small", cu!("linear"), 128, [1, 64, 64])
@@ -30,7 +30,7 @@ pub static LINEAR: Kernel = Kernel {
             .halves()
             .multiple(8)
             .with(&[("TILE_ROWS", 64), ("TILE_COLUMNS", 64), ("WARPS_DOWN", 2), ("WARPS_ACROSS", 2)])
-            .shared(|_| 4 * 2 * (64 + 64) * 40),
+            .shared("4 * 2 * (64 + 64) * 40"),
         Source::cuda("tile", cu!("ladder/linear_tile"), 256, [1, 64, 128]),
         Source::cuda("naive", cu!("ladder/linear_naive"), 256, [1, 1, 256]),
     ],

@@ -16,19 +16,70 @@ fn no_rate_is_more_than_its_ceiling() {
     assert_eq!(of(Bound::Matmul, 1.004, false), Rating::Share(1.0), "printed as 100 %");
     // Small operands: several times as fast as a copy that no cache holds.
     let place = Place::new();
-    let rows = place.ok(&["bench", "--device", "cpu", "--op", "take", "--json"]);
-    let rows: Value = serde_json::from_str(&rows).unwrap();
+    let results = place.ok(&["bench", "--device", "cpu", "--op", "take", "--json"]);
+    let results: Value = serde_json::from_str(&results).unwrap();
+    assert_eq!(results["format"], "steep results 1");
+    let rows = &results["devices"][0]["timed"];
     let mut cached = 0;
     for row in rows.as_array().unwrap() {
-        assert!(row["ceiling_pct"].as_f64().is_none_or(|percent| percent <= 100.0), "{row}");
+        let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key} in {row}"));
+        // All that is said can be worked out from what is measured.
+        let rate = number("bytes") / number("ms") / 1e6;
+        assert!((number("gbps") / rate - 1.0).abs() < 1e-9 && row["gflops"].is_null(), "{row}");
+        let share = rate / number("ceiling");
+        match row["ceiling_pct"].as_f64() {
+            Some(percent) => {
+                assert!((percent / 100.0 - share.min(1.0)).abs() < 1e-9 && share <= 1.005, "{row}")
+            }
+            None => assert!(share > 1.005, "{row}"),
+        }
         assert!(!(row["in_cache"] == true && row["ceiling_pct"].is_number()), "{row}");
-        let share = row["gbps"].as_f64().unwrap() / row["ceiling_gbps"].as_f64().unwrap();
-        assert_eq!(row["ceiling_pct"].is_null(), share > 1.005, "{row}");
+        let samples: Vec<f64> =
+            row["samples_ms"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect();
+        let within = |low: f64, high: f64| samples.iter().filter(|s| (low..=high).contains(*s)).count();
+        assert_eq!(samples.len(), 5, "{row}");
+        assert!(samples.contains(&number("ms")) && within(number("low_ms"), number("high_ms")) == 3, "{row}");
         cached += usize::from(row["in_cache"] == true);
     }
     let said = place.ok(&["bench", "--device", "cpu", "--op", "take"]);
-    assert!(cached > 0 && said.contains("in cache\n"), "{rows}\n{said}");
+    assert!(cached > 0 && said.contains("in cache, "), "{rows}\n{said}");
     let rows = said.lines().skip(3).count();
-    let rated = said.lines().filter(|l| ["of copy", "in cache", "above copy"].iter().any(|w| l.ends_with(w)));
+    let rated = said.lines().filter(|l| {
+        [" % of copy ", "  in cache, above copy ", "  above copy "].iter().any(|w| l.contains(w))
+    });
     assert_eq!(rated.count(), rows, "{said}");
+    // Columns stand below one another.
+    let column = |l: &str| l[..l.find(" f32 ").or(l.find(" dtype ")).expect("a type")].chars().count();
+    let ends: Vec<usize> = said.lines().skip(2).map(column).collect();
+    assert!(ends.iter().all(|end| *end == ends[0]), "{said}");
+}
+
+/// Every source that the processor can run is listed, and none is wrong.
+#[test]
+fn what_is_verified_is_said() {
+    let place = Place::new();
+    let args = ["verify", "--device", "cpu", "--op", "take"];
+    let results: Value = serde_json::from_str(&place.ok(&[&args[..], &["--json"]].concat())).unwrap();
+    let (device, machine) = (&results["devices"][0], &results["machine"]);
+    assert!(device["facts"]["clock"] == "host" && device["timed"].as_array().unwrap().is_empty(), "{device}");
+    assert!(machine["os"] == std::env::consts::OS && machine["threads"].as_u64().unwrap() > 0, "{machine}");
+    let rows = device["verified"].as_array().unwrap();
+    let cpu = steep::Device::cpu();
+    let take = steep::cases::ALL.iter().find(|op| op.kernel.name == "take").unwrap();
+    let sources: Vec<&str> = rows.iter().map(|row| row["source"].as_str().unwrap()).collect();
+    assert_eq!(sources, steep::cases::run::sources(&cpu, take.kernel));
+    for row in rows {
+        assert!(
+            row["cases"].as_u64().unwrap() as usize == take.tests().count() && row["wrong"] == 0,
+            "{row}"
+        );
+        assert!(row["fault"].is_null() && row["of_bound"].as_f64().unwrap() <= 1.0, "{row}");
+    }
+    let said = place.ok(&args);
+    assert!(said.ends_with(&format!("\nall {} are right\n", rows.len())), "{said}");
+    let why = crate::complaint(&place.run(&[&args[..], &["--dtype", "bf16"]].concat()), 2);
+    assert_eq!(why, "--op take in bf16: wanted a type that the op knows");
+    assert!(
+        crate::complaint(&place.run(&["verify", "--op", "x"]), 2).starts_with("op `x`: wanted patch_embed, ")
+    );
 }

@@ -9,7 +9,7 @@ mod shown;
 use crate::{Place, STEEP, fixture, text};
 
 /// What is not run, by its beginning or a part of it, and why.
-const NOT_RUN: [(&str, &str); 11] = [
+const NOT_RUN: [(&str, &str); 12] = [
     ("steep compare --seeds ", "samples hundreds of clips"),
     ("steep compare --steps ", "samples hundreds of clips"),
     ("steep compare 'tea", "samples hundreds of clips"),
@@ -21,6 +21,7 @@ const NOT_RUN: [(&str, &str); 11] = [
     ("steep calibrate --model ", "writes beside the model"),
     ("--search", "evaluates the model 1275 times"),
     ("steep bench", "makes buffers of 256 MiB, and times for long"),
+    ("steep verify --json", "runs every case on every device"),
 ];
 
 #[test]
@@ -28,7 +29,9 @@ fn the_commands_that_are_shown_run() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let place = Place::new();
     let mut all: Vec<_> = shown::PAGES.iter().flat_map(|page| shown::of_page(root, page)).collect();
-    for verb in ["generate", "calibrate", "compare", "plan", "forward", "inspect", "bench", "devices"] {
+    for verb in
+        ["generate", "calibrate", "compare", "plan", "forward", "inspect", "bench", "verify", "devices"]
+    {
         all.extend(shown::of_help(verb, &place.ok(&[verb, "--help"])));
     }
     // What they read.

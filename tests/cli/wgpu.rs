@@ -82,10 +82,10 @@ fn adapters_are_listed_and_benchmarked() {
         listed.lines().any(|l| l.starts_with("wgpu:0 ")) && listed.lines().any(|l| l.starts_with("cpu "))
     );
     let rows = place.ok(&["bench", "--device", "cpu,wgpu", "--op", "axpby", "--json"]);
-    let rows: Vec<Value> = serde_json::from_str(&rows).unwrap();
-    for device in ["cpu", "wgpu:0"] {
-        let mut of = rows.iter().filter(|r| r["device"].as_str().unwrap().starts_with(device));
-        let row = of.next().unwrap();
+    let results: Value = serde_json::from_str(&rows).unwrap();
+    for (device, name) in results["devices"].as_array().unwrap().iter().zip(["cpu", "wgpu:0"]) {
+        assert_eq!(device["name"], name);
+        let row = &device["timed"][0];
         assert!(row["gbps"].as_f64().unwrap() > 0.0 && row["error"].as_f64().unwrap() < 1e-6, "{row}");
     }
     let out = place.run(&["generate", "--device", "wgpu:99"]);

@@ -10,13 +10,14 @@ pub struct Shown {
 }
 
 /// The pages that show commands.
-pub const PAGES: [&str; 8] = [
+pub const PAGES: [&str; 9] = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/teacache.md",
     "docs/policies.md",
     "docs/performance.md",
     "docs/kernels.md",
+    "docs/results.md",
     "models/README.md",
     "benches/results/README.md",
 ];

@@ -20,6 +20,8 @@ struct Case {
 // ---- bounds and alignment
 
 DEVICE void reads_past_a_shared_array(const Case &c) {
+    c.shared[c.t] = c.t;
+    __syncthreads();
     c.out[c.t] = c.shared[c.right ? 63 : 64];
 }
 DEVICE void reads_past_an_argument(const Case &c) {
@@ -30,6 +32,10 @@ DEVICE void writes_before_an_argument(const Case &c) {
 }
 DEVICE void reads_past_dynamic_shared_memory(const Case &c) {
     DYNAMIC_SHARED(bytes, 32);
+    if (c.t < 16) {
+        reinterpret_cast<u16 *>(bytes)[c.t] = 1;
+    }
+    __syncthreads();
     c.out[c.t] = bytes[c.right ? 31 : 32];
 }
 DEVICE void loads_a_misaligned_vector(const Case &c) {
@@ -37,6 +43,19 @@ DEVICE void loads_a_misaligned_vector(const Case &c) {
 }
 DEVICE void writes_what_is_read_only(const Case &c) {
     (c.right ? c.out : const_cast<u32 *>(c.in))[c.t] = 1;
+}
+
+DEVICE void reads_what_nobody_wrote(const Case &c) {
+    if (c.right || c.t != 5) {
+        c.shared[c.t] = c.t;
+    }
+    __syncthreads();
+    c.out[c.t] = c.shared[c.t];
+}
+DEVICE void does_not_end(const Case &c) {
+    for (u32 i = 0; c.right ? i < 9 : c.in[i % 64] == 0; i++) {
+        c.out[c.t] = i;
+    }
 }
 
 // ---- races
@@ -230,6 +249,8 @@ extern "C" __global__ void faults(u32 *out, u32 *counter, const u32 *in, Params 
         reads_past_dynamic_shared_memory,
         loads_a_misaligned_vector,
         writes_what_is_read_only,
+        reads_what_nobody_wrote,
+        does_not_end,
         misses_a_barrier,
         misses_the_second_barrier,
         misses_a_warp_barrier,

@@ -11,7 +11,7 @@ fn bytes<T, const N: usize>(words: &[T], to: impl Fn(&T) -> [u8; N]) -> Vec<u8> 
 }
 
 /// In the order of faults.cu: what the report says.
-const FAULTS: [(&str, &[&str]); 26] = [
+const FAULTS: [(&str, &[&str]); 28] = [
     ("reads past a shared array", &["out of bounds: thread", "reads 4 bytes at shared faults::shared + 256"]),
     (
         "reads past an argument",
@@ -24,6 +24,14 @@ const FAULTS: [(&str, &[&str]); 26] = [
     ),
     ("loads a misaligned vector", &["misaligned: thread", "reads 16 bytes at argument 2 + 4"]),
     ("writes what is read only", &["read only: thread", "writes argument 2"]),
+    (
+        "reads what nobody wrote",
+        &[
+            "uninitialised: thread",
+            "reads shared faults::shared + 20, which no thread of the block has written",
+        ],
+    ),
+    ("does not end", &["endless loop: thread", "does not end: 1000000 accesses"]),
     ("misses a barrier", &["race: thread", "shared faults::shared + ", "no barrier is between them"]),
     ("misses the second barrier", &["race: thread", "shared faults::shared + "]),
     ("misses a warp barrier", &["race: thread", "shared faults::shared + "]),
@@ -33,7 +41,7 @@ const FAULTS: [(&str, &[&str]); 26] = [
     ("misses a fence", &["race: thread 0 of", "reads argument 0 + ", "of another block wrote"]),
     (
         "returns before a barrier",
-        &["deadlock: block", "wait at barrier 0, 64 threads; 32 threads have returned"],
+        &["deadlock: block", "wait at barrier 0, 64 threads (faults.cu:", "; 32 threads have returned"],
     ),
     (
         "waits for more threads than come",
@@ -76,6 +84,7 @@ fn every_fault_is_reported_by_name() {
         };
         for seed in 1..=8 {
             let fault = one_block(launch(0)).run(&program, seed).expect_err(name);
+            assert!(fault.starts_with("faults.cu:"), "{name}, seed {seed}: no line in {fault}");
             for part in *report {
                 let said = part.split('|').any(|either| fault.contains(either));
                 assert!(said, "{name}, seed {seed}: wanted `{part}`, got {fault}");

@@ -1,148 +1,55 @@
-//! Builds a kernel with the emulator into a program, and runs it.
+//! The emulator for tests, and launches of kernels that belong to no op.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// As C++17 for an ordinary processor. The sanitizer's calls go to the emulator's own hooks; floating point
-/// does what the source says.
-const FLAGS: [&str; 9] = [
-    "-std=c++17",
-    "-O1",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-Wno-unknown-pragmas",
-    "-Wno-unused-function",
-    "-ffp-contract=off",
-    "-U_FORTIFY_SOURCE",
-];
-const WATCHED: [&str; 2] = ["-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"];
-const PARTS: [&str; 3] = ["machine", "memory", "warp"];
-/// Of the library that poses as a GPU's.
-const DRIVER: [&str; 4] = ["driver", "launch", "graphs", "nvrtc"];
+use steep::lab::emulator::Emulator;
 
 /// Of the crate.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether there is a g++ on a system whose programs the emulator can read. If not, tests are skipped
-/// visibly, unless `STEEP_REQUIRE` names `emulator`.
+fn emulator() -> Option<&'static Emulator> {
+    static BUILT: OnceLock<Option<Emulator>> = OnceLock::new();
+    let build = || match Emulator::below(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+        Ok(emulator) => Some(emulator),
+        Err(e) => {
+            let required = std::env::var("STEEP_REQUIRE").unwrap_or_default();
+            assert!(
+                !required.split(',').any(|r| r.trim() == "emulator"),
+                "STEEP_REQUIRE={required}, but {e}"
+            );
+            eprintln!("skipped: {e}");
+            None
+        }
+    };
+    BUILT.get_or_init(build).as_ref()
+}
+
+/// Whether the emulator can be built. If not, tests are skipped visibly, unless `STEEP_REQUIRE` names `emulator`.
 pub fn available() -> bool {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        let found = cfg!(target_os = "linux") && Command::new("g++").arg("--version").output().is_ok();
-        let required = std::env::var("STEEP_REQUIRE").unwrap_or_default();
-        if !found && required.split(',').any(|r| r.trim() == "emulator") {
-            panic!("STEEP_REQUIRE={required}, but there is no g++ (on Linux): install it");
-        }
-        if !found {
-            eprintln!("skipped: the emulator needs g++ on Linux");
-        }
-        found
-    })
+    emulator().is_some()
 }
 
-/// What tells one build from another: every file that goes into it, and how.
-fn key(arguments: &[String]) -> u64 {
-    static FILES: OnceLock<u64> = OnceLock::new();
-    let files = FILES.get_or_init(|| {
-        let mut hasher = DefaultHasher::new();
-        for folder in ["kernels", "kernels/ladder", "tests/emulator", "tests/emulator/driver"] {
-            let mut paths: Vec<_> =
-                root().join(folder).read_dir().unwrap().map(|e| e.unwrap().path()).collect();
-            paths.sort();
-            for path in paths.iter().filter(|p| p.is_file() && p.extension().is_some_and(|e| e != "rs")) {
-                (path, std::fs::read(path).unwrap()).hash(&mut hasher);
-            }
-        }
-        hasher.finish()
-    });
-    let mut hasher = DefaultHasher::new();
-    (files, arguments).hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Runs g++ unless its output of an earlier run is still there.
-fn compile(name: &str, arguments: Vec<String>) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulator");
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(format!("{name}-{:016x}", key(&arguments)));
-    if !path.exists() {
-        // Under a name of its own first: two tests may build the same thing.
-        let unfinished = tempfile::NamedTempFile::new_in(&folder).unwrap().into_temp_path();
-        let out = Command::new("g++").args(arguments).arg("-o").arg(&unfinished).output().unwrap();
-        assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
-        unfinished.persist(&path).unwrap();
+/// What makes the executor take the emulator for a GPU: its folder, and the environment of a process. As strict as a GPU:
+/// after a fault, everything fails; and the crate's own kernels compile without a warning.
+pub fn driver() -> (PathBuf, Vec<(&'static str, OsString)>) {
+    let emulator = emulator().expect("asked for before");
+    let mut environment = emulator.environment();
+    environment.retain(|(name, _)| !["EMULATOR_FORGIVES", "STEEP_GRAPH"].contains(name));
+    for (_, compile) in environment.iter_mut().filter(|(name, _)| *name == "EMULATOR_COMPILE") {
+        compile.push("\n-Werror");
     }
-    path
-}
-
-/// The emulator itself, compiled once.
-fn parts() -> &'static [PathBuf] {
-    static PARTS_BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
-    PARTS_BUILT.get_or_init(|| {
-        let build = |part: &str| {
-            let source = root().join(format!("tests/emulator/{part}.cpp")).display().to_string();
-            let flags = FLAGS.map(String::from).into_iter();
-            compile(&format!("{part}.o"), flags.chain(["-O2".into(), "-c".into(), source]).collect())
-        };
-        PARTS.iter().map(|part| build(part)).collect()
-    })
-}
-
-/// What makes the executor take the emulator for a GPU: a folder with a `libcuda.so` that is also an NVRTC, and
-/// the environment that it reads.
-pub fn driver() -> (PathBuf, Vec<(&'static str, String)>) {
-    let path = |p: &str| root().join(p).display().to_string();
-    let flags =
-        ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"];
-    let sources = DRIVER.map(|part| path(&format!("tests/emulator/driver/{part}.cpp")));
-    let built = compile("driver.so", flags.map(String::from).into_iter().chain(sources).collect());
-    let folder = PathBuf::from(format!("{}.folder", built.display()));
-    let library = folder.join("libcuda.so");
-    if !library.exists() {
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::copy(&built, &library).unwrap();
-    }
-    let flags = FLAGS.iter().chain(&WATCHED).copied().collect::<Vec<_>>().join(" ");
-    let include = path("tests/emulator");
-    let compile = format!("g++ {flags} -DSTEEP_EMULATOR -I'{include}' -c '{include}/kernel.cpp'");
-    let parts: Vec<String> = parts().iter().map(|part| format!("'{}'", part.display())).collect();
-    let environment = vec![
-        ("LD_LIBRARY_PATH", folder.display().to_string()),
-        ("STEEP_NVRTC", library.display().to_string()),
-        ("EMULATOR_COMPILE", compile),
-        ("EMULATOR_PARTS", parts.join(" ")),
-        ("EMULATOR_FOLDER", folder.display().to_string()),
-    ];
-    (folder, environment)
+    (emulator.folder().to_path_buf(), environment)
 }
 
 /// A program that executes the kernel `entry` of `file`, a path from the root of the crate.
 pub fn build(file: &str, entry: &str, defines: &[String]) -> PathBuf {
-    let path = |p: &str| root().join(p).display().to_string();
-    let mut name = Path::new(file).file_stem().unwrap().to_str().unwrap().to_string();
-    let mut arguments: Vec<String> = FLAGS.iter().chain(&WATCHED).map(|f| f.to_string()).collect();
-    arguments.push("-DSTEEP_EMULATOR".into());
-    arguments.push(format!("-DKERNEL=\"{}\"", path(file)));
-    arguments.push(format!("-DENTRY={entry}"));
-    for define in defines {
-        arguments.push(format!("-D{define}"));
-        name += &format!("-{}", define.split('=').next_back().unwrap());
-    }
-    arguments.extend(["kernels", "tests/emulator"].map(|folder| format!("-I{}", path(folder))));
-    arguments.extend(["-c".into(), path("tests/emulator/kernel.cpp")]);
-    let object = compile(&format!("{name}.o"), arguments);
-    // Linked without the sanitizer, whose library would answer the calls. The emulator comes first: of
-    // templates that both have an instance of, the linker takes the first, and that must not be the watched
-    // one.
-    let objects = parts().iter().chain([&object]);
-    compile(&name, objects.map(|p| p.display().to_string()).collect())
+    emulator().expect("asked for before").program(&root().join(file), entry, defines).unwrap()
 }
 
 /// What a launch hands to a kernel.
@@ -174,6 +81,7 @@ impl Launch {
         // No gate: of three words, none is set.
         input.extend([0; 12]);
         let mut child = Command::new(program)
+            .env("EMULATOR_ACCESSES", "1000000")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,6 +1,6 @@
 //! The CUDA executor where it is not built in (feature `cuda`): a device that cannot be opened.
 
-use super::{Call, Choice, Counters, Mark, Need, Source};
+use super::{Call, Choice, Counters, Facts, Mark, Need, Source};
 use crate::{Error, Result, Tensor};
 
 /// There is none.
@@ -36,7 +36,10 @@ macro_rules! never {
 never! {
     name() -> &str;
     describe() -> String;
+    facts() -> Facts;
     has(need: Need) -> bool;
+    is_emulated() -> bool;
+    recover() -> Result<()>;
     choice() -> &Choice;
     alloc(bytes: usize) -> Result<Buffer>;
     upload(to: &Buffer, bytes: &[u8]) -> Result<()>;

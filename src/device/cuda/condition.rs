@@ -59,7 +59,7 @@ impl Cuda {
         };
         let failed = |e| wrong(words(e));
         let [condition, counted] = &UNITS;
-        let kernel = |op, unit| Ok(Function { raw: self.load(op, unit)?, op, threads: 1, shared: 0 });
+        let kernel = |op, unit| Ok(Function { raw: self.load(op, op, unit)?, op, threads: 1, shared: 0 });
         let counted = kernel("counted", counted)?;
         let condition = Condition { function: kernel("condition", condition)?, context: self.context.raw };
         let zeros = |bytes| {

@@ -9,6 +9,7 @@ use cudarc::driver::{result, sys};
 
 use super::Cuda;
 use super::nvrtc::{HEADERS, Nvrtc, OPTIONS, Unit};
+use super::queue::GateArgument;
 use crate::device::{Call, Code, CudaCode, Kernel, Source};
 use crate::{DType, Error, Result};
 
@@ -26,16 +27,20 @@ pub(super) struct Function {
 }
 
 /// The source as NVRTC is to see it.
-pub fn unit(code: &CudaCode, operands: DType, output: DType, values: &[u32]) -> Unit {
+///
+/// # Errors
+///
+/// If the source's bytes of shared memory cannot be worked out.
+pub fn unit(code: &CudaCode, operands: DType, output: DType, values: &[u32]) -> Result<Unit> {
     let types = [("T", operands), ("O", output)].map(|(name, dtype)| format!("{name}={dtype}"));
     let taken = code.takes.iter().zip(values).map(|(name, value)| format!("{name}={value}"));
     let constants = code.constants.iter().map(|(name, value)| format!("{name}={value}"));
-    let shared = match (code.shared)(values) {
+    let shared = match code.shared_bytes(values)? {
         0 => None,
         bytes => Some(format!("SHARED_BYTES={bytes}")),
     };
     let defines = types.into_iter().chain(taken).chain(constants).chain(shared).collect();
-    Unit { file: code.text.file, text: code.text.text, defines }
+    Ok(Unit { file: code.text.file, text: code.text.text, defines })
 }
 
 /// One way to compile a source.
@@ -55,9 +60,18 @@ const HEADS: [u32; 3] = [64, 72, 128];
 
 /// Every source of an op in every type that it takes; what takes a head's size, in the usual ones.
 pub fn variants(kernel: &Kernel) -> Vec<Variant> {
+    let of = |source| variants_of(source).expect("the crate's own sources say what memory they share");
+    kernel.cuda.iter().flat_map(of).collect()
+}
+
+/// The same of one source.
+///
+/// # Errors
+///
+/// If its bytes of shared memory cannot be worked out.
+pub fn variants_of(source: &'static Source) -> Result<Vec<Variant>> {
     let mut all = vec![];
-    for source in kernel.cuda {
-        let Code::Cuda(code) = &source.code else { continue };
+    if let Code::Cuda(code) = &source.code {
         let heads: &[&[u32]] = match code.takes {
             [] => &[&[]],
             _ => &[&HEADS[0..1], &HEADS[1..2], &HEADS[2..3]],
@@ -67,14 +81,14 @@ pub fn variants(kernel: &Kernel) -> Vec<Variant> {
                 continue;
             }
             for taken in heads {
-                all.push(variant(source, code, operands, operands, taken));
+                all.push(variant(source, code, operands, operands, taken)?);
                 if operands != DType::F32 && has_output_type(code) {
-                    all.push(variant(source, code, operands, DType::F32, taken));
+                    all.push(variant(source, code, operands, DType::F32, taken)?);
                 }
             }
         }
     }
-    all
+    Ok(all)
 }
 
 fn variant(
@@ -83,7 +97,7 @@ fn variant(
     operands: DType,
     output: DType,
     taken: &[u32],
-) -> Variant {
+) -> Result<Variant> {
     let mut label = operands.to_string();
     if output != operands {
         label += &format!(" to {output}");
@@ -91,7 +105,8 @@ fn variant(
     for (name, value) in code.takes.iter().zip(taken) {
         label += &format!(" {}={value}", name.to_lowercase());
     }
-    Variant { source, unit: unit(code, operands, output, taken), label, shared: (code.shared)(taken) }
+    let (unit, shared) = (unit(code, operands, output, taken)?, code.shared_bytes(taken)?);
+    Ok(Variant { source, unit, label, shared })
 }
 
 /// Whether the source, or a header that it includes, says O.
@@ -115,14 +130,15 @@ impl Cuda {
         if let Some(function) = self.functions.borrow().get(&key) {
             return Ok(*function);
         }
-        let unit = unit(code, operands, output, &key.3);
+        let unit = unit(code, operands, output, &key.3)?;
         let op = call.kernel.name;
-        let shared = (code.shared)(&key.3);
+        let shared = code.shared_bytes(&key.3)?;
         if shared > self.most_shared {
             let why = format!("{op}: {shared} bytes of shared memory, this GPU has {}", self.most_shared);
             return Err(self.error(why));
         }
-        let raw = self.load(op, &unit)?;
+        let raw = self.load(op, code.text.entry.unwrap_or(op), &unit)?;
+        self.check_signature(op, code.text.file, raw, call)?;
         const WITHOUT_ASKING: usize = 48 << 10;
         if shared > WITHOUT_ASKING {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -135,12 +151,35 @@ impl Cuda {
         Ok(function)
     }
 
+    /// A kernel that takes other arguments than the call has would read what is not there.
+    fn check_signature(&self, op: &str, file: &str, raw: sys::CUfunction, call: &Call<'_, '_>) -> Result<()> {
+        let tensors = call.writes.len() + call.reads.len();
+        let wanted: Vec<usize> =
+            std::iter::repeat_n(8, tensors).chain([call.params.len(), size_of::<GateArgument>()]).collect();
+        let mut takes = vec![];
+        let (mut offset, mut size) = (0, 0);
+        // SAFETY: the function was just loaded; two integers to write to.
+        while unsafe { sys::cuFuncGetParamInfo(raw, takes.len(), &mut offset, &mut size) }.result().is_ok() {
+            takes.push(size);
+        }
+        if takes == wanted {
+            return Ok(());
+        }
+        let why = format!(
+            "{op}: {file}: a kernel whose arguments have {takes:?} bytes: wanted {tensors} pointers (8 each), Params ({}), \
+             Gate ({})",
+            wanted[tensors],
+            wanted[tensors + 1]
+        );
+        Err(self.error(why))
+    }
+
     /// From the cache on disk if it has the machine code, else from the compiler.
-    pub(super) fn load(&self, op: &'static str, unit: &Unit) -> Result<sys::CUfunction> {
+    pub(super) fn load(&self, op: &str, entry: &str, unit: &Unit) -> Result<sys::CUfunction> {
         let kept = folder().map(|folder| folder.join(file_name(op, unit, &self.arch, &self.nvrtc)));
         if let Some(path) = &kept
             && let Ok(cubin) = std::fs::read(path)
-            && let Ok(function) = self.load_cubin(op, &cubin)
+            && let Ok(function) = self.load_cubin(op, entry, &cubin)
         {
             return Ok(function);
         }
@@ -149,24 +188,24 @@ impl Cuda {
             // What cannot be kept is compiled again the next time.
             let _ = keep(path, &cubin);
         }
-        self.load_cubin(op, &cubin)
+        self.load_cubin(op, entry, &cubin)
     }
 
-    fn load_cubin(&self, op: &'static str, cubin: &[u8]) -> Result<sys::CUfunction> {
+    fn load_cubin(&self, op: &str, entry: &str, cubin: &[u8]) -> Result<sys::CUfunction> {
         // The driver looks for the end by itself and may read a little further.
         let mut image = cubin.to_vec();
         image.resize(cubin.len() + 64, 0);
         // SAFETY: an image in memory, which the driver copies.
         let module = unsafe { result::module::load_data(image.as_ptr() as *const c_void) };
         let module = self.check(op, module)?;
-        let name = CString::new(op).expect("ops have no zero in their names");
+        let name = CString::new(entry).expect("entry points have no zero in their names");
         // SAFETY: the module was just loaded; it stays loaded as long as the context.
         self.check(op, unsafe { result::module::get_function(module, name) })
     }
 }
 
 /// Where machine code is kept: `STEEP_CACHE` (empty: nowhere), or the user's folder for such things.
-fn folder() -> Option<PathBuf> {
+pub fn folder() -> Option<PathBuf> {
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if std::env::var_os("STEEP_CACHE").is_some() {
         return named("STEEP_CACHE");

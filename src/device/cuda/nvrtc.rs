@@ -46,7 +46,7 @@ pub struct Usage {
 }
 
 /// The headers of `kernels/`, which sources include by name.
-pub(super) const HEADERS: [(&str, &str); 5] = [
+pub(crate) const HEADERS: [(&str, &str); 5] = [
     ("ptx.cuh", include_str!("../../../kernels/ptx.cuh")),
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
     ("linear.cuh", include_str!("../../../kernels/linear.cuh")),

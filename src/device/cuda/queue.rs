@@ -149,6 +149,11 @@ impl Queue {
         self.calls.len() >= MOST
     }
 
+    /// Lets go of the calls that wait.
+    pub fn forget(&mut self) {
+        self.calls.clear();
+    }
+
     /// The ops of the calls that wait.
     pub fn ops(&self) -> impl Iterator<Item = &'static str> {
         self.calls.iter().map(|call| call.function.op)

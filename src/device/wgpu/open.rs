@@ -85,7 +85,7 @@ impl Wgpu {
         let report = failed.clone();
         device.on_uncaptured_error(Arc::new(move |e: ::wgpu::Error| {
             let out_of_memory = matches!(e, ::wgpu::Error::OutOfMemory { .. });
-            report.set(Fault { what: one_line(&e), out_of_memory });
+            report.set(Fault { what: one_line(&e), out_of_memory, lost: false });
         }));
         let report = failed.clone();
         device.set_device_lost_callback(move |_, why| {
@@ -115,6 +115,7 @@ impl Wgpu {
             bind_groups: RefCell::new(HashMap::new()),
             gates: RefCell::default(),
             stamps: RefCell::default(),
+            unproven: RefCell::default(),
         })
     }
 }

@@ -54,6 +54,7 @@ pub struct Module {
     /// File and line, of each line of the text.
     origins: Vec<(&'static str, usize)>,
     trusted: bool,
+    entry: Option<&'static str>,
 }
 
 impl Module {
@@ -69,7 +70,8 @@ impl Module {
         let enable = native.then(|| "enable f16;".to_string());
         let lines = enable.into_iter().chain(constants.map(|(name, n)| format!("const {name} = {n}u;")));
 
-        let mut module = Module { text: String::new(), origins: vec![], trusted: file.trusted };
+        let mut module =
+            Module { text: String::new(), origins: vec![], trusted: file.trusted, entry: file.entry };
         lines.zip(1..).for_each(|(line, n)| module.push(&line, ("constants", n)));
         let types: &[Text] = match operands {
             DType::F16 if native => &[wgsl!("prelude/f16"), wgsl!("prelude/f16_words")],
@@ -121,6 +123,11 @@ impl Module {
     /// Whether the file's text is [trusted](Text::trusted): what it includes is.
     pub(super) fn trusted(&self) -> bool {
         self.trusted
+    }
+
+    /// The entry point of a kernel of this name.
+    pub(super) fn entry<'a>(&self, name: &'a str) -> &'a str {
+        self.entry.unwrap_or(name)
     }
 
     /// The file, as a path below `wgsl/`, and the line in it, of a line of the module; both count from 1. The module's

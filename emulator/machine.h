@@ -36,6 +36,7 @@ struct Copy {
 struct Wait {
     const char *name = nullptr;
     unsigned id = 0, count = 0;
+    const void *at = nullptr; // where in the kernel
 };
 
 struct Thread {
@@ -90,6 +91,8 @@ class Machine {
 
     /// The thread that runs now; none outside of kernels.
     Thread *thread = nullptr;
+    /// Where in the kernel it is: the address after its last call of the emulator.
+    const void *here = nullptr;
     Index block; // of this index
     unsigned block_id = 0;
     Launch launch;
@@ -120,8 +123,19 @@ class Machine {
 
 extern Machine machine;
 
-/// `race: ...` and the like to standard error, the thread's name in it, then exit status 1.
+/// The caller is in the kernel.
+#define STEEP_HERE emulator::machine.here = __builtin_return_address(0)
+
+/// `FILE:LINE: race: ...` and the like to standard error, the thread's name in it, then exit status 1. FILE:LINE is
+/// `machine.here`.
 [[noreturn]] void fault(const char *kind, const std::string &what);
+/// The launch takes too long.
+[[noreturn]] void endless(const std::string &after);
+/// `FILE:LINE` of an address in the kernel; where that is not in the user's file, how the user's file came there:
+/// `FILE:LINE, in common.cuh:87`. Nothing if it is not known.
+std::string line(const void *address);
+/// The same in parentheses behind a space, for the end of a clause.
+std::string at_line(const void *address);
 /// "thread 3 of block (0, 1, 0)"
 std::string name(const Thread &thread);
 /// printf into a string.

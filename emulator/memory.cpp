@@ -23,6 +23,11 @@ Memory memory;
 namespace {
 
 constexpr size_t MOST_THREADS = 1024, MOST_SHARED = 227 << 10;
+/// Accesses of a launch: a hundred times as many as the largest that is right makes here.
+uint64_t most_accesses() {
+    const char *value = getenv("EMULATOR_ACCESSES");
+    return value != nullptr ? strtoull(value, nullptr, 10) : 400000000;
+}
 constexpr uint8_t POISON = 0xff; // NaN in every float type
 
 uint8_t *reserve(size_t bytes) {
@@ -89,6 +94,7 @@ std::string place(const Region &r, const void *at) {
 } // namespace
 
 Memory::Memory() {
+    most = most_accesses();
     stacks = reserve(MOST_THREADS * STACK);
     // Room behind it, so that what is past its end is nothing else.
     dynamic = reserve(2 * MOST_SHARED);
@@ -114,6 +120,12 @@ void Memory::set_dynamic_shared(size_t bytes) {
     if (bytes > MOST_SHARED) fault("bad launch", text("%zu bytes of shared memory", bytes));
     regions[0].bytes = bytes;
     regions[0].cells.resize((bytes + 1) / 2);
+}
+
+void Memory::end_block() {
+    if (unwritten.empty()) return;
+    machine.here = unwritten_at;
+    fault("uninitialised", unwritten);
 }
 
 void Memory::begin_block() {
@@ -149,7 +161,7 @@ bool Memory::ordered(const Epoch &e) const {
 void Memory::touch(Region &r, const uint8_t *at, size_t bytes, bool write) {
     const Thread &me = *machine.thread;
     const char *verb = write ? "writes" : "reads";
-    const Epoch now{machine.block_id, me.id, me.clock};
+    const Epoch now{machine.block_id, me.id, me.clock, machine.here};
     if (write && !r.writable) fault("read only", text("writes %s", place(r, at).c_str()));
     if (!r.writable) return;
     // A block's shared memory is its own: what another one did there is forgotten.
@@ -157,15 +169,24 @@ void Memory::touch(Region &r, const uint8_t *at, size_t bytes, bool write) {
     const auto race = [&](const Epoch &e, const char *did) {
         const std::string who =
             text("thread %u%s", e.thread, e.block == now.block ? "" : " of another block");
-        fault("race", text("%s %s, which %s %s; no barrier is between them", verb, place(r, at).c_str(),
-                           who.c_str(), did));
+        fault("race", text("%s %s, which %s %s%s; no barrier is between them", verb, place(r, at).c_str(),
+                           who.c_str(), did, at_line(e.at).c_str()));
     };
     const size_t first = at - r.at;
     for (size_t i = first / 2; i < (first + bytes + 1) / 2; i++) {
         Cell &cell = r.cells[i];
         if (cell.in_flight && counts(cell.write)) {
             fault("unfinished copy", text("%s %s, into which thread %u's cp.async has not been waited for",
-                                          verb, place(r, at).c_str(), cell.write.thread));
+                                          verb, place(r, at).c_str(), cell.write.thread) +
+                                         at_line(cell.write.at));
+        }
+        if (!write && r.shared && !counts(cell.write)) {
+            // Perhaps another thread is about to, which is a race, and says more.
+            if (unwritten.empty()) {
+                unwritten = text("%s reads %s, which no thread of the block has written", name(me).c_str(),
+                                 place(r, at).c_str());
+                unwritten_at = machine.here;
+            }
         }
         if (counts(cell.write) && !ordered(cell.write)) race(cell.write, "wrote");
         if (write) {
@@ -187,6 +208,7 @@ void Memory::touch(Region &r, const uint8_t *at, size_t bytes, bool write) {
 
 void Memory::access(const void *address, size_t bytes, bool write, bool aligned) {
     if (!machine.thread) return;
+    if (++accesses > most) endless(text("%llu accesses", static_cast<unsigned long long>(most)));
     const char *verb = write ? "writes" : "reads";
     Region *r = find(address, bytes, verb);
     if (!r) return;
@@ -224,7 +246,7 @@ void Memory::finish(const Copy &copy) {
     const size_t first = (copy.to - r->at) / 2;
     for (size_t i = first; i < first + 8; i++) {
         r->cells[i].in_flight = false;
-        r->cells[i].write = {machine.block_id, me.id, me.clock};
+        r->cells[i].write = {machine.block_id, me.id, me.clock, machine.here};
     }
 }
 
@@ -277,15 +299,19 @@ void __tsan_func_entry(void *) {}
 void __tsan_func_exit() {}
 #define HOOKS(BYTES)                                                                                         \
     void __tsan_read##BYTES(void *p) {                                                                       \
+        STEEP_HERE;                                                                                          \
         memory.access(p, BYTES, false, true);                                                                \
     }                                                                                                        \
     void __tsan_write##BYTES(void *p) {                                                                      \
+        STEEP_HERE;                                                                                          \
         memory.access(p, BYTES, true, true);                                                                 \
     }                                                                                                        \
     void __tsan_unaligned_read##BYTES(void *p) {                                                             \
+        STEEP_HERE;                                                                                          \
         memory.access(p, BYTES, false, true);                                                                \
     }                                                                                                        \
     void __tsan_unaligned_write##BYTES(void *p) {                                                            \
+        STEEP_HERE;                                                                                          \
         memory.access(p, BYTES, true, true);                                                                 \
     }
 HOOKS(1)
@@ -294,9 +320,11 @@ HOOKS(4)
 HOOKS(8)
 HOOKS(16)
 void __tsan_read_range(void *p, size_t bytes) {
+    STEEP_HERE;
     memory.access(p, bytes, false, false);
 }
 void __tsan_write_range(void *p, size_t bytes) {
+    STEEP_HERE;
     memory.access(p, bytes, true, false);
 }
 }

@@ -41,20 +41,25 @@ u8 *dynamic_shared() {
 // ---- barriers and fences
 
 void syncthreads() {
+    STEEP_HERE;
     machine.barrier(0, 0, true);
 }
 void barrier(unsigned id, unsigned threads, bool waits) {
+    STEEP_HERE;
     machine.barrier(id, threads, waits);
 }
 void fence() {
+    STEEP_HERE;
     memory.fence();
 }
 void atomic(void *address, size_t bytes) {
+    STEEP_HERE;
     memory.atomic(address, bytes);
 }
 
 /// The one instruction of a warp that also orders its memory accesses.
 void syncwarp(unsigned mask) {
+    STEEP_HERE;
     machine.collective("__syncwarp", mask, machine.thread, [](void **lanes) {
         Meeting meeting;
         for (int lane = 0; lane < 32; lane++) {
@@ -70,6 +75,7 @@ void syncwarp(unsigned mask) {
 // ---- exchanges
 
 uint64_t shuffle(const char *name, unsigned mask, uint64_t value, unsigned from) {
+    STEEP_HERE;
     struct Operands {
         uint64_t value, result;
         unsigned from;
@@ -86,6 +92,7 @@ uint64_t shuffle(const char *name, unsigned mask, uint64_t value, unsigned from)
 }
 
 unsigned ballot(const char *name, unsigned mask, bool predicate) {
+    STEEP_HERE;
     struct Operands {
         bool predicate;
         unsigned result;
@@ -106,21 +113,35 @@ unsigned ballot(const char *name, unsigned mask, bool predicate) {
 // ---- memory
 
 void load16(const void *from, u32 *words) {
+    STEEP_HERE;
     memory.access(from, 16, false, true);
     memcpy(words, from, 16);
 }
 void store16(void *to, const u32 *words) {
+    STEEP_HERE;
     memory.access(to, 16, true, true);
     memcpy(to, words, 16);
 }
 void cp_async(void *to, const void *from, unsigned bytes) {
+    STEEP_HERE;
     memory.cp_async(to, from, bytes);
 }
 void cp_async_commit() {
+    STEEP_HERE;
     memory.cp_async_commit();
 }
 void cp_async_wait(unsigned pending) {
+    STEEP_HERE;
     memory.cp_async_wait(pending);
+}
+
+uint64_t peek(const void *address, size_t bytes) {
+    uint64_t value = 0;
+    memcpy(&value, address, bytes);
+    return value;
+}
+void poke(void *address, uint64_t value, size_t bytes) {
+    memcpy(address, &value, bytes);
 }
 
 // ---- matrices
@@ -128,6 +149,7 @@ void cp_async_wait(unsigned pending) {
 /// Lane 8i + r gives row r of matrix i. Lane l gets two neighbours of row l/4, or of column l/4 if
 /// transposed.
 void ldmatrix(u32 *registers, unsigned matrices, bool transposed, const void *row) {
+    STEEP_HERE;
     struct Operands {
         u32 *registers;
         const u8 *row;
@@ -159,6 +181,7 @@ void ldmatrix(u32 *registers, unsigned matrices, bool transposed, const void *ro
 
 /// d += a·b; which lane holds which element is said in kernels/ptx.cuh.
 void mma_m16n8k16(float *d, const u32 *a, const u32 *b, float (*value)(u16)) {
+    STEEP_HERE;
     struct Operands {
         float *d;
         const u32 *a, *b;

@@ -1,8 +1,8 @@
 // The emulator's side of kernels/ptx.cuh: the same names, the same meaning, on a CPU.
 #pragma once
 
-#define DEVICE static inline
-#define DEVICE_MEMBER inline
+#define DEVICE STEEP_INLINE
+#define DEVICE_MEMBER inline __attribute__((always_inline))
 #define SHARED_MEMORY(name) u8 *const name = emulator::dynamic_shared()
 
 namespace emulator {

@@ -17,6 +17,7 @@ namespace emulator {
 struct Epoch {
     unsigned block = ~0u, thread = 0;
     uint32_t clock = 0;
+    const void *at = nullptr; // where in the kernel
 };
 
 /// What is known of two bytes: the smallest element that a kernel stores.
@@ -48,6 +49,7 @@ class Memory {
     uint8_t *stack(unsigned thread) { return stacks + thread * STACK; }
     /// Shared memory holds NaN when a block begins.
     void begin_block();
+    void end_block();
 
     /// The current thread reads or writes; `aligned` if the address must be a multiple of the size.
     void access(const void *address, size_t bytes, bool write, bool aligned);
@@ -66,6 +68,9 @@ class Memory {
     void finish(const Copy &copy);
 
     std::vector<Region> regions;
+    uint64_t accesses = 0, most = 0;
+    std::string unwritten; // the first read of what nobody wrote, if there was one
+    const void *unwritten_at = nullptr;
     Region *latest = nullptr; // where the last access was
     uint8_t *stacks = nullptr, *dynamic = nullptr;
     // Of other blocks: what the current one knows to have happened in them.

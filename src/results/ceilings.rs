@@ -2,11 +2,12 @@
 
 use memmap2::MmapMut;
 use rayon::prelude::*;
-use steep::cases::bench::{Bound, time};
-use steep::cases::normal_numbers;
-use steep::device::Gate;
-use steep::ops::{Epilogue, axpby, linear};
-use steep::{DType, Device, Error, Result, Tensor};
+
+use crate::cases::bench::{Bound, time};
+use crate::cases::normal_numbers;
+use crate::device::Gate;
+use crate::ops::{Epilogue, axpby, linear};
+use crate::{DType, Device, Error, Result, Tensor};
 
 /// Several ways to reach each bound; the best one counts.
 pub struct Ceilings {
@@ -23,6 +24,10 @@ struct Way {
 
 impl Ceilings {
     /// Makes the buffers.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for them.
     pub fn new(device: &Device, dtype: DType) -> Result<Ceilings> {
         // Any device: two streams in and one out; a matrix product in the dtype that is benchmarked.
         let mut ways = vec![add(device)?, product(device, dtype)?];
@@ -32,7 +37,16 @@ impl Ceilings {
         Ok(Ceilings { device: device.clone(), ways })
     }
 
-    /// The best rate now, from about `seconds` for each way.
+    /// What they are the ceilings of.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The best rate now in bytes or operations a second, from about `seconds` for each way.
+    ///
+    /// # Errors
+    ///
+    /// If the device fails.
     pub async fn measure(&mut self, bound: Bound, seconds: f64) -> Result<f64> {
         let mut best: f64 = 0.0;
         for way in self.ways.iter_mut().filter(|way| way.bound == bound) {

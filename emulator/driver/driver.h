@@ -26,6 +26,8 @@ enum Status {
 
 std::string setting(const char *name, const char *otherwise = "");
 std::string contents(const std::string &path);
+/// The lines of a setting.
+std::vector<std::string> lines(const char *name);
 
 /// What was asked for, a letter each: A allocation, L launch, G graph, E event, W wait.
 void note(char what);
@@ -67,8 +69,8 @@ struct NodeParams {
 Launch prepare(const Function *f, const unsigned (&grid)[3], unsigned threads, unsigned shared, void **arguments);
 
 /// Runs a program with a file as its input and others for what it says.
-int execute(const std::string &program, const std::string &in, const std::string &out, const std::string &err,
-            const char *argument = nullptr);
+int execute(const std::vector<std::string> &command, const std::string &in, const std::string &out,
+            const std::string &err);
 
 /// A file's name that is this process's own.
 std::string scratch(const char *name);
@@ -81,7 +83,7 @@ Status run(const Launch &launch, std::map<uint64_t, uint32_t> *values = nullptr)
 /// Whether a thread has entered the context; its address is the context.
 extern bool entered;
 
-/// Once a kernel has faulted, everything fails.
+/// Once a kernel has faulted, everything fails; see EMULATOR_FORGIVES.
 extern Status broken;
 
 Status fault(const std::string &what);

@@ -17,21 +17,29 @@ struct Gate {
     uint32_t want, padding;
 };
 
+/// Bytes of an argument of this kind.
+size_t size_of(const std::string &kind) {
+    return kind == "w" || kind == "r" ? 8 : kind == "g" ? sizeof(Gate) : std::stoul(kind);
+}
+
 void put(std::string &to, uint32_t word) {
     to.append(reinterpret_cast<const char *>(&word), 4);
 }
 
 } // namespace
 
-int execute(const std::string &program, const std::string &in, const std::string &out, const std::string &err,
-            const char *argument) {
+int execute(const std::vector<std::string> &command, const std::string &in, const std::string &out,
+            const std::string &err) {
+    std::vector<char *> words;
+    for (const std::string &word : command) words.push_back(const_cast<char *>(word.c_str()));
+    words.push_back(nullptr);
     const pid_t child = fork();
     if (child == 0) {
         const int flags = O_WRONLY | O_CREAT | O_TRUNC;
         dup2(open(in.c_str(), O_RDONLY), 0);
         dup2(open(out.c_str(), flags, 0644), 1);
         dup2(open(err.c_str(), flags, 0644), 2);
-        execl(program.c_str(), program.c_str(), argument, nullptr);
+        execvp(words[0], words.data());
         _exit(127);
     }
     int status = 0;
@@ -90,7 +98,7 @@ Status run(const Launch &launch, std::map<uint64_t, uint32_t> *values) {
     input += tensors + params + gate;
     const std::string in = scratch("in"), out = scratch("out"), err = scratch("err");
     std::ofstream(in, std::ios::binary) << input;
-    if (execute(launch.function->program, in, out, err) != 0) return fault(name + ": " + contents(err));
+    if (execute({launch.function->program}, in, out, err) != 0) return fault(name + ": " + contents(err));
     const std::string output = contents(out);
     size_t at = 0;
     for (const auto &[to, bytes] : written) {
@@ -120,8 +128,7 @@ Status run(const Launch &launch, std::map<uint64_t, uint32_t> *values) {
 Launch prepare(const Function *f, const unsigned (&grid)[3], unsigned threads, unsigned shared, void **arguments) {
     Launch launch = {f, {grid[0], grid[1], grid[2]}, threads, shared, {}};
     for (size_t i = 0; i < f->signature.size(); i++) {
-        const std::string &kind = f->signature[i];
-        const size_t size = kind == "w" || kind == "r" ? 8 : kind == "g" ? sizeof(Gate) : std::stoul(kind);
+        const size_t size = size_of(f->signature[i]);
         const auto *from = static_cast<const uint8_t *>(arguments[i]);
         launch.arguments.emplace_back(from, from + size);
     }
@@ -140,10 +147,19 @@ API int cuModuleLoadData(void **module, const char *image) {
 }
 API int cuModuleGetFunction(Function **function, const std::string *program, const char *name) {
     const std::string in = "/dev/null", out = scratch("signature"), err = scratch("err");
-    if (execute(*program, in, out, err, "signature") != 0) return NOT_FOUND;
+    if (execute({*program, "signature"}, in, out, err) != 0) return NOT_FOUND;
     std::istringstream words(contents(out));
     *function = new Function{name, *program, {}};
     for (std::string word; words >> word;) (*function)->signature.push_back(word);
+    return SUCCESS;
+}
+API int cuFuncGetParamInfo(const Function *f, size_t which, size_t *offset, size_t *size) {
+    if (which >= f->signature.size()) return INVALID_VALUE;
+    *offset = 0;
+    for (size_t i = 0; i <= which; i++) {
+        *size = size_of(f->signature[i]);
+        if (i < which) *offset += (*size + 7) / 8 * 8;
+    }
     return SUCCESS;
 }
 API int cuFuncSetAttribute(Function *, int, int) {

@@ -1,13 +1,16 @@
 // CUDA C++ for g++: the words of the language and its built-in functions, as far as the kernels use them.
 #pragma once
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #define __global__
 #define __device__
 #define __host__
-#define __forceinline__ inline
+/// Always, so that the address of an access leads through the inlined calls back to the user's line.
+#define STEEP_INLINE static inline __attribute__((always_inline))
+#define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 /// Into a section of their own, each behind a gap, so that the emulator knows where every array ends.
@@ -37,6 +40,9 @@ unsigned ballot(const char *name, unsigned mask, bool predicate);
 unsigned lane();
 void fence();
 void atomic(void *address, size_t bytes);
+/// What is there, unwatched.
+uint64_t peek(const void *address, size_t bytes);
+void poke(void *address, uint64_t value, size_t bytes);
 
 template <class N>
 uint64_t to_bits(N x) {
@@ -59,89 +65,89 @@ N from_bits(uint64_t bits) {
 #define blockDim (emulator::block_size())
 #define gridDim (emulator::grid_size())
 
-static inline void __syncthreads() {
+STEEP_INLINE void __syncthreads() {
     emulator::syncthreads();
 }
-static inline void __syncwarp(unsigned mask = 0xffffffffu) {
+STEEP_INLINE void __syncwarp(unsigned mask = 0xffffffffu) {
     emulator::syncwarp(mask);
 }
-static inline void __threadfence() {
+STEEP_INLINE void __threadfence() {
     emulator::fence();
 }
 
 template <class N>
-static inline N __shfl_sync(unsigned mask, N x, int lane) {
+STEEP_INLINE N __shfl_sync(unsigned mask, N x, int lane) {
     return emulator::from_bits<N>(emulator::shuffle("__shfl_sync", mask, emulator::to_bits(x), lane % 32));
 }
 template <class N>
-static inline N __shfl_xor_sync(unsigned mask, N x, int lanes) {
+STEEP_INLINE N __shfl_xor_sync(unsigned mask, N x, int lanes) {
     const unsigned from = emulator::lane() ^ lanes;
     return emulator::from_bits<N>(emulator::shuffle("__shfl_xor_sync", mask, emulator::to_bits(x), from));
 }
 template <class N>
-static inline N __shfl_down_sync(unsigned mask, N x, unsigned lanes) {
+STEEP_INLINE N __shfl_down_sync(unsigned mask, N x, unsigned lanes) {
     // Lanes at the end keep their own.
     const unsigned me = emulator::lane(), from = me + lanes < 32 ? me + lanes : me;
     return emulator::from_bits<N>(emulator::shuffle("__shfl_down_sync", mask, emulator::to_bits(x), from));
 }
-static inline unsigned __ballot_sync(unsigned mask, int predicate) {
+STEEP_INLINE unsigned __ballot_sync(unsigned mask, int predicate) {
     return emulator::ballot("__ballot_sync", mask, predicate != 0);
 }
-static inline int __any_sync(unsigned mask, int predicate) {
+STEEP_INLINE int __any_sync(unsigned mask, int predicate) {
     return emulator::ballot("__any_sync", mask, predicate != 0) != 0;
 }
-static inline int __all_sync(unsigned mask, int predicate) {
+STEEP_INLINE int __all_sync(unsigned mask, int predicate) {
     return emulator::ballot("__all_sync", mask, predicate == 0) == 0;
 }
 
 // The memory itself is changed unwatched; the emulator is told of the operation as a whole.
 template <class N, class F>
-__attribute__((no_sanitize("thread"))) N steep_atomic(N *address, F change) {
+STEEP_INLINE N steep_atomic(N *address, F change) {
     emulator::atomic(address, sizeof(N));
-    const N old = *address;
-    *address = change(old);
+    const N old = emulator::from_bits<N>(emulator::peek(address, sizeof(N)));
+    emulator::poke(address, emulator::to_bits(change(old)), sizeof(N));
     return old;
 }
 template <class N>
-static inline N atomicAdd(N *address, N x) {
-    return steep_atomic(address, [=](N old) __attribute__((no_sanitize("thread"))) { return old + x; });
+STEEP_INLINE N atomicAdd(N *address, N x) {
+    return steep_atomic(address, [=](N old) { return old + x; });
 }
-static inline unsigned atomicInc(unsigned *address, unsigned last) {
+STEEP_INLINE unsigned atomicInc(unsigned *address, unsigned last) {
     return steep_atomic(address, [=](unsigned old) { return old >= last ? 0 : old + 1; });
 }
-static inline unsigned atomicExch(unsigned *address, unsigned x) {
+STEEP_INLINE unsigned atomicExch(unsigned *address, unsigned x) {
     return steep_atomic(address, [=](unsigned) { return x; });
 }
-static inline unsigned atomicCAS(unsigned *address, unsigned wanted, unsigned x) {
+STEEP_INLINE unsigned atomicCAS(unsigned *address, unsigned wanted, unsigned x) {
     return steep_atomic(address, [=](unsigned old) { return old == wanted ? x : old; });
 }
 
-static inline float __uint_as_float(unsigned x) {
+STEEP_INLINE float __uint_as_float(unsigned x) {
     return emulator::from_bits<float>(x);
 }
-static inline unsigned __float_as_uint(float x) {
+STEEP_INLINE unsigned __float_as_uint(float x) {
     return static_cast<unsigned>(emulator::to_bits(x));
 }
-static inline float rsqrtf(float x) {
+STEEP_INLINE float rsqrtf(float x) {
     return 1.0f / sqrtf(x);
 }
-static inline float __fdividef(float a, float b) {
+STEEP_INLINE float __fdividef(float a, float b) {
     return a / b;
 }
-static inline int min(int a, int b) {
+STEEP_INLINE int min(int a, int b) {
     return a < b ? a : b;
 }
-static inline int max(int a, int b) {
+STEEP_INLINE int max(int a, int b) {
     return a > b ? a : b;
 }
-static inline unsigned min(unsigned a, unsigned b) {
+STEEP_INLINE unsigned min(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
-static inline unsigned max(unsigned a, unsigned b) {
+STEEP_INLINE unsigned max(unsigned a, unsigned b) {
     return a > b ? a : b;
 }
 /// sin and cos of π·x: the reduction to a quarter of a turn is exact, as on the device.
-static inline void sincospi(double x, double *sine, double *cosine) {
+STEEP_INLINE void sincospi(double x, double *sine, double *cosine) {
     const double quarters = std::nearbyint(2.0 * x), angle = M_PI * (x - quarters / 2.0);
     const double s = std::sin(angle), c = std::cos(angle);
     switch (static_cast<long long>(quarters) & 3) {

@@ -1,9 +1,13 @@
 // The scheduler: fibres, barriers, instructions of whole warps.
 #include "machine.h"
 
+#include <link.h>
+#include <sys/time.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -30,15 +34,117 @@ std::string name(const Thread &thread) {
     return text("thread %u of block (%u, %u, %u)", thread.id, b.x, b.y, b.z);
 }
 
+namespace {
+
+/// Where this program lies in memory.
+uintptr_t base() {
+    uintptr_t at = 0;
+    // The first one is the program.
+    dl_iterate_phdr([](dl_phdr_info *i, size_t, void *to) { return *static_cast<uintptr_t *>(to) = i->dlpi_addr, 1; },
+                    &at);
+    return at;
+}
+
+/// `kernel.cu:41` of `/folder/kernel.cu:41 (discriminator 2)`.
+std::string without_folder(std::string place) {
+    place.erase(std::min(place.find(" (discriminator"), place.size()));
+    const size_t slash = place.rfind('/');
+    return slash == std::string::npos ? place : place.substr(slash + 1);
+}
+
+/// What addr2line says: the innermost function first, then those that it was inlined into.
+std::vector<std::string> frames(const void *address) {
+    char program[4096] = {};
+    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0) return {};
+    // The address of a call is before the one that it returns to.
+    const std::string command = text("exec addr2line -i -e '%s' 0x%zx 2>/dev/null", program,
+                                     reinterpret_cast<uintptr_t>(address) - 1 - base());
+    FILE *pipe = popen(command.c_str(), "r");
+    if (pipe == nullptr) return {};
+    std::vector<std::string> found;
+    char line[4096];
+    while (fgets(line, sizeof line, pipe)) {
+        std::string place = line;
+        while (!place.empty() && place.back() == '\n') place.pop_back();
+        found.push_back(without_folder(place));
+    }
+    pclose(pipe);
+    return found;
+}
+
+} // namespace
+
+std::string line(const void *address) {
+    if (address == nullptr) return "";
+    std::string inner;
+    for (const std::string &place : frames(address)) {
+        const std::string file = place.substr(0, place.rfind(':'));
+        const auto ends = [&](const char *with) {
+            return file.size() > strlen(with) && file.compare(file.size() - strlen(with), strlen(with), with) == 0;
+        };
+        if (ends(".cu")) return inner.empty() ? place : place + ", in " + inner;
+        // The outermost header that is not the emulator's own.
+        if (ends(".cuh")) inner = place;
+    }
+    return inner;
+}
+
+std::string at_line(const void *address) {
+    const std::string place = line(address);
+    return place.empty() ? "" : " (" + place + ")";
+}
+
 void fault(const char *kind, const std::string &what) {
     fflush(stdout);
-    const std::string who = machine.thread ? name(*machine.thread) + " " : "";
-    fprintf(stderr, "%s: %s%s\n", kind, who.c_str(), what.c_str());
+    const std::string who = machine.thread ? name(*machine.thread) + " " : "", where = line(machine.here);
+    const size_t comma = where.find(", in ");
+    const std::string place = where.empty() ? "" : where.substr(0, comma) + ": ";
+    const std::string inner = comma == std::string::npos ? "" : " (" + where.substr(comma + 2) + ")";
+    fprintf(stderr, "%s%s: %s%s%s\n", place.c_str(), kind, who.c_str(), what.c_str(), inner.c_str());
     _Exit(1);
+}
+
+namespace {
+
+/// Seconds of computing that a launch may take: hundreds of times as long as any that is right.
+constexpr time_t SECONDS = 60;
+
+void too_long(int, siginfo_t *, void *context) {
+    const auto &registers = static_cast<ucontext_t *>(context)->uc_mcontext;
+#if defined(__x86_64__)
+    machine.here = reinterpret_cast<const void *>(registers.gregs[REG_RIP] + 1);
+#elif defined(__aarch64__)
+    machine.here = reinterpret_cast<const void *>(registers.pc + 1);
+#else
+    (void)registers;
+#endif
+    endless(text("%d seconds of computing", int(SECONDS)));
+}
+
+void limit_time() {
+    static char stack[256 << 10];
+    stack_t own = {};
+    own.ss_sp = stack;
+    own.ss_size = sizeof stack;
+    sigaltstack(&own, nullptr);
+    struct sigaction action = {};
+    action.sa_sigaction = too_long;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGPROF, &action, nullptr);
+    const itimerval limit = {{0, 0}, {SECONDS, 0}};
+    setitimer(ITIMER_PROF, &limit, nullptr);
+}
+
+} // namespace
+
+void endless(const std::string &after) {
+    fault("endless loop", "does not end: " + after +
+                              "; a thread runs until it waits at a barrier, so none can wait for another in a loop");
 }
 
 void Machine::run(const Launch &l) {
     launch = l;
+    limit_time();
     random.seed(launch.seed);
     const Index g = launch.grid;
     std::vector<Index> blocks;
@@ -87,6 +193,7 @@ void Machine::run_block() {
         }
         thread = nullptr;
     }
+    memory.end_block();
 }
 
 void Machine::fibre() {
@@ -102,6 +209,7 @@ void Machine::fibre() {
 }
 
 void Machine::wait(Wait what) {
+    what.at = here;
     thread->waits = what;
     if (_setjmp(thread->context) == 0) _longjmp(scheduler, 1);
 }
@@ -112,20 +220,22 @@ void Machine::wake(Thread *t) {
 
 void Machine::deadlock() {
     // Threads that wait for the same thing make one line.
-    std::map<std::string, std::vector<unsigned>> waiting;
+    std::map<std::pair<std::string, const void *>, std::vector<unsigned>> waiting;
     unsigned returned = 0;
     for (const Thread &t : threads) {
         const Wait &w = t.waits;
         if (t.done)
             returned++;
         else if (w.name)
-            waiting[text("%s of warp %u, mask %08x", w.name, w.id, w.count)].push_back(t.id);
+            waiting[{text("%s of warp %u, mask %08x", w.name, w.id, w.count), w.at}].push_back(t.id);
         else
-            waiting[text("barrier %u, %u threads", w.id, w.count)].push_back(t.id);
+            waiting[{text("barrier %u, %u threads", w.id, w.count), w.at}].push_back(t.id);
     }
     std::string all = text("block (%u, %u, %u) cannot go on", block.x, block.y, block.z);
     for (const auto &[what, who] : waiting) {
-        all += text("; %zu threads (%u to %u) wait at %s", who.size(), who.front(), who.back(), what.c_str());
+        all += text("; %zu threads (%u to %u) wait at %s", who.size(), who.front(), who.back(), what.first.c_str());
+        all += at_line(what.second);
+        here = what.second;
     }
     if (returned) all += text("; %u threads have returned", returned);
     thread = nullptr;

@@ -1,0 +1,25 @@
+//! The kernel lab: somebody's kernel in a file, tried as the crate's own are.
+//!
+//! A file holds one kernel of one of the [ops](crate::ops), in WGSL or in CUDA C++, and says in comments how it is launched:
+//!
+//! ```text
+//! // steep: tile = 1, 1, 64
+//! // steep: threads = 64
+//! ```
+//!
+//! Its [`Candidate`] goes through all cases of the op ([`crate::cases`]) on a device: [`trial`]. What is wrong comes back as
+//! data, a [`Report`]. Nothing here waits, so a browser can do it too.
+//!
+#![doc = include_str!("header.md")]
+
+mod candidate;
+#[cfg(feature = "cuda")]
+pub mod emulator;
+mod header;
+mod report;
+mod trial;
+
+pub use candidate::{Candidate, LABEL, Language};
+pub use header::as_file;
+pub use report::{Finding, Kind, Place, Report};
+pub use trial::{Filter, Progress, trial};

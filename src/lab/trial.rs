@@ -1,0 +1,203 @@
+//! A candidate through the cases of its op.
+
+use super::report::{apart, words};
+use super::{Candidate, Finding, Kind, LABEL, Language, Place, Report};
+use crate::cases::run::{Ready, Trial};
+use crate::cases::{Case, Fill};
+use crate::{DType, Device, Error, Result};
+
+/// Which cases are tried, and on what numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those of this type alone.
+    pub dtype: Option<DType>,
+    /// Those with this in their names, such as `512×192`; an `x` stands for `×`, too.
+    pub shape: Option<String>,
+    /// Those of no more work than this; see [`Case::work`].
+    pub largest: Option<usize>,
+    /// What random operands are drawn with. A kernel that knows the answers for one number does not know them for another.
+    /// 0 are the numbers of the crate's own tests.
+    pub values: u64,
+}
+
+/// The largest case that an emulated GPU is given.
+const LARGEST_EMULATED: usize = 2_500_000;
+
+impl Filter {
+    /// The cases of a candidate's op that it lets through, in the types that the candidate takes, the smallest first.
+    pub fn cases(&self, candidate: &Candidate, device: &Device) -> Vec<Case> {
+        let plain = |name: &str| name.to_lowercase().replace('×', "x");
+        let shape = self.shape.as_deref().map(plain);
+        let emulated = |case: &Case| case.emulated && case.work() <= LARGEST_EMULATED;
+        let wanted = |case: &Case| {
+            candidate.dtypes.contains(&case.dtype)
+                && self.dtype.is_none_or(|dtype| dtype == case.dtype)
+                && shape.as_ref().is_none_or(|shape| plain(&case.name).contains(shape))
+                && self.largest.is_none_or(|largest| case.work() <= largest)
+                && (!device.is_emulated() || emulated(case))
+        };
+        let mut all: Vec<Case> = candidate.op.tests().filter(wanted).collect();
+        all.sort_by_key(Case::work);
+        for operand in all.iter_mut().flat_map(|case| case.writes.iter_mut().chain(&mut case.reads)) {
+            if let Fill::Normal { seed, .. } = &mut operand.fill {
+                *seed = seed.wrapping_add(self.values.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            }
+        }
+        all
+    }
+}
+
+/// How far a trial is.
+pub struct Progress<'a> {
+    /// The case that is tried now.
+    pub case: &'a Case,
+    /// Its number, from 0.
+    pub at: usize,
+    /// How many there are.
+    pub of: usize,
+    /// What was found before it.
+    pub findings: &'a [Finding],
+}
+
+/// The device without the candidate again, whatever happens.
+struct Substituted<'d>(&'d Device);
+
+impl Drop for Substituted<'_> {
+    fn drop(&mut self) {
+        self.0.substitute(None);
+    }
+}
+
+/// Runs all cases that the filter lets through on a device, and returns what is wrong. `watch` is told of each case
+/// before it is tried.
+///
+/// All of them are tried, with two exceptions: a kernel that does not compile is not asked for other shapes in the same
+/// type, and one that does not end for nothing more.
+///
+/// # Errors
+///
+/// If the device does not run the language or lacks what the kernel needs, if no case is left, or if the device is gone.
+pub async fn trial(
+    device: &Device,
+    candidate: &Candidate,
+    filter: &Filter,
+    watch: &mut dyn FnMut(&Progress<'_>),
+) -> Result<Report> {
+    suits(device, candidate)?;
+    let cases = filter.cases(candidate, device);
+    if cases.is_empty() {
+        let names: Vec<String> = candidate.dtypes.iter().map(DType::to_string).collect();
+        let wanted = format!("a dtype of {} and a part of a case's name", names.join(", "));
+        return Err(Error::setting(format!("{}: no such case", candidate.op.kernel.name), wanted));
+    }
+    let mut report = Report {
+        file: candidate.file.into(),
+        op: candidate.op.kernel.name.into(),
+        language: candidate.language,
+        device: device.describe(),
+        cases: 0,
+        failed: 0,
+        not_taken: 0,
+        left: 0,
+        findings: vec![],
+    };
+    let mut dead: Vec<DType> = vec![];
+    let mut device = device.clone();
+    for (at, case) in cases.iter().enumerate() {
+        let endless = report.findings.last().is_some_and(|f| f.kind == Kind::Endless);
+        if endless || dead.contains(&case.dtype) {
+            report.left += 1;
+            continue;
+        }
+        watch(&Progress { case, at, of: cases.len(), findings: &report.findings });
+        match one(&device, candidate, case).await {
+            Ok(None) => report.not_taken += 1,
+            Ok(Some(found)) => {
+                report.cases += 1;
+                report.failed += usize::from(!found.is_empty());
+                report.findings.extend(found);
+            }
+            Err(error) => {
+                report.cases += 1;
+                report.failed += 1;
+                let finding = failure(&device, candidate, case, &error).await;
+                if finding.kind == Kind::Compile {
+                    dead.push(case.dtype);
+                }
+                report.findings.push(finding);
+                if device.recover().is_err() {
+                    let name = device.name();
+                    device = Device::open(&name).await?;
+                }
+            }
+        }
+    }
+    Ok(report)
+}
+
+fn suits(device: &Device, candidate: &Candidate) -> Result<()> {
+    let (runs, file) = (device.name(), candidate.file);
+    let fits = match candidate.language {
+        Language::Wgsl => matches!(device, Device::Wgpu(_)),
+        Language::Cuda => matches!(device, Device::Cuda(_)),
+    };
+    if !fits {
+        let wanted = format!("a device that runs {}, of which {file} is", candidate.language);
+        return Err(Error::setting(format!("device {runs}"), wanted));
+    }
+    match device.has(candidate.needs()) {
+        true => Ok(()),
+        false => Err(Error::device(runs, format!("lacks what {file} needs: {:?}", candidate.needs()))),
+    }
+}
+
+/// What is wrong in one case; `None` where the kernel does not take it.
+async fn one(device: &Device, candidate: &Candidate, case: &Case) -> Result<Option<Vec<Finding>>> {
+    let ready = Ready::new(case);
+    device.substitute(Some((candidate.op.kernel, candidate.source())));
+    let _substituted = Substituted(device);
+    // An emulated GPU knows where tensors end.
+    let mut trial = Trial::new(&ready, device, !device.is_emulated())?;
+    let Some(found) = trial.check(LABEL).await? else { return Ok(None) };
+    let of = |finding: crate::cases::Finding| {
+        let kind = match finding.what {
+            "the end of outputs" => Kind::Overrun,
+            "the same bits twice" => Kind::Unstable,
+            "gates" => Kind::Gate,
+            _ => Kind::Wrong,
+        };
+        finding.fault.map(|what| self::finding(kind, case, None, what))
+    };
+    Ok(Some(found.into_iter().filter_map(of).collect()))
+}
+
+fn finding(kind: Kind, case: &Case, place: Option<Place>, what: String) -> Finding {
+    let (case, dtype, work) = (case.name.clone(), case.dtype.to_string(), case.work());
+    Finding { kind, case, dtype, work, place, what }
+}
+
+/// What a device's error says about the kernel.
+async fn failure(device: &Device, candidate: &Candidate, case: &Case, error: &Error) -> Finding {
+    if let Device::Wgpu(wgpu) = device
+        && let Some(complaint) = wgpu.complaints().await.into_iter().next()
+    {
+        let place = complaint.place.map(|(file, line, column)| Place {
+            file: file.to_string(),
+            line,
+            column: Some(column),
+        });
+        return finding(Kind::Compile, case, place, complaint.message);
+    }
+    let said = words(error);
+    let of_compiler = |error: &Error| match error {
+        Error::Device { device, .. } => device == "NVRTC" || device == "WGSL",
+        _ => false,
+    };
+    let kind = match device {
+        _ if of_compiler(error) || said.contains("create_compute_pipeline") => Kind::Compile,
+        _ if said.contains("does not end") => Kind::Endless,
+        _ => Kind::Fault,
+    };
+    let (place, what) = apart(&said, candidate.file);
+    finding(kind, case, place, what)
+}
