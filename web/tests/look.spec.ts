@@ -11,7 +11,7 @@ for (const width of [390, 1280]) {
         const page = await browser.newPage({ viewport: { width, height: 860 }, colorScheme });
         page.on("console", (message) => console.log(message.type(), message.text()));
         await page.goto(home + view);
-        if (view.includes("cache=")) await page.getByText(/^(Done|It did not)/).waitFor({ timeout: 100_000 });
+        if (view.includes("cache=")) await page.getByText(/^(Done|It did not)/).waitFor({ timeout: 150_000 });
         await page.waitForTimeout(1500);
         const name = view.replaceAll(/\W+/g, "-").slice(1, 40);
         await page.screenshot({ path: `test-results/look/${name}-${width}-${colorScheme}.png`, fullPage: true });

@@ -32,6 +32,8 @@ const PATIENCE_MS = 4000;
 
 class Engine {
   status: Status = { state: "closed" };
+  /** The device that was asked for last. */
+  wanted: DeviceName = "auto";
   private worker: Worker | null = null;
   private waiting = new Map<number, Waiting>();
   private next = 0;
@@ -49,6 +51,7 @@ class Engine {
     const { status } = this;
     if (this.opening && status.state !== "closed" && status.wanted === wanted) return this.opening;
     this.end("another device was chosen");
+    this.wanted = wanted;
     this.say({ state: "opening", wanted, progress: null });
     let instead: string | null = null;
     let unkept: string | null = null;

@@ -62,6 +62,13 @@ export interface Calls {
   generate(args: { settings: Omit<Settings, "device">; preview: number }): Made;
   alike(args: { clip: number; other: number }): { psnr: number; ssim: number };
   file(args: { clip: number; format: "gif" | "apng" | "skip-map"; scale: number }): Uint8Array | string;
+  /** What a threshold decides on recorded distances: the numbers of a step as a run records them. */
+  replay(args: {
+    distances: (number | null)[];
+    threshold: number;
+    coefficients: number[];
+    range: [number, number] | null;
+  }): Pick<Step, "d" | "acc" | "decision">[];
   forget(args: { clips: number[] }): void;
 }
 
