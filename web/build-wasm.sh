@@ -10,7 +10,7 @@ if ! "$bindgen" --version 2>/dev/null | grep -qF "$version"; then
   cargo install --quiet --root tools --version "$version" --no-default-features wasm-bindgen-cli
 fi
 
-cargo build --release --locked --target-dir target
+cargo build --release --target-dir target
 rm -rf pkg
 "$bindgen" --target web --out-dir pkg --out-name steep target/wasm32-unknown-unknown/release/steep_web.wasm
 

@@ -239,13 +239,22 @@ async fn seconds(device: &Device, runs: usize, run: &mut dyn FnMut() -> Result<(
 ///
 /// If a run or the device fails.
 pub async fn time(device: &Device, all: f64, run: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
-    const SAMPLE: f64 = 2e-3;
+    const MOST: usize = 1 << 16;
+    /// Steps of the device's clock that a sample is long at least: 2 % of it are not seen.
+    const STEPS: f64 = 50.0;
+    let sample = f64::max(2e-3, STEPS * device.clock());
     let first = seconds(device, 1, run).await?;
     if first > all {
         return Ok(first);
     }
-    let once = seconds(device, 2, run).await?.max(1e-7) / 2.0;
-    let runs = (SAMPLE / once).ceil() as usize;
+    // As many as it takes to see that they take any time.
+    let (mut few, mut taken) = (2, seconds(device, 2, run).await?);
+    while taken < sample / 10.0 && few < MOST {
+        few *= 8;
+        taken = seconds(device, few, run).await?;
+    }
+    let once = taken.max(1e-7) / few as f64;
+    let runs = (sample / once).ceil() as usize;
     let samples = ((all / (once * runs as f64)) as usize).clamp(3, 99);
     let mut marks: Vec<Mark> = vec![device.mark()];
     for _ in 0..samples {

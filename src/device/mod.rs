@@ -103,6 +103,9 @@ pub struct Call<'a, 'w> {
     pub(crate) gate: Gate<'a>,
 }
 
+/// What browsers round their clocks to, in seconds.
+pub(crate) const COARSE: f64 = 1e-4;
+
 /// Tensors of a call, written and read together: what WebGPU binds everywhere.
 const MOST_TENSORS: usize = 8;
 /// Bytes of a call's parameters: what lies between two offsets that every adapter takes.
@@ -372,6 +375,18 @@ impl Device {
             Device::Cpu(_) => Mark::Cpu(Instant::now()),
             Device::Wgpu(wgpu) => Mark::Wgpu(wgpu.mark()),
             Device::Cuda(cuda) => Mark::Cuda(cuda.mark()),
+        }
+    }
+
+    /// The shortest time that [`marks`](Self::mark) can tell from none, in seconds: 0.1 ms in a browser, which rounds its
+    /// clocks so that no page learns too much.
+    pub fn clock(&self) -> f64 {
+        match self {
+            Device::Cpu(_) if cfg!(target_arch = "wasm32") => COARSE,
+            Device::Cpu(_) => 1e-7,
+            Device::Wgpu(wgpu) => wgpu.clock(),
+            // As the driver's documentation of events has it.
+            Device::Cuda(_) => 0.5e-6,
         }
     }
 

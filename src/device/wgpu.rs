@@ -4,8 +4,11 @@
 //! behind one another in one uniform buffer, at dynamic offsets; pipelines, bind groups and buffers are kept and used
 //! again, so that a step of a run makes none. A gated call is an indirect dispatch (`wgpu/gated.rs`).
 
+#[cfg(target_arch = "wasm32")]
+mod browser;
 mod buffers;
 mod facts;
+mod failure;
 mod gated;
 mod open;
 pub mod prelude;
@@ -27,6 +30,7 @@ use ::wgpu::{
 };
 pub(crate) use buffers::Buffer;
 use buffers::{Id, Pool};
+use failure::{Failure, Later};
 use gated::Gates;
 use prelude::{Module, Variant};
 pub use stamps::Stamp;
@@ -50,6 +54,7 @@ pub struct Wgpu {
     pub(super) choice: Choice,
     counters: Cell<Counters>,
     failed: Failure,
+    later: Later,
     pool: Pool,
     queued: RefCell<Queued>,
     pipelines: RefCell<HashMap<Key, ComputePipeline>>,
@@ -62,49 +67,11 @@ pub struct Wgpu {
     unproven: RefCell<Option<(ShaderModule, Module)>>,
 }
 
-/// What happened behind the host's back.
-#[derive(Clone, Default)]
-struct Failure(Arc<Mutex<Option<Fault>>>);
-
-#[derive(Clone)]
-struct Fault {
-    what: String,
-    out_of_memory: bool,
-    lost: bool,
-}
-
 /// What a compiler has to say.
 pub(crate) struct Complaint {
     /// The file, and the line and the column in it, which count from 1.
     pub place: Option<(&'static str, usize, usize)>,
     pub message: String,
-}
-
-impl Failure {
-    /// The adapter is gone: the cause of whatever else went wrong, even if that was noticed before.
-    fn lost(&self, what: String) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) =
-            Some(Fault { what, out_of_memory: false, lost: true });
-    }
-
-    /// The first fault is the cause of the later ones.
-    fn set(&self, fault: Fault) {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(fault);
-    }
-
-    fn get(&self) -> Option<Fault> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
-    }
-
-    fn reword(&self, reword: impl FnOnce(&str) -> String) {
-        if let Some(fault) = &mut *self.0.lock().unwrap_or_else(|e| e.into_inner()) {
-            fault.what = reword(&fault.what);
-        }
-    }
-
-    fn clear(&self) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = None;
-    }
 }
 
 /// What is encoded and not yet submitted.
@@ -366,6 +333,7 @@ impl Wgpu {
             },
         };
         self.failed.reword(|what| text.located(what));
+        self.later.compiled(text, &module);
         if !text.trusted() {
             *self.unproven.borrow_mut() = Some((module.clone(), text.clone()));
         }
@@ -466,9 +434,11 @@ impl Wgpu {
         let arrived = mapped.clone();
         staging.slice(..total).map_async(MapMode::Read, move |result| arrived.set(result));
         self.wait()?;
-        mapped.await_it().await.map_err(|e| self.error(e))?;
+        let mapped = mapped.await_it().await;
         // What is read is what was computed only if nothing failed on the way.
+        self.later.settle(&self.device, &self.failed).await;
         self.check()?;
+        mapped.map_err(|e| self.error(e))?;
         let mut all = vec![];
         {
             let view = staging.get_mapped_range(..total).map_err(|e| self.error(e))?;

@@ -66,7 +66,7 @@ const BUFFER: usize = 256 << 20;
 /// Side of the multiplied matrices.
 const SIDE: usize = 2048;
 /// Operations of their product.
-const PRODUCT: f64 = 2.0 * (SIDE * SIDE * SIDE) as f64;
+const PRODUCT: f64 = 2.0 * SIDE as f64 * SIDE as f64 * SIDE as f64;
 
 fn add(device: &Device) -> Result<Way> {
     let stream = |seed| normal(device, DType::F32, [BUFFER / 16], seed);

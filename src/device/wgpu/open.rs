@@ -9,9 +9,16 @@ use ::wgpu::{
     InstanceDescriptor, InstanceFlags, Limits,
 };
 
-use super::{Failure, Fault, SLOT, SLOTS, Wgpu, own};
+use super::failure::{Failure, Later, one_line};
+use super::{SLOT, SLOTS, Wgpu, own};
 use crate::device::Choice;
 use crate::{Error, Result};
+
+const NO_ADAPTER: &str = if cfg!(target_arch = "wasm32") {
+    "no adapter: this browser has no WebGPU, or lets no page have it; wanted a current browser, or the device cpu"
+} else {
+    "no adapter: install a Vulkan driver (Mesa's mesa-vulkan-drivers renders on the CPU)"
+};
 
 /// Storage buffers that a source may bind: what WebGPU promises.
 const STORAGE_BUFFERS: u32 = 8;
@@ -32,8 +39,7 @@ impl Wgpu {
         })?;
         let mut adapters = adapters(core).await;
         if adapters.is_empty() {
-            let why = "no adapter: install a Vulkan driver (Mesa's mesa-vulkan-drivers renders on the CPU)";
-            return Err(Error::device(name, why));
+            return Err(Error::device(name, NO_ADAPTER));
         }
         if index >= adapters.len() {
             let last = adapters.len() - 1;
@@ -42,7 +48,8 @@ impl Wgpu {
         Wgpu::request(adapters.swap_remove(index), index, core).await
     }
 
-    /// The first adapter that is a GPU, if it can be opened.
+    /// The first adapter that is a GPU, if it can be opened. In a browser, too, one that runs shaders on the processor is
+    /// none: SwiftShader takes seventeen times as long for a step of the shipped model as the CPU's kernels in wasm.
     pub(in crate::device) async fn open_gpu() -> Option<Wgpu> {
         let adapter = adapters(false).await.into_iter().next()?;
         let is_gpu = adapter.get_info().device_type != DeviceType::Cpu;
@@ -60,7 +67,12 @@ impl Wgpu {
 
     async fn request(adapter: Adapter, index: usize, core: bool) -> Result<Wgpu> {
         let name = if core { format!("wgpu:{index}:core") } else { format!("wgpu:{index}") };
-        let info = adapter.get_info();
+        #[allow(unused_mut)]
+        let mut info = adapter.get_info();
+        #[cfg(target_arch = "wasm32")]
+        if info.name.is_empty() {
+            info.name = super::browser::adapter().await;
+        }
         let useful = Features::SHADER_F16 | Features::SUBGROUP | Features::TIMESTAMP_QUERY;
         let features = if core { Features::empty() } else { adapter.features() & useful };
         let limits = if core { Limits::default() } else { adapter.limits() };
@@ -83,10 +95,7 @@ impl Wgpu {
 
         let failed = Failure::default();
         let report = failed.clone();
-        device.on_uncaptured_error(Arc::new(move |e: ::wgpu::Error| {
-            let out_of_memory = matches!(e, ::wgpu::Error::OutOfMemory { .. });
-            report.set(Fault { what: one_line(&e), out_of_memory, lost: false });
-        }));
+        device.on_uncaptured_error(Arc::new(move |e: ::wgpu::Error| report.set(e.into())));
         let report = failed.clone();
         device.set_device_lost_callback(move |_, why| {
             let why = if why.is_empty() { "no reason given" } else { why.trim_end_matches('.') };
@@ -95,6 +104,8 @@ impl Wgpu {
         let fixed = info.subgroup_min_size == info.subgroup_max_size;
         let lanes = (features.contains(Features::SUBGROUP) && fixed).then_some(info.subgroup_min_size);
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        let later = Later::default();
+        later.begin(&device);
         Ok(Wgpu {
             params: own(&device, "params", (SLOT * SLOTS) as u64, usage),
             device,
@@ -108,6 +119,7 @@ impl Wgpu {
             choice: Choice::default(),
             counters: Cell::default(),
             failed,
+            later,
             pool: Default::default(),
             queued: RefCell::default(),
             pipelines: RefCell::new(HashMap::new()),
@@ -133,6 +145,10 @@ async fn adapters(core: bool) -> Vec<Adapter> {
     if core {
         descriptor.flags |= InstanceFlags::STRICT_WEBGPU_COMPLIANCE;
     }
+    // wgpu takes it for granted that a browser has WebGPU.
+    if cfg!(target_arch = "wasm32") && !::wgpu::util::is_browser_webgpu_supported().await {
+        return vec![];
+    }
     let mut all = Instance::new(descriptor).enumerate_adapters(Backends::PRIMARY).await;
     let rank = |adapter: &Adapter| match adapter.get_info().device_type {
         DeviceType::DiscreteGpu => 0,
@@ -143,11 +159,4 @@ async fn adapters(core: bool) -> Vec<Adapter> {
     };
     all.sort_by_key(rank);
     all
-}
-
-/// A message of wgpu's, which are paragraphs, in a line.
-fn one_line(message: &impl std::fmt::Display) -> String {
-    let message = message.to_string();
-    let lines: Vec<_> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join(" ")
 }

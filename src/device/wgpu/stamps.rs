@@ -1,16 +1,17 @@
 //! Time: stamps that the GPU writes between calls.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use ::wgpu::{
     BufferUsages, ComputePassDescriptor, ComputePassTimestampWrites, Features, QuerySet, QuerySetDescriptor,
     QueryType,
 };
 
-use super::{Wgpu, own};
+use web_time::Instant;
+
+use super::{Arrival, Wgpu, own};
 use crate::Result;
-use crate::device::Mark;
+use crate::device::{COARSE, Mark};
 
 /// A moment in the queue.
 pub struct Stamp(Kind);
@@ -19,7 +20,7 @@ enum Kind {
     /// Written by the GPU when it gets there.
     Query { set: Rc<QuerySet>, index: u32 },
     /// The host's clock, once all before was done.
-    Host(Instant),
+    Host(Arrival<Instant>),
 }
 
 /// The set that the next stamps go to.
@@ -34,11 +35,14 @@ const SET: u32 = 128;
 impl Wgpu {
     pub(in crate::device) fn mark(&self) -> Stamp {
         if !self.features.contains(Features::TIMESTAMP_QUERY) {
-            // No clock but the host's: honest only after what comes before is done. What fails here, the next read
-            // reports.
+            // No clock but the host's: honest only after what comes before is done, which a browser says when it is, and
+            // natively must be waited for. What fails here, the next read reports.
             self.submit();
+            let done = Arrival::default();
+            let arrived = done.clone();
+            self.queue.on_submitted_work_done(move || arrived.set(Instant::now()));
             let _ = self.wait();
-            return Stamp(Kind::Host(Instant::now()));
+            return Stamp(Kind::Host(done));
         }
         let mut stamps = self.stamps.borrow_mut();
         let new = || {
@@ -81,9 +85,18 @@ impl Wgpu {
             }
         }
         let ticks = self.ticks(&sets).await?;
+        let mut host = vec![];
+        for stamp in &stamps {
+            if let Kind::Host(done) = stamp {
+                host.push(done.clone().await_it().await);
+            }
+        }
+        self.check()?;
+        if !host.is_empty() {
+            return Ok(host.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect());
+        }
         let period = f64::from(self.queue.get_timestamp_period()) * 1e-9;
         let between = |pair: &[&Kind]| match (pair[0], pair[1]) {
-            (Kind::Host(from), Kind::Host(to)) => to.duration_since(*from).as_secs_f64(),
             (Kind::Query { set: a, index: i }, Kind::Query { set: b, index: j }) => {
                 let at = |set, i: &u32| {
                     let set = sets.iter().position(|s| Rc::ptr_eq(s, set)).expect("collected above");
@@ -94,6 +107,15 @@ impl Wgpu {
             _ => unreachable!("a device has one kind of stamp"),
         };
         Ok(stamps.windows(2).map(between).collect())
+    }
+
+    /// Seconds between two stamps that differ. Browsers round their clocks to 0.1 ms.
+    pub(in crate::device) fn clock(&self) -> f64 {
+        match self.features.contains(Features::TIMESTAMP_QUERY) {
+            _ if cfg!(target_arch = "wasm32") => COARSE,
+            true => f64::from(self.queue.get_timestamp_period()) * 1e-9,
+            false => 1e-6,
+        }
     }
 
     /// All stamps of these sets.
