@@ -10,6 +10,7 @@ export const DEFAULTS: Settings = {
   cache: "tea:0.1:identity",
   gate: "device",
   device: "auto",
+  time: 1,
 };
 
 export const LIMITS = {
@@ -17,6 +18,7 @@ export const LIMITS = {
   seed: { min: 0, max: 4294967295, step: 1 },
   steps: { min: 2, max: 250, step: 1 },
   guidance: { min: 1, max: 10, step: 0.1 },
+  time: { min: 0, max: 20, step: 1 },
 } as const;
 
 type Numeric = keyof typeof LIMITS;

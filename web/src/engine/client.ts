@@ -1,6 +1,6 @@
 /** The page's side of the worker: calls that can be cancelled, and a worker that can be started anew. */
 
-import type { About, Answer, Args, DeviceName, Event, FromWorker, Name, Policy } from "./protocol";
+import type { About, Answer, Args, DeviceName, Event, FromWorker, Name, Op, Policy } from "./protocol";
 import type { Progress } from "./weights";
 
 /** A call that the visitor cancelled. */
@@ -19,6 +19,7 @@ interface Waiting extends Options {
 export interface Opened {
   about: About;
   policies: Policy[];
+  ops: Op[];
 }
 
 export type Status =

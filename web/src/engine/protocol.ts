@@ -11,7 +11,12 @@ export interface Settings {
   cache: string;
   gate: "device" | "host";
   device: DeviceName;
+  /** How many pairs of runs are timed. */
+  time: number;
 }
+
+/** What decides which clip it is, and how it is made. */
+export type Run = Omit<Settings, "device" | "time">;
 
 /** What `Steep.about` tells. */
 export interface About {
@@ -28,6 +33,48 @@ export interface Policy {
   syntax: string;
   skips_when: string;
   source: { name: string; url: string } | null;
+}
+
+/** One shader of an op, with the lines that say how it is launched. */
+export interface Shader {
+  label: string;
+  file: string;
+  text: string;
+}
+
+/** An op, with what there is of it. */
+export interface Op {
+  name: string;
+  doc: string;
+  dtypes: string[];
+  wgsl: Shader[];
+}
+
+/** One op with one source and type: a row of `steep verify`. docs/results.md says what is what. */
+export interface Verified {
+  op: string;
+  source: string;
+  dtype: string;
+  cases: number;
+  wrong: number;
+  of_bound: number;
+  fault: string | null;
+}
+
+/** One op with one source, shape and type: a row of `steep bench`. */
+export interface Timed {
+  op: string;
+  source: string;
+  shape: string;
+  dtype: string;
+  ms: number;
+  bound: "copy" | "matmul";
+  ceiling_pct: number | null;
+}
+
+/** What was found out about this machine, in the format of docs/results.md. */
+export interface Results {
+  devices: { description: string; verified: Verified[]; timed: Timed[]; run: RunRecord | null }[];
 }
 
 /** One step of a run's record. */
@@ -58,10 +105,14 @@ export interface Made {
 
 /** What the worker can be asked to do. */
 export interface Calls {
-  open(args: { device: DeviceName }): { about: About; policies: Policy[] };
-  generate(args: { settings: Omit<Settings, "device">; preview: number }): Made;
+  open(args: { device: DeviceName }): { about: About; policies: Policy[]; ops: Op[] };
+  generate(args: { settings: Run; preview: number }): Made;
   alike(args: { clip: number; other: number }): { psnr: number; ssim: number };
   file(args: { clip: number; format: "gif" | "apng" | "skip-map"; scale: number }): Uint8Array | string;
+  /** Results without rows. */
+  results(args: Record<string, never>): Results;
+  verify(args: Record<string, never>): Verified[];
+  bench(args: Record<string, never>): Timed[];
   /** What a threshold decides on recorded distances: the numbers of a step as a run records them. */
   replay(args: {
     distances: (number | null)[];

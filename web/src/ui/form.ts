@@ -41,7 +41,7 @@ export function form(settings: Settings, hooks: Hooks) {
     digits.append(h("label", {}, input, h("span", {}, digit)));
   }
 
-  const number = (name: "seed" | "steps" | "guidance", label: string, about: string) => {
+  const number = (name: "seed" | "steps" | "guidance" | "time", label: string, about: string) => {
     const { min, max, step } = LIMITS[name];
     const input = h("input", {
       type: "number",
@@ -79,6 +79,8 @@ export function form(settings: Settings, hooks: Hooks) {
   seed.field.classList.add("seed");
   const steps = number("steps", "Steps", "noise levels from noise to clip");
   const guidance = number("guidance", "Guidance", "how strongly the digit is asked for");
+
+  const time = number("time", "Timed pairs", "runs without pictures, in turn");
 
   const policy = h("select", { id: "policy", onchange: () => choose() });
   const about = h("small", { id: "policy-about" });
@@ -167,7 +169,7 @@ export function form(settings: Settings, hooks: Hooks) {
     digits,
     seed.field,
     h("div", { class: "row" }, ...hooks.actions),
-    h("div", { class: "fields" }, steps.field, guidance.field),
+    h("div", { class: "fields" }, steps.field, guidance.field, time.field),
     h("div", { class: "field" }, h("label", { for: "policy" }, "Cache policy"), policy),
     delta,
     h("div", { class: "field" }, h("label", { for: "cache" }, "As it is written"), written, about),

@@ -3,7 +3,7 @@
 import { h, put } from "../dom";
 import { engine, type Opened } from "../engine/client";
 import type { Op } from "../engine/protocol";
-import { Editor } from "../ui/editor";
+import type { Editor } from "../ui/editor";
 
 /** The CPU twin of each op, as the crate has it. */
 const RUST = import.meta.glob<string>("../../../src/ops/*.rs", { query: "?raw", import: "default" });
@@ -37,11 +37,12 @@ export function kernels(root: HTMLElement, [name, label]: string[]): () => void 
     const chosen = label === "rust" ? null : (op.wgsl.find((source) => source.label === label) ?? op.wgsl[0] ?? null);
     const tab = (id: string, text: string, current: boolean) =>
       h("a", { href: `#/kernels/${op.name}/${id}`, "aria-current": current ? "page" : null }, text);
-    const text = chosen ? chosen.text : await rust(op);
+    // The editor is half of the page's program, and only needed here.
+    const [text, ui] = await Promise.all([chosen ? chosen.text : rust(op), import("../ui/editor")]);
     if (left) return;
     const about = chosen ? chosen.file : `src/ops/${op.name}.rs`;
     editor?.close();
-    editor = new Editor(`${op.name}, ${chosen ? `shader ${chosen.label}` : "Rust"}`, text, chosen ? "wgsl" : "rust", null);
+    editor = new ui.Editor(`${op.name}, ${chosen ? `shader ${chosen.label}` : "Rust"}`, text, chosen ? "wgsl" : "rust", null);
     put(
       body,
       h("h2", { class: "first" }, h("code", {}, op.name)),
@@ -91,8 +92,9 @@ export function prose(doc: string): HTMLElement {
 
 function inline(text: string): (Node | string)[] {
   // A link to another item of the crate is its name here.
-  const plain = text.replaceAll(/\s*\n\s*/g, " ").replaceAll(/\[([^\]]*)\](\([^)]*\))?(?![,\s\dA-Z]*\])/g, (all, name: string, to?: string) =>
-    to || name.startsWith("`") ? name : all,
-  );
+  const plain = text
+    .replaceAll(/\s*\n\s*/g, " ")
+    .replaceAll(/\[(`[^`]*`)\](\([^)]*\))?/g, "$1")
+    .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1");
   return plain.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
 }
