@@ -1,0 +1,142 @@
+/** What the page and its worker say to each other. The worker owns the device; the page never waits for it. */
+
+export type DeviceName = "auto" | "wgpu" | "cpu";
+
+/** A run, as the address of the page holds it. */
+export interface Settings {
+  class: number;
+  seed: number;
+  steps: number;
+  guidance: number;
+  cache: string;
+  gate: "device" | "host";
+  device: DeviceName;
+  /** How many pairs of runs are timed. */
+  time: number;
+}
+
+/** What decides which clip it is, and how it is made. */
+export type Run = Omit<Settings, "device" | "time">;
+
+/** What `Steep.about` tells. */
+export interface About {
+  /** `cpu` or `wgpu`. */
+  device: string;
+  describe: string;
+  gpu: boolean;
+  model: { name: string; frames: number; height: number; width: number; channels: number; classes: number; parameters: number };
+}
+
+/** A cache policy that can be named. */
+export interface Policy {
+  name: string;
+  syntax: string;
+  skips_when: string;
+  source: { name: string; url: string } | null;
+}
+
+/** One shader of an op, with the lines that say how it is launched. */
+export interface Shader {
+  label: string;
+  file: string;
+  text: string;
+}
+
+/** An op, with what there is of it. */
+export interface Op {
+  name: string;
+  doc: string;
+  dtypes: string[];
+  wgsl: Shader[];
+}
+
+/** One op with one source and type: a row of `steep verify`. docs/results.md says what is what. */
+export interface Verified {
+  op: string;
+  source: string;
+  dtype: string;
+  cases: number;
+  wrong: number;
+  of_bound: number;
+  fault: string | null;
+}
+
+/** One op with one source, shape and type: a row of `steep bench`. */
+export interface Timed {
+  op: string;
+  source: string;
+  shape: string;
+  dtype: string;
+  ms: number;
+  bound: "copy" | "matmul";
+  ceiling_pct: number | null;
+}
+
+/** What was found out about this machine, in the format of docs/results.md. */
+export interface Results {
+  devices: { description: string; verified: Verified[]; timed: Timed[]; run: RunRecord | null }[];
+}
+
+/** One step of a run's record. */
+export interface Step {
+  i: number;
+  d: number | null;
+  rescaled: number | null;
+  acc: number;
+  decision: "F" | "C" | "S";
+  ms: number | null;
+}
+
+/** A run's record, as `steep generate --json` writes it. */
+export interface RunRecord {
+  steps: Step[];
+  computed: number;
+  skipped: number;
+  wall_ms: number;
+  [key: string]: unknown;
+}
+
+/** A finished clip: its number in the worker, its record, and its frames as grey bytes, frame by frame. */
+export interface Made {
+  clip: number;
+  record: RunRecord;
+  frames: Uint8Array;
+}
+
+/** What the worker can be asked to do. */
+export interface Calls {
+  open(args: { device: DeviceName }): { about: About; policies: Policy[]; ops: Op[] };
+  generate(args: { settings: Run; preview: number }): Made;
+  alike(args: { clip: number; other: number }): { psnr: number; ssim: number };
+  file(args: { clip: number; format: "gif" | "apng" | "skip-map"; scale: number }): Uint8Array | string;
+  /** Results without rows. */
+  results(args: Record<string, never>): Results;
+  verify(args: Record<string, never>): Verified[];
+  bench(args: Record<string, never>): Timed[];
+  /** What a threshold decides on recorded distances: the numbers of a step as a run records them. */
+  replay(args: {
+    distances: (number | null)[];
+    threshold: number;
+    coefficients: number[];
+    range: [number, number] | null;
+  }): Pick<Step, "d" | "acc" | "decision">[];
+  forget(args: { clips: number[] }): void;
+}
+
+export type Name = keyof Calls;
+export type Args<N extends Name> = Parameters<Calls[N]>[0];
+export type Answer<N extends Name> = ReturnType<Calls[N]>;
+
+/** What a call tells before it is done. */
+export interface Event {
+  event: string;
+  [key: string]: unknown;
+}
+
+export type ToWorker = { id: number; call: Name; args: unknown } | { cancel: number };
+
+export type FromWorker =
+  | { id: number; event: Event; frame?: Uint8Array }
+  | { id: number; answer: unknown }
+  | { id: number; error: string; cancelled: boolean }
+  | { crashed: string };

@@ -1,0 +1,110 @@
+/** The worker: it owns the device, the model and the clips, and does what the page asks. */
+
+import init, { Steep, listen, policies, type Clip } from "../../wasm/pkg/steep";
+import type { Answer, Args, Event, FromWorker, Name, ToWorker } from "./protocol";
+import { MODEL, files } from "./weights";
+
+type Tell = (event: Event, frame?: Uint8Array) => void;
+/** Lets messages of the page in, and says whether the call goes on. */
+type GoOn = () => Promise<boolean>;
+
+let steep: Steep | null = null;
+const clips = new Map<number, Clip>();
+let nextClip = 0;
+const warm = new Set<string>();
+const cancelled = new Set<number>();
+
+const device = (): Steep => {
+  if (!steep) throw new Error("no device is open");
+  return steep;
+};
+const clip = (number: number): Clip => {
+  const found = clips.get(number);
+  if (!found) throw new Error("that clip is gone: make it again");
+  return found;
+};
+
+const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N> | Promise<Answer<N>> } = {
+  async open(args, tell) {
+    await load();
+    warm.clear();
+    const { weights, calibration, refused } = await files((progress) => tell({ event: "weights", ...progress }));
+    if (refused) tell({ event: "unkept", why: refused });
+    steep = await Steep.open(args.device, MODEL, weights, calibration);
+    return { about: JSON.parse(steep.about()), policies: JSON.parse(policies()), ops: [] };
+  },
+
+  async generate(args, tell, goOn) {
+    const { class: digit, seed, steps, guidance, cache, gate } = args.settings;
+    // Kernels are compiled before the first run of their kind, so that no time counts that.
+    const kind = `${guidance === 1} ${cache}`;
+    const settings = { class: digit, seed, steps, guidance, cache, gate, preview_every: args.preview, warm_up: !warm.has(kind) };
+    const made = await device().generate(JSON.stringify(settings), (event: string, frame?: Uint8Array) => {
+      tell(JSON.parse(event), frame);
+      return goOn();
+    });
+    warm.add(kind);
+    const number = nextClip++;
+    clips.set(number, made);
+    return { clip: number, record: JSON.parse(made.record()), frames: made.frames() };
+  },
+
+  alike: ({ clip: a, other: b }) => ({ psnr: clip(a).psnr(clip(b)), ssim: clip(a).ssim(clip(b)) }),
+
+  file({ clip: number, format, scale }) {
+    const made = clip(number);
+    if (format === "skip-map") return made.skip_map();
+    return format === "gif" ? made.gif(scale) : made.apng(scale);
+  },
+
+  results: () => { throw new Error("TEMP"); },
+  verify: () => { throw new Error("TEMP"); },
+  bench: () => { throw new Error("TEMP"); },
+  replay: () => { throw new Error("TEMP"); },
+  forget({ clips: numbers }) {
+    for (const number of numbers) {
+      clips.get(number)?.free();
+      clips.delete(number);
+    }
+  },
+};
+
+/** The program, loaded once. After a panic nothing of it works any more, and the page starts another worker. */
+let loading: Promise<unknown> | null = null;
+const load = () => (loading ??= init().then(() => listen((crashed: string) => post({ crashed }))));
+
+/** A turn of the event loop: a cancellation that the page has sent is heard in it. */
+const turn = (() => {
+  const { port1, port2 } = new MessageChannel();
+  const resume: (() => void)[] = [];
+  port1.onmessage = () => resume.shift()?.();
+  return () =>
+    new Promise<void>((resolve) => {
+      resume.push(resolve);
+      port2.postMessage(null);
+    });
+})();
+
+const post = (message: FromWorker, transfer: Transferable[] = []) => self.postMessage(message, { transfer });
+
+self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
+  if ("cancel" in data) {
+    cancelled.add(data.cancel);
+    return;
+  }
+  const { id, call, args } = data;
+  const tell: Tell = (event, frame) => post({ id, event, frame });
+  const goOn: GoOn = async () => {
+    await turn();
+    return !cancelled.has(id);
+  };
+  try {
+    const run = calls[call] as (args: unknown, tell: Tell, goOn: GoOn) => unknown;
+    post({ id, answer: await run(args, tell, goOn) });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    post({ id, error: message, cancelled: cancelled.has(id) });
+  } finally {
+    cancelled.delete(id);
+  }
+};
