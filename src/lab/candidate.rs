@@ -134,7 +134,7 @@ impl Candidate {
             }
         }
         let dtypes = dtypes(file, &header, op)?;
-        let entry = if entry.1 == op.kernel.name { None } else { Some(&*keep(&entry.1)) };
+        let entry = if entry.1 == op.kernel.name { None } else { Some(keep(&entry.1)) };
         let source = source(file, text, entry, &header, language, &dtypes)?;
         Ok(Candidate { op, language, file: keep(file), dtypes, source: Box::leak(Box::new(source)) })
     }

@@ -1,4 +1,4 @@
-// expect: is NaN, wanted
+// expect: element 0 is NaN
 // A factor of 0 does not make NaN go away.
 // steep: tile = 1, 1, 256
 struct Params { elements: u32, in_place: u32, a: f32, b: f32 }
