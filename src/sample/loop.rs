@@ -6,7 +6,7 @@ use super::batch::Batch;
 use super::decide::Decider;
 use super::keep::Kept;
 use super::sampler::Sampler;
-use super::{GateMode, Moment, Progress, Run, StepRecord, Watch};
+use super::{GateMode, Progress, Run, StepRecord, Watch};
 use crate::cache::Policy;
 use crate::device::Mark;
 use crate::model::{Condition, Model};
@@ -79,10 +79,7 @@ impl<'m> Sampling<'m> {
                 kept.stand_in(gate, batch, decider.past(i))?;
             }
             batch.head()?;
-            let (prediction, patch, clean) =
-                (batch.prediction.as_ref(), batch.config.patch, sampler.schedule.cleans[i]);
-            let (z, streams) = (&batch.z, batch.pass.streams());
-            watch.step(&Moment { step: i, z, streams, prediction, patch, clean }).await?;
+            watch.step(&sampler.moment(batch, i)).await?;
             // Guidance, and the clip moves on to the next noise level.
             sampler.advance(batch, i)?;
             marks.push(batch.z.device().mark());

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
+use super::watch::Moment;
 use crate::cache::MOST_STEPS;
 use crate::device::Gate;
 use crate::model::Prediction;
@@ -227,6 +228,19 @@ pub(crate) struct Sampler {
 impl Sampler {
     pub fn new(schedule: Schedule, method: Method) -> Sampler {
         Sampler { schedule, method, history: vec![] }
+    }
+
+    /// What a watcher sees of step `i`.
+    pub fn moment<'a>(&self, batch: &'a Batch<'_>, i: usize) -> Moment<'a> {
+        let Batch { config, pass, z, prediction, .. } = batch;
+        Moment {
+            step: i,
+            z,
+            streams: pass.streams(),
+            prediction: prediction.as_ref(),
+            patch: config.patch,
+            clean: self.schedule.cleans[i],
+        }
     }
 
     /// Step `i`: the clip moves on.
