@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 use crate::cases::{ALL, Op};
-use crate::device::{Code, Need, Source, Text};
+use crate::device::{Code, Kernel, Need, Source, Text};
 use crate::{DType, Error, Result};
 
 /// The languages of files.
@@ -93,8 +93,15 @@ impl Candidate {
             return Err(Error::file(format!("{file}:{line}"), "a zero byte: wanted text"));
         }
         let header = Header::parse(file, text)?;
-        let entries = entries(language, text);
+        let mut entries = entries(language, text);
         let asked = op.map(|op| (None, op)).or(header.op.as_ref().map(|(line, op)| (Some(*line), &op[..])));
+        if let (Some((line, op)), []) = (asked, &entries[..])
+            && language == Language::Wgsl
+            && text.contains("#include")
+        {
+            // What it includes has the entry point; if it has none, the shader does not compile.
+            entries.push((line.unwrap_or(1), op.to_string()));
+        }
         let (name, entry) = match (asked, &entries[..]) {
             (_, []) => {
                 let how = match language {
@@ -247,6 +254,21 @@ fn source(
     };
     source = source.with(constants.leak()).needs(needs).multiple(header.multiple.unwrap_or(1));
     Ok(source)
+}
+
+/// One of the crate's own sources as a user's file: its language and its text behind a header. None of those in Rust.
+pub fn as_file(kernel: &Kernel, source: &Source, dtypes: &[DType]) -> Option<(Language, String)> {
+    let mut header = Header::of(source, dtypes)?;
+    let (language, text) = match &source.code {
+        Code::Wgsl { text, .. } => (Language::Wgsl, text),
+        Code::Cuda(code) => (Language::Cuda, &code.text),
+        Code::Cpu { .. } => return None,
+    };
+    if entries(language, text.text).is_empty() {
+        // Its entry point is in what it includes.
+        header.op = Some((0, kernel.name.into()));
+    }
+    Some((language, format!("// {} {}\n{header}{}", kernel.name, source.label, text.text)))
 }
 
 /// Line and name of every entry point.

@@ -1,7 +1,6 @@
 //! What a kernel's file says about itself: lines `// steep: KEY = VALUE`; `header.md` lists the keys.
 
-use super::Language;
-use crate::device::{Code, Kernel, Need, Source};
+use crate::device::{Code, Need, Source};
 use crate::{DType, Error, Result};
 
 /// What a header says.
@@ -153,15 +152,4 @@ fn identifier(word: &str) -> Option<String> {
     let rest = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let right = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && word.chars().all(rest);
     right.then(|| word.to_string())
-}
-
-/// One of the crate's own sources as a user's file: its language and its text behind a header. None of those in Rust.
-pub fn as_file(kernel: &Kernel, source: &Source, dtypes: &[DType]) -> Option<(Language, String)> {
-    let header = Header::of(source, dtypes)?;
-    let (language, text) = match &source.code {
-        Code::Wgsl { text, .. } => (Language::Wgsl, text),
-        Code::Cuda(code) => (Language::Cuda, &code.text),
-        Code::Cpu { .. } => return None,
-    };
-    Some((language, format!("// {} {}\n{header}{}", kernel.name, source.label, text.text)))
 }

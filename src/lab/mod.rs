@@ -21,8 +21,8 @@ mod starter;
 mod timing;
 mod trial;
 
-pub use candidate::{Candidate, LABEL, Language};
-pub use header::as_file;
+pub use candidate::{Candidate, LABEL, Language, as_file};
+
 pub use report::{Finding, Kind, Place, Report};
 pub use starter::starter;
 pub use timing::{Ratio, time};

@@ -123,11 +123,11 @@ fn each_kind_of_mistake_has_its_words() {
         (
             "prev[i] = cur[i];",
             "prev[i] = cur[j];",
-            "mine.wgsl:25:17: parsing error: no definition in scope for identifier: `j`",
+            "mine.wgsl:24:17: parsing error: no definition in scope for identifier: `j`",
         ),
-        ("let old = prev[i];", "let old = prev[i]", "mine.wgsl:25:3: parsing error: expected"),
+        ("let old = prev[i];", "let old = prev[i]", "mine.wgsl:24:3: parsing error: expected"),
         ("@binding(2)", "@binding(6)", "binding: 6"),
-        ("return vec2(abs(cur[i] - old), abs(old));", "return vec2(abs(cur[i] - old), 1u);", "mine.wgsl:26:"),
+        ("return vec2(abs(cur[i] - old), abs(old));", "return vec2(abs(cur[i] - old), 1u);", "mine.wgsl:25:"),
     ];
     for (language, edits) in [(Language::Cuda, &cuda[..]), (Language::Wgsl, &wgsl[..])] {
         let Some(device) = device(language) else { continue };

@@ -40,6 +40,8 @@ export interface Shader {
   label: string;
   file: string;
   text: string;
+  /** Whether the device has what it takes. */
+  runs: boolean;
 }
 
 /** An op, with what there is of it. */
@@ -48,6 +50,8 @@ export interface Op {
   doc: string;
   dtypes: string[];
   wgsl: Shader[];
+  /** A shader to begin with: parameters, tensors and an entry point without a body. */
+  starter: string | null;
 }
 
 /** One op with one source and type: a row of `steep verify`. docs/results.md says what is what. */
@@ -75,6 +79,29 @@ export interface Timed {
 /** What was found out about this machine, in the format of docs/results.md. */
 export interface Results {
   devices: { description: string; verified: Verified[]; timed: Timed[]; run: RunRecord | null }[];
+}
+
+/** What the page knows of the machine. */
+export interface Machine {
+  os: string;
+  browser: string;
+  threads: number;
+}
+
+/** What is wrong with a shader, and where. */
+export interface Finding {
+  kind: string;
+  case: string;
+  dtype: string;
+  place: { file: string; line: number; column: number | null } | null;
+  what: string;
+}
+
+/** What became of a shader of the visitor's. */
+export interface Trial {
+  passed: boolean;
+  report: { device: string; cases: number; failed: number; not_taken: number; left: number; findings: Finding[] };
+  timed: Timed[];
 }
 
 /** One step of a run's record. */
@@ -110,15 +137,20 @@ export interface Calls {
   alike(args: { clip: number; other: number }): { psnr: number; ssim: number };
   file(args: { clip: number; format: "gif" | "apng" | "skip-map"; scale: number }): Uint8Array | string;
   /** Results without rows. */
-  results(args: Record<string, never>): Results;
-  verify(args: Record<string, never>): Verified[];
-  bench(args: Record<string, never>): Timed[];
+  results(args: Machine): Results;
+  /** Results with the rows of `steep verify`. */
+  verify(args: Machine): Results;
+  /** Results with the rows of `steep bench`. */
+  bench(args: Machine): Results;
+  /** Runs the cases of an op with a shader of the visitor's, and times it beside the op's own if nothing is wrong. */
+  try(args: { file: string; text: string; values: number; time: boolean }): Trial;
+  /** The adapter goes away, as when somebody pulls it out: for the tests of what the page does then. */
+  lose(args: Record<string, never>): void;
   /** What a threshold decides on recorded distances: the numbers of a step as a run records them. */
   replay(args: {
     distances: (number | null)[];
     threshold: number;
     coefficients: number[];
-    range: [number, number] | null;
   }): Pick<Step, "d" | "acc" | "decision">[];
   forget(args: { clips: number[] }): void;
 }

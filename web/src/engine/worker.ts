@@ -1,12 +1,17 @@
 /** The worker: it owns the device, the model and the clips, and does what the page asks. */
 
-import init, { Steep, listen, policies, type Clip } from "../../wasm/pkg/steep";
+import init, { Steep, listen, policies, replay, type Clip } from "../../wasm/pkg/steep";
 import type { Answer, Args, Event, FromWorker, Name, ToWorker } from "./protocol";
 import { MODEL, files } from "./weights";
 
 type Tell = (event: Event, frame?: Uint8Array) => void;
-/** Lets messages of the page in, and says whether the call goes on. */
-type GoOn = () => Promise<boolean>;
+/** Whether the call goes on. */
+interface GoOn {
+  /** As far as is known. */
+  (): boolean;
+  /** After messages of the page were let in. */
+  turn(): Promise<boolean>;
+}
 
 let steep: Steep | null = null;
 const clips = new Map<number, Clip>();
@@ -30,8 +35,16 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
     warm.clear();
     const { weights, calibration, refused } = await files((progress) => tell({ event: "weights", ...progress }));
     if (refused) tell({ event: "unkept", why: refused });
-    steep = await Steep.open(args.device, MODEL, weights, calibration);
-    return { about: JSON.parse(steep.about()), policies: JSON.parse(policies()), ops: [] };
+    const opened = (name: string) => Steep.open(name, MODEL, weights, calibration);
+    steep = await opened(args.device);
+    if (args.device === "auto" && !JSON.parse(steep.about()).gpu) {
+      const why = await opened("wgpu").then(
+        (other) => (other.free(), "this browser’s only adapter is a processor itself"),
+        (error: Error) => error.message,
+      );
+      tell({ event: "instead", why });
+    }
+    return { about: JSON.parse(steep.about()), policies: JSON.parse(policies()), ops: JSON.parse(steep.ops()) };
   },
 
   async generate(args, tell, goOn) {
@@ -41,7 +54,7 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
     const settings = { class: digit, seed, steps, guidance, cache, gate, preview_every: args.preview, warm_up: !warm.has(kind) };
     const made = await device().generate(JSON.stringify(settings), (event: string, frame?: Uint8Array) => {
       tell(JSON.parse(event), frame);
-      return goOn();
+      return goOn.turn();
     });
     warm.add(kind);
     const number = nextClip++;
@@ -57,16 +70,39 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
     return format === "gif" ? made.gif(scale) : made.apng(scale);
   },
 
-  results: () => { throw new Error("TEMP"); },
-  verify: () => { throw new Error("TEMP"); },
-  bench: () => { throw new Error("TEMP"); },
-  replay: () => { throw new Error("TEMP"); },
+  results: (machine) => JSON.parse(device().results(JSON.stringify({ machine }))),
+
+  async verify(machine, tell, goOn) {
+    return JSON.parse(await device().verify(JSON.stringify({ machine }), watched(tell, goOn)));
+  },
+
+  async bench(machine, tell, goOn) {
+    return JSON.parse(await device().bench(JSON.stringify({ machine }), watched(tell, goOn)));
+  },
+
+  async try({ file, text, values, time }, tell, goOn) {
+    return JSON.parse(await device().try_kernel(file, text, JSON.stringify({ values, time }), watched(tell, goOn)));
+  },
+
+  lose: () => device().lose(),
+
+  async replay({ distances, threshold, coefficients }) {
+    await load();
+    return JSON.parse(replay(JSON.stringify(distances), threshold, coefficients.join(",")));
+  },
+
   forget({ clips: numbers }) {
     for (const number of numbers) {
       clips.get(number)?.free();
       clips.delete(number);
     }
   },
+};
+
+/** Hands on what is told, and ends the work once the page has cancelled it. */
+const watched = (tell: Tell, goOn: GoOn) => (event: string) => {
+  tell({ event: "seen", ...JSON.parse(event) });
+  return goOn();
 };
 
 /** The program, loaded once. After a panic nothing of it works any more, and the page starts another worker. */
@@ -94,10 +130,12 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   }
   const { id, call, args } = data;
   const tell: Tell = (event, frame) => post({ id, event, frame });
-  const goOn: GoOn = async () => {
-    await turn();
-    return !cancelled.has(id);
-  };
+  const goOn: GoOn = Object.assign(() => !cancelled.has(id), {
+    async turn() {
+      await turn();
+      return !cancelled.has(id);
+    },
+  });
   try {
     const run = calls[call] as (args: unknown, tell: Tell, goOn: GoOn) => unknown;
     post({ id, answer: await run(args, tell, goOn) });

@@ -14,11 +14,10 @@ const RECORDED: (number | null)[][] = pairs
   .map((line) => [null, ...(JSON.parse(line) as { x: number[] }).x]);
 
 const FUNCTIONS = {
-  identity: { name: "as it is: f(d) = d", coefficients: [0, 0, 0, 1, 0], range: null, delta: 0.1, most: 0.5 },
+  identity: { name: "as it is: f(d) = d", coefficients: [0, 0, 0, 1, 0], delta: 0.1, most: 0.5 },
   fitted: {
     name: "the polynomial fitted to this model",
     coefficients: calibration.coefficients,
-    range: calibration.range,
     delta: 0.02,
     most: 0.15,
   },
@@ -50,13 +49,13 @@ export function how(root: HTMLElement): () => void {
   let newest = 0;
   async function replay(): Promise<void> {
     const mine = ++newest;
-    const { coefficients, range } = FUNCTIONS[rescale.value as keyof typeof FUNCTIONS];
+    const { coefficients } = FUNCTIONS[rescale.value as keyof typeof FUNCTIONS];
     const threshold = slider.valueAsNumber;
     value.textContent = threshold.toFixed(3);
     slider.setAttribute("aria-valuetext", threshold.toFixed(3));
     const distances = RECORDED[Number(digit.value)]!;
     try {
-      const steps = await engine.call("replay", { distances, threshold, coefficients: [...coefficients], range: range as [number, number] | null });
+      const steps = await engine.call("replay", { distances, threshold, coefficients: [...coefficients] });
       // Another position of the slider has been asked for since.
       if (mine !== newest) return;
       map.show(steps, steps.length, threshold);

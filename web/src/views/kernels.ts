@@ -1,9 +1,19 @@
 /** Kernels: every op with its formula and its sources, to read, to change and to run. */
 
 import { h, put } from "../dom";
-import { engine, type Opened } from "../engine/client";
-import type { Op } from "../engine/protocol";
+import { Cancelled, engine, type Opened } from "../engine/client";
+import type { Event, Op, Shader, Timed, Trial } from "../engine/protocol";
 import type { Editor } from "../ui/editor";
+import { table } from "../ui/table";
+
+/** Where the exercises begin. */
+const EXERCISES = import.meta.glob<string>("../../../exercises/*/starter.wgsl", { query: "?raw", import: "default", eager: true });
+
+/** What tabs are called that are no sources of the op. */
+const TITLES: Record<string, string> = {
+  starter: "Start anew",
+  ...Object.fromEntries(Object.keys(EXERCISES).map((path) => path.split("/").at(-2)!).map((name) => [name, `Exercise ${name.split("-")[0]}`])),
+};
 
 /** The CPU twin of each op, as the crate has it. */
 const RUST = import.meta.glob<string>("../../../src/ops/*.rs", { query: "?raw", import: "default" });
@@ -34,7 +44,8 @@ export function kernels(root: HTMLElement, [name, label]: string[]): () => void 
         h("li", {}, h("a", { href: `#/kernels/${name}`, "aria-current": name === op.name ? "page" : null }, name)),
       ),
     );
-    const chosen = label === "rust" ? null : (op.wgsl.find((source) => source.label === label) ?? op.wgsl[0] ?? null);
+    const sources = [...op.wgsl, ...exercises(op)];
+    const chosen = label === "rust" ? null : (sources.find((source) => source.label === label) ?? sources[0] ?? null);
     const tab = (id: string, text: string, current: boolean) =>
       h("a", { href: `#/kernels/${op.name}/${id}`, "aria-current": current ? "page" : null }, text);
     // The editor is half of the page's program, and only needed here.
@@ -42,7 +53,7 @@ export function kernels(root: HTMLElement, [name, label]: string[]): () => void 
     if (left) return;
     const about = chosen ? chosen.file : `src/ops/${op.name}.rs`;
     editor?.close();
-    editor = new ui.Editor(`${op.name}, ${chosen ? `shader ${chosen.label}` : "Rust"}`, text, chosen ? "wgsl" : "rust", null);
+    editor = new ui.Editor(`${op.name}, ${chosen ? `shader ${chosen.label}` : "Rust"}`, text, chosen ? "wgsl" : "rust", chosen ? () => {} : null);
     put(
       body,
       h("h2", { class: "first" }, h("code", {}, op.name)),
@@ -51,11 +62,12 @@ export function kernels(root: HTMLElement, [name, label]: string[]): () => void 
       h(
         "nav",
         { class: "tabs", "aria-label": "Sources" },
-        ...op.wgsl.map((source) => tab(source.label, `WGSL ${source.label}`, source === chosen)),
+        ...sources.map((source) => tab(source.label, TITLES[source.label] ?? `WGSL ${source.label}`, source === chosen)),
         tab("rust", "Rust (CPU)", chosen === null),
       ),
-      h("p", { class: "note" }, h("code", {}, about)),
+      h("p", { class: "note" }, h("code", {}, about), chosen && !chosen.runs && " wants more than this device has."),
       editor.element,
+      chosen && bench(op, editor, text),
     );
   };
   engine.open(engine.wanted).then(show, (error: Error) => {
@@ -65,6 +77,89 @@ export function kernels(root: HTMLElement, [name, label]: string[]): () => void 
     left = true;
     editor?.close();
   };
+}
+
+/** What is run of the editor's text, and what came of it. */
+function bench(op: Op, editor: Editor, original: string): HTMLElement {
+  let abort: AbortController | null = null;
+  const status = h("p", { class: "status verdict", role: "status" });
+  const bar = h("progress", { max: 1, value: 0, "aria-label": "Progress", hidden: true });
+  const out = h("div", {});
+  const button = h("button", { type: "button", class: "primary", onclick: () => (abort ? abort.abort() : void run()) }, "Run");
+  const again = h("button", { type: "button", class: "quiet", onclick: () => ((editor.text = original), editor.mark([]), put(out), (status.textContent = "")) }, "Undo all changes");
+
+  async function run(): Promise<void> {
+    abort = new AbortController();
+    button.textContent = "Cancel";
+    bar.hidden = false;
+    bar.value = 0;
+    put(out);
+    editor.mark([]);
+    status.className = "status verdict";
+    status.textContent = "Starting …";
+    const file = `${op.name}.wgsl`;
+    const watch = (event: Event) => {
+      const { case: name, shape, dtype, done, of } = event as { case?: string; shape?: string; dtype?: string; done?: number; of?: number };
+      if (name !== undefined) status.textContent = `checking ${dtype} ${name}`;
+      else if (shape !== undefined) status.textContent = `timing ${shape}`;
+      if (done !== undefined && of) bar.value = done / of;
+    };
+    try {
+      const values = crypto.getRandomValues(new Uint32Array(1))[0]!;
+      const trial = await engine.call("try", { file, text: editor.text, values, time: true }, { signal: abort.signal, watch });
+      show(trial, file);
+    } catch (error) {
+      const message = (error as Error).message;
+      status.textContent = error instanceof Cancelled ? "Cancelled." : `It could not be tried: ${message}`;
+      const at = new RegExp(`${file}:(\\d+)`).exec(message);
+      if (at && !(error instanceof Cancelled)) editor.mark([{ line: Number(at[1]), column: null, text: message }]);
+    } finally {
+      abort = null;
+      bar.hidden = true;
+      button.textContent = "Run";
+    }
+  }
+
+  function show({ passed, report, timed }: Trial, file: string): void {
+    const { cases, failed, findings, not_taken } = report;
+    status.className = `status verdict ${passed ? "right" : "wrong"}`;
+    const taken = not_taken ? ` (${not_taken} more it does not take)` : "";
+    status.textContent = passed ? `✓ right in all ${cases} cases${taken}` : `✗ wrong in ${failed} of ${cases} cases${taken}`;
+    // The smallest case that fails says most; a fault of many cases is told once.
+    const told = findings.filter((finding, i) => findings.findIndex(({ what, kind }) => what === finding.what && kind === finding.kind) === i);
+    editor.mark(
+      told.flatMap(({ place, what }) => (place?.file === file ? [{ line: place.line, column: place.column, text: what }] : [])),
+    );
+    put(
+      out,
+      h(
+        "ul",
+        { class: "findings" },
+        ...told.slice(0, 5).map(({ place, kind, dtype, case: name, what }) =>
+          h("li", {}, place && h("code", {}, `${place.file}:${place.line}${place.column ? `:${place.column}` : ""}`), ` ${kind}, ${dtype} ${name}: ${what}`),
+        ),
+      ),
+      timed.length > 0 && table(["source", "shape", "time", "of the ceiling"], timed.map(row), "Time, in turn with the op’s own sources"),
+    );
+  }
+
+  return h("div", { class: "try" }, h("div", { class: "row" }, button, again), h("div", { class: "progress" }, bar, status), out);
+}
+
+function row({ source, shape, ms, ceiling_pct, bound }: Timed): string[] {
+  return [source, shape, `${ms.toPrecision(3)} ms`, ceiling_pct === null ? "" : `${ceiling_pct.toFixed(0)} % of the ${bound === "copy" ? "copy" : "product"}`];
+}
+
+/** A shader to begin with, and the exercises that are about this op. */
+function exercises(op: Op): Shader[] {
+  const begin = op.starter === null ? [] : [{ label: "starter", file: "a shader without a body", text: op.starter, runs: true }];
+  const mine = Object.entries(EXERCISES).filter(([path]) => new RegExp(`/\\d+-${op.name}(-[^/]*)?/`).test(path));
+  return begin.concat(
+    mine.map(([path, text]) => {
+      const file = path.slice(path.indexOf("exercises/"));
+      return { label: file.split("/")[1]!, file, text, runs: true };
+    }),
+  );
 }
 
 async function rust(op: Op): Promise<string> {

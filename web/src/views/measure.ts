@@ -2,7 +2,7 @@
 
 import { download, h, put } from "../dom";
 import { Cancelled, engine } from "../engine/client";
-import type { Event, Results, Timed, Verified } from "../engine/protocol";
+import type { Event, Machine, Results, Timed, Verified } from "../engine/protocol";
 import { table } from "../ui/table";
 
 /** The run whose decisions are part of the results. */
@@ -51,17 +51,18 @@ export function measure(root: HTMLElement): () => void {
     bar.removeAttribute("value");
     try {
       const { about } = await engine.open(engine.wanted);
-      const whole = await engine.call("results", {}, { signal });
+      const here = machine();
+      const whole = await engine.call("results", here, { signal });
       const device = whole.devices[0]!;
       const watch = (event: Event) => {
-        const { what, done, of } = event as { what?: string; done?: number; of?: number };
-        if (what !== undefined) status.textContent = what;
+        const { op, shape, done, of } = event as { op?: string; shape?: string; done?: number; of?: number };
+        if (op !== undefined) status.textContent = `${op} ${shape ?? ""}`;
         if (done !== undefined && of) bar.value = done / of;
       };
       const go = { signal, watch };
-      if (parts.verify.input.checked) device.verified = await engine.call("verify", {}, go);
+      if (parts.verify.input.checked) device.verified = (await engine.call("verify", here, go)).devices[0]!.verified;
       show((results = whole));
-      if (parts.bench.input.checked) device.timed = await engine.call("bench", {}, go);
+      if (parts.bench.input.checked) device.timed = (await engine.call("bench", here, go)).devices[0]!.timed;
       show(whole);
       if (parts.run.input.checked) {
         const steps = ({ step }: Event) => {
@@ -106,6 +107,14 @@ export function measure(root: HTMLElement): () => void {
   idle();
   if (results) show(results);
   return () => abort?.abort();
+}
+
+/** As far as a browser says. */
+function machine(): Machine {
+  const { userAgent, hardwareConcurrency } = navigator;
+  const os = /\(([^;)]*)/.exec(userAgent)?.[1] ?? "";
+  const browser = /(Firefox|Edg|Chrome|Version)\/[\d.]+/.exec(userAgent)?.[0] ?? userAgent;
+  return { os, browser, threads: hardwareConcurrency || 1 };
 }
 
 function check(name: string, title: string, about: string) {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use steep::cache::{Given, POLICIES, Spec};
 use steep::evaluate::calibrate::Calibration;
 use steep::model::{Checkpoint, Dit};
+use steep::results::OnDevice;
 use steep::{DType, Device, Error};
 use wasm_bindgen::prelude::*;
 use web_time::Instant;
@@ -107,6 +108,11 @@ impl Steep {
         let mut watching = Watching::new(&self.device, &settings, watch);
         let run = generate.watch(&mut watching).await?;
         Clip::new(self, &settings, (&generate, warnings), run, start.elapsed())
+    }
+
+    /// The file that `verify` and `bench` fill, with the device and the machine and no rows.
+    pub fn results(&self, settings: String) -> Result<String> {
+        Ok(json!(Work::parse(&settings)?.file(OnDevice::new(&self.device))).to_string())
     }
 
     /// Runs every case of every op with every source that the device runs, against naive f64 loops: the file that

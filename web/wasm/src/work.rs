@@ -25,17 +25,12 @@ pub struct Work {
     seconds: f64,
     /// What the page knows of the machine: `{os, browser, threads}`.
     machine: Value,
-    /// The record of a cached run, for the file.
-    run: Option<Value>,
-    /// What stands in the file already, as `verify` gave it.
-    results: Option<Value>,
 }
 
 impl Default for Work {
     fn default() -> Work {
         let dtypes = vec!["f32".into(), "f16".into(), "bf16".into()];
-        let (machine, run, results) = (Value::Null, None, None);
-        Work { ops: vec![], dtypes, rounds: 3, seconds: 0.06, machine, run, results }
+        Work { ops: vec![], dtypes, rounds: 3, seconds: 0.06, machine: Value::Null }
     }
 }
 
@@ -71,7 +66,8 @@ impl Work {
         }
     }
 
-    fn file(&self, found: OnDevice) -> Results {
+    /// What was found on a device, in the format of docs/results.md.
+    pub fn file(&self, found: OnDevice) -> Results {
         let mut results = Results::new(self.machine());
         results.devices.push(found);
         results
