@@ -9,7 +9,7 @@ mod shown;
 use crate::{Place, STEEP, fixture, text};
 
 /// What is not run, by its beginning or a part of it, and why.
-const NOT_RUN: [(&str, &str); 13] = [
+const NOT_RUN: [(&str, &str); 12] = [
     ("steep compare --seeds ", "samples hundreds of clips"),
     ("steep compare --steps ", "samples hundreds of clips"),
     ("steep compare 'tea", "samples hundreds of clips"),
@@ -21,7 +21,6 @@ const NOT_RUN: [(&str, &str); 13] = [
     ("steep calibrate --model ", "writes beside the model"),
     ("--search", "evaluates the model 1275 times"),
     ("steep bench", "makes buffers of 256 MiB, and times for long"),
-    ("steep verify --json", "runs every case on every device"),
     ("steep try rel_l1.cu", "is told that a starter is wrong, as tests/lab shows"),
 ];
 
