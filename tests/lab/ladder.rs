@@ -24,9 +24,8 @@ fn test(name: &str) {
         };
         let types = if language == Language::Cuda { format!("--dtype {dtype}") } else { String::new() };
         let place = Place::with(&file, text);
-        let run = |largest| {
-            place.run(&format!("{file} --device {device} --largest {largest} --values 0 {types}"))
-        };
+        let run =
+            |largest| place.run(&format!("{file} --device {device} --largest {largest} --values 0 {types}"));
         // A source that takes whole vectors and tiles alone may take none of the smallest.
         let mut tried = [5_000, 50_000, 500_000].into_iter().map(run);
         let out = tried.find(|out| !out.out.contains("takes none of the cases")).expect("it takes a case");
