@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Page } from "@playwright/test";
-import { write } from "../src/settings";
 import { expect, test } from "./page";
 import { SMALL, make } from "./run";
 
@@ -63,15 +62,4 @@ test("distances are decided anew as the slider moves", async ({ page, home }) =>
   const before = await computed();
   await page.getByLabel(/Threshold/).fill("0.3");
   await expect.poll(computed).toBeLessThan(before);
-});
-
-test.describe("without WebGPU", () => {
-  test.use({ launchOptions: { executablePath: process.env.STEEP_CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-features=WebGPU", "--disable-gpu"] } });
-
-  test("the CPU makes the clip, and the page says why", async ({ page, home }) => {
-    await page.goto(home + write({ ...SMALL, steps: 2, device: "auto" }));
-    await expect(page.locator(".stage .status")).toHaveText("Done.", { timeout: 60_000 });
-    await expect(page.locator(".found")).toContainText("cpu");
-    await expect(page.locator(".notice")).toContainText("No GPU can be used");
-  });
 });

@@ -17,9 +17,11 @@ async function write(page: Page, change: (text: string) => string): Promise<void
   const text = (await content.locator(".cm-line").allInnerTexts()).map((line) => line.replace(/\n$/, "")).join("\n");
   const changed = change(text);
   expect(changed).not.toBe(text);
-  await content.focus();
-  await page.keyboard.press("ControlOrMeta+a");
-  await page.keyboard.insertText(changed);
+  await content.evaluate((node, insert) => {
+    type View = { state: { doc: { length: number } }; dispatch(spec: object): void };
+    const { view } = (node as unknown as { cmTile: { view: View } }).cmTile;
+    view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert } });
+  }, changed);
 }
 
 async function run(page: Page, verdict: RegExp): Promise<void> {

@@ -13,8 +13,8 @@ struct Params { length: u32, stride: u32, inner: u32, outer: u32, heads: u32, he
 @group(0) @binding(1) var<storage, read> qkv: array<T4>;
 @group(0) @binding(2) var<uniform> p: Params;
 
-// Queries at a time: more make the loads count less. But there must be as many, and what is unrolled for long heads takes
-// the driver seconds to compile.
+// Queries at a time: more make the loads count less. But there must be as many, and what is unrolled for long heads
+// takes the driver seconds to compile.
 const MOST = select(select(32u, 16u, HEAD > 80u), 8u, HEAD > 128u);
 const BLOCK = select(MOST, min(MOST, 16u), QUERIES <= 16u);
 const Q = max(BLOCK / LANES, 1u);

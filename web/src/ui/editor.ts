@@ -88,6 +88,8 @@ export class Editor {
         ],
       }),
     });
+    // A long text is scrolled by keys, too.
+    this.view.scrollDOM.tabIndex = 0;
   }
 
   get text(): string {
