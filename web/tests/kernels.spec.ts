@@ -40,16 +40,8 @@ test("a shader is right as it is, wrong once it is changed, and right again", as
   await run(page, /^✓ right in all/);
 });
 
-test("an error of the shader's compiler stands at its line", async ({ page, home }) => {
-  await open(page, home, "take/naive");
-  await write(page, (text) => text.replace("p.elements", "q.elements"));
-  await run(page, /^✗ wrong/);
-  await expect(page.locator(".findings li").first()).toContainText(/take\.wgsl:\d+.*q/);
-  await expect(page.locator(".cm-lint-marker-error")).toHaveCount(1);
-});
-
 test("a starter of an exercise is told what is missing", async ({ page, home }) => {
   await open(page, home, "axpby/01-axpby");
   await run(page, /^✗ wrong/);
-  await expect(page.locator(".findings li").first()).toContainText("NaN");
+  await expect(page.locator(".findings li").first()).toContainText(/element \d+ is/);
 });
