@@ -32,7 +32,7 @@ test("the CPU decides as the native program does over a whole run", async ({ pag
 test("a run can be timed, cancelled and begun again", async ({ page, home }) => {
   const settings = { ...SMALL, steps: 60, device: "cpu" as const };
   await page.goto(home + write(settings));
-  await expect(page.getByText(/step [3-9] of 60/).first()).toBeVisible({ timeout: 20_000 });
+  await expect(page.getByText(/step \d+ of 60/).first()).toBeVisible({ timeout: 20_000 });
   await page.getByRole("button", { name: "Cancel" }).click();
   await expect(page.locator(".stage .status")).toHaveText("Cancelled.", { timeout: 3000 });
   await page.getByLabel("Steps", { exact: true }).fill("4");

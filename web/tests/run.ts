@@ -43,7 +43,8 @@ export async function psnr(page: Page, a: Buffer, b: Buffer): Promise<number> {
     async (files) => {
       const decode = async (text: string) => {
         const data = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-        const decoder = new ImageDecoder({ data, type: "image/apng" });
+        const decoder = new ImageDecoder({ data, type: "image/png" });
+          await decoder.tracks.ready;
         await decoder.completed;
         const track = decoder.tracks.selectedTrack!;
         const frames: ImageData[] = [];
