@@ -44,7 +44,7 @@ test("after the first load it works without a connection", async ({ page, contex
   await expect(page.locator(".cm-content")).toBeVisible();
 });
 
-test("a lost device is said, and the CPU goes on", async ({ page, home }) => {
+test("a lost device is said, and the next link runs on the CPU", async ({ page, home }) => {
   await make(page, home, { ...SMALL, steps: 2, device: "wgpu" });
   const worker = page.workers().find((worker) => worker.url().includes("worker"))!;
   await worker.evaluate(() => (self as unknown as { onmessage(event: object): void }).onmessage({ data: { id: 1e6, call: "lose", args: {} } }));
