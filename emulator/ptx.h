@@ -18,7 +18,6 @@ void mma_m16n8k16(float *d, const u32 *a, const u32 *b, float (*value)(u16));
 void barrier(unsigned id, unsigned threads, bool waits);
 u16 f16_bits(float x);
 float f16_value(u16 bits);
-u16 bf16_bits(float x);
 float bf16_value(u16 bits);
 
 } // namespace emulator
@@ -72,7 +71,7 @@ DEVICE float f16_value(u16 bits) {
     return emulator::f16_value(bits);
 }
 DEVICE u16 bf16_bits(float x) {
-    return emulator::bf16_bits(x);
+    return bf16_by_integers(__float_as_uint(x));
 }
 DEVICE float bf16_value(u16 bits) {
     return emulator::bf16_value(bits);

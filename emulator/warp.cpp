@@ -215,14 +215,6 @@ void mma_m16n8k16(float *d, const u32 *a, const u32 *b, float (*value)(u16)) {
 
 // ---- numbers
 
-u16 bf16_bits(float x) {
-    if (std::isnan(x)) return 0x7fff;
-    u32 bits;
-    memcpy(&bits, &x, 4);
-    // To nearest, ties to even: half a unit, less a little if the last bit that stays is 0.
-    return static_cast<u16>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 float bf16_value(u16 bits) {
     const u32 wide = static_cast<u32>(bits) << 16;
     float x;

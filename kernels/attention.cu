@@ -65,8 +65,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         return;
     }
     T *const qs = reinterpret_cast<T *>(shared), *const stages = qs + QUERIES * PITCH;
-    const Sequence sequence(p, blockIdx.z, blockIdx.y);
-    const u32 lane = threadIdx.x % 32, query0 = blockIdx.x * QUERIES;
+    const auto [number, head, query0] = place(p, QUERIES);
+    const Sequence sequence(p, number, head);
+    const u32 lane = threadIdx.x % 32;
     T *const my_queries = qs + threadIdx.x / 32 * WARP_QUERIES * PITCH;
 
     const auto load_stage = [&](u32 key0) {

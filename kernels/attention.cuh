@@ -27,6 +27,18 @@ struct Sequence {
     DEVICE_MEMBER u64 out(u32 token) const { return (first + token * stride) * dim + column; }
 };
 
+/// What the block does: from query `query0` on, of a head of a sequence.
+struct Place {
+    u32 sequence, head, query0;
+};
+
+/// Blocks of `queries` queries count along x alone: those of a head, then heads, then sequences. A grid's other
+/// dimensions end at 65,535.
+DEVICE Place place(const Params &p, u32 queries) {
+    const u32 blocks = (p.length + queries - 1) / queries, row = blockIdx.x / blocks;
+    return Place{row / p.heads, row % p.heads, blockIdx.x % blocks * queries};
+}
+
 /// Scores are powers of 2, not of e: the unit has an instruction for these.
 DEVICE float score_scale() {
     return 1.4426950408889634f / sqrtf(static_cast<float>(HEAD));

@@ -4,7 +4,7 @@
 // read, the op's Params, and the gate: a flag on the device and whether the kernel does its work when the
 // flag is set (`want` = 1) or when it is not (0). The host never learns what the flag was. The executor defines T, the narrowest float type among the
 // operands, and O, that of the first written tensor. blockIdx.x runs over the last dimension of the op's
-// work, y over the middle one, z over the first.
+// work, y over the middle one, z over the first; where the op's source is folded, over all of them.
 //
 // Compile with --fmad=false: products and sums are fused where fmaf says so and nowhere else, so that two
 // kernels that compute the same thing compute the same bits.

@@ -10,6 +10,12 @@ struct Params {
 };
 
 constexpr u32 WARPS = 8;
+// Blocks at a time, which share the registers. Turing needs more: it rounds to bf16 in integers.
+#if __CUDA_ARCH__ >= 800 || defined(STEEP_EMULATOR)
+constexpr u32 BLOCKS = 2;
+#else
+constexpr u32 BLOCKS = 1;
+#endif
 
 template <bool VECTOR>
 DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &p, double &change,
@@ -34,7 +40,7 @@ DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &
     }
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 2)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
     modulate_rel_l1(T *__restrict__ signal, f32 *__restrict__ partials, const f32 *__restrict__ x,
                     const f32 *__restrict__ mods, Params p, Gate gate) {
     __shared__ double scratch[2][WARPS];

@@ -32,6 +32,12 @@ struct alignas(16) Quad {
     static_assert((bytes) == SHARED_BYTES, "the source in src/ops has another amount of shared memory"); \
     SHARED_MEMORY(name)
 
+/// The upper half of a float's bits, rounded to nearest, ties to even; NaN is 0x7fff. GPUs from sm_80 on have an
+/// instruction that gives the same.
+constexpr u16 bf16_by_integers(u32 word) {
+    return (word & 0x7fffffffu) > 0x7f800000u ? u16(0x7fff) : u16((word + 0x7fffu + (word >> 16 & 1u)) >> 16);
+}
+
 #ifdef STEEP_EMULATOR
 #include "ptx.h"
 #else
@@ -160,15 +166,16 @@ DEVICE float f16_value(u16 bits) {
     return x;
 }
 
+DEVICE float bf16_value(u16 bits) {
+    return __uint_as_float(static_cast<u32>(bits) << 16);
+}
+
+#if __CUDA_ARCH__ >= 800
 /// Rounded to nearest, ties to even.
 DEVICE u16 bf16_bits(float x) {
     u16 bits;
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
     return bits;
-}
-
-DEVICE float bf16_value(u16 bits) {
-    return __uint_as_float(static_cast<u32>(bits) << 16);
 }
 
 /// Two halves in one word, `low` in its lower half.
@@ -183,6 +190,20 @@ DEVICE u32 bf16x2_bits(float low, float high) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
     return bits;
 }
+#else
+// Turing converts one half at a time, and knows no bf16.
+DEVICE u16 bf16_bits(float x) {
+    return bf16_by_integers(__float_as_uint(x));
+}
+
+DEVICE u32 f16x2_bits(float low, float high) {
+    return f16_bits(low) | static_cast<u32>(f16_bits(high)) << 16;
+}
+
+DEVICE u32 bf16x2_bits(float low, float high) {
+    return bf16_bits(low) | static_cast<u32>(bf16_bits(high)) << 16;
+}
+#endif
 
 /// 2^x to about two units in the last place, in one instruction; 0 for large negative x.
 DEVICE float exp2_approx(float x) {

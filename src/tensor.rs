@@ -194,10 +194,10 @@ pub(crate) const POISON: u8 = 0xff;
 
 impl Tensor {
     pub(crate) fn new(device: &Device, dtype: DType, shape: Shape, guard: usize) -> Result<Tensor> {
-        // Kernels count in u32, in every language.
-        let elements = shape.elements().filter(|&n| u32::try_from(n).is_ok());
+        // Kernels count in u32, in every language, and the last threads count past the end before they look.
+        let elements = shape.elements().filter(|&n| n <= 1 << 31);
         let Some(bytes) = elements.and_then(|n| n.checked_mul(dtype.size())) else {
-            let why = format!("{dtype} {shape}: tensors have less than 2^32 elements");
+            let why = format!("{dtype} {shape}: tensors have at most 2^31 elements");
             return Err(Error::device(device.name(), why));
         };
         let storage = device.alloc(bytes + guard)?;

@@ -55,6 +55,18 @@ fn video(n: usize, channels: usize) -> Result<Video> {
     Video::new(n / (64 * 64), channels, 64, 64, try_zeros(n / (64 * 64) * 64 * 64 * channels)?)
 }
 
+/// Kernels count elements in 32 bits, and past the end of a tensor before they see that it is one.
+#[test]
+fn a_tensor_that_kernels_cannot_count_is_refused() {
+    for shape in [vec![(1 << 31) + 1], vec![1 << 16, 1 << 16], vec![usize::MAX, 2]] {
+        let shape: steep::Shape = shape.as_slice().try_into().unwrap();
+        match Tensor::zeros(&Device::cpu(), DType::BF16, shape) {
+            Ok(t) => panic!("{}", t.shape()),
+            Err(e) => assert!(e.to_string().contains("at most 2^31 elements"), "{e}"),
+        }
+    }
+}
+
 /// Each case runs in a process that may use 1.5 GB, with larger and larger sizes until there is no memory.
 #[test]
 fn every_large_buffer_can_be_refused() {

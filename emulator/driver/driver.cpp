@@ -9,10 +9,14 @@
 // From the environment: EMULATOR_COMPILE (a g++ command for kernel.cpp up to the macros, a word in each line),
 // EMULATOR_PARTS (the emulator's objects, in lines too), EMULATOR_FORGIVES (1: after a fault that was told, work goes on,
 // and nothing is said to standard error), EMULATOR_FOLDER (for programs and launches), EMULATOR_SEED, EMULATOR_LOG (a file that
-// notes what was asked for), EMULATOR_EXECUTED (another, for the kernels of each graph, by name), and for tests of
-// errors EMULATOR_MEMORY (bytes of the GPU), EMULATOR_CAPABILITY (such as 90), EMULATOR_FAULT (an op whose
-// kernel faults), EMULATOR_CONDITIONAL (absent: there are no conditional nodes; never or always: their bodies
-// run so whatever the condition).
+// notes what was asked for), EMULATOR_EXECUTED (another, for the kernels of each graph, by name).
+//
+// It poses as other GPUs, drivers and compilers: EMULATOR_MEMORY (bytes of the GPU), EMULATOR_CAPABILITY (such as 90),
+// EMULATOR_SHARED (bytes of shared memory of a block), EMULATOR_GRID (blocks along y and z), EMULATOR_DRIVER (12080 is
+// CUDA 12.8; it loads nothing that a compiler of a later major version made), EMULATOR_NVRTC (such as 13.0), EMULATOR_ARCHS
+// (what the compiler makes machine code for, such as "75 80 90"), EMULATOR_LOADS (none: modules cannot be loaded),
+// EMULATOR_FAULT (an op whose kernel faults), EMULATOR_CONDITIONAL (absent: there are no conditional nodes; never or
+// always: their bodies run so whatever the condition).
 //
 // Here are the device, its memory and its stream; launch.cpp executes kernels, graphs.cpp keeps graphs, and
 // nvrtc.cpp compiles.
@@ -29,6 +33,26 @@ namespace driver {
 std::string setting(const char *name, const char *otherwise) {
     const char *value = getenv(name);
     return value != nullptr ? value : otherwise;
+}
+
+int number(const char *name, const char *otherwise) {
+    return std::stoi(setting(name, otherwise));
+}
+
+int capability() {
+    return number("EMULATOR_CAPABILITY", "90");
+}
+
+int driver_version() {
+    return number("EMULATOR_DRIVER", "12080");
+}
+
+unsigned most_shared() {
+    return number("EMULATOR_SHARED", "232448");
+}
+
+unsigned most_blocks() {
+    return number("EMULATOR_GRID", "65535");
 }
 
 Status broken = SUCCESS;
@@ -118,7 +142,7 @@ API int cuInit(unsigned) {
     return SUCCESS;
 }
 API int cuDriverGetVersion(int *version) {
-    *version = 12080;
+    *version = driver_version();
     return SUCCESS;
 }
 API int cuDeviceGetCount(int *count) {
@@ -134,11 +158,13 @@ API int cuDeviceGetName(char *name, int bytes, int) {
     return SUCCESS;
 }
 API int cuDeviceGetAttribute(int *value, int which, int) {
-    const int capability = std::stoi(setting("EMULATOR_CAPABILITY", "90"));
     switch (which) {
-    case 75: *value = capability / 10; return SUCCESS;
-    case 76: *value = capability % 10; return SUCCESS;
-    case 97: *value = 227 << 10; return SUCCESS; // shared memory of a block
+    case 5: *value = 0x7fffffff; return SUCCESS; // blocks along x
+    case 6:
+    case 7: *value = most_blocks(); return SUCCESS;
+    case 75: *value = capability() / 10; return SUCCESS;
+    case 76: *value = capability() % 10; return SUCCESS;
+    case 97: *value = most_shared(); return SUCCESS;
     default: return INVALID_VALUE;
     }
 }
@@ -246,6 +272,8 @@ API int cuEventElapsedTime(float *ms, const Event *from, const Event *to) {
 API int cuGetErrorName(int status, const char **name) {
     switch (status) {
     case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
+    case INVALID_IMAGE: *name = "CUDA_ERROR_INVALID_IMAGE"; break;
+    case NO_BINARY_FOR_GPU: *name = "CUDA_ERROR_NO_BINARY_FOR_GPU"; break;
     case ILLEGAL_ADDRESS: *name = "CUDA_ERROR_ILLEGAL_ADDRESS"; break;
     case NOT_SUPPORTED: *name = "CUDA_ERROR_NOT_SUPPORTED"; break;
     default: *name = "CUDA_ERROR"; break;
@@ -255,6 +283,8 @@ API int cuGetErrorName(int status, const char **name) {
 API int cuGetErrorString(int status, const char **text) {
     switch (status) {
     case OUT_OF_MEMORY: *text = "out of memory"; break;
+    case INVALID_IMAGE: *text = "device kernel image is invalid"; break;
+    case NO_BINARY_FOR_GPU: *text = "no kernel image is available for execution on the device"; break;
     case ILLEGAL_ADDRESS:
         *text = forgives() ? last_fault.c_str() : "an illegal memory access was encountered";
         break;

@@ -19,6 +19,7 @@ enum Status {
     NO_DEVICE = 100,
     INVALID_IMAGE = 200,
     INVALID_CONTEXT = 201,
+    NO_BINARY_FOR_GPU = 209,
     NOT_FOUND = 500,
     ILLEGAL_ADDRESS = 700,
     NOT_SUPPORTED = 801,
@@ -26,6 +27,19 @@ enum Status {
 
 std::string setting(const char *name, const char *otherwise = "");
 std::string contents(const std::string &path);
+/// A setting that is a number.
+int number(const char *name, const char *otherwise);
+
+// ---- the GPU and the driver that it poses as
+
+/// Compute capability, 90 for 9.0.
+int capability();
+/// 12080 for CUDA 12.8.
+int driver_version();
+/// Bytes of shared memory that a block can have.
+unsigned most_shared();
+/// Blocks of a grid along y and z.
+unsigned most_blocks();
 /// The lines of a setting.
 std::vector<std::string> lines(const char *name);
 
@@ -49,7 +63,22 @@ std::vector<uint8_t> *find(uint64_t at);
 struct Function {
     std::string name, program;
     std::vector<std::string> signature;
+    /// Bytes of dynamic shared memory that it may be launched with.
+    unsigned most_shared = 48 << 10;
 };
+
+/// What the compiler makes: where the program is, and for whom. As a text: `MARK ELF|PTX ARCH MAJOR PROGRAM`.
+struct Image {
+    /// For any GPU from `arch` on, not only for those of its generation.
+    bool ptx;
+    /// 90 for sm_90.
+    int arch;
+    /// Of the compiler's version.
+    int major;
+    std::string program;
+};
+/// As of ELF files.
+const std::string MARK = "\x7f" "ELF of the emulator: ";
 
 /// A launch with its arguments' bytes.
 struct Launch {

@@ -142,16 +142,25 @@ using namespace driver;
 
 // NOLINTBEGIN: the names are NVIDIA's.
 
-API int cuModuleLoadData(void **module, const char *image) {
-    if (strncmp(image, "\x7f" "ELF of the emulator: ", 22) != 0) return INVALID_IMAGE;
-    *module = new std::string(image + 22);
+API int cuModuleLoadData(Image **module, const char *text) {
+    if (strncmp(text, MARK.c_str(), MARK.size()) != 0 || setting("EMULATOR_LOADS") == "none") return INVALID_IMAGE;
+    std::istringstream words(text + MARK.size());
+    std::string kind;
+    Image image;
+    words >> kind >> image.arch >> image.major;
+    std::getline(words >> std::ws, image.program);
+    image.ptx = kind == "PTX";
+    if (image.major > driver_version() / 1000) return INVALID_IMAGE;
+    const bool family = image.ptx || image.arch / 10 == capability() / 10;
+    if (!family || image.arch > capability()) return NO_BINARY_FOR_GPU;
+    *module = new Image(image);
     return broken;
 }
-API int cuModuleGetFunction(Function **function, const std::string *program, const char *name) {
+API int cuModuleGetFunction(Function **function, const Image *image, const char *name) {
     const std::string in = "/dev/null", out = scratch("signature"), err = scratch("err");
-    if (execute({*program, "signature"}, in, out, err) != 0) return NOT_FOUND;
+    if (execute({image->program, "signature"}, in, out, err) != 0) return NOT_FOUND;
     std::istringstream words(contents(out));
-    *function = new Function{name, *program, {}};
+    *function = new Function{name, image->program, {}};
     for (std::string word; words >> word;) (*function)->signature.push_back(word);
     return SUCCESS;
 }
@@ -164,13 +173,17 @@ API int cuFuncGetParamInfo(const Function *f, size_t which, size_t *offset, size
     }
     return SUCCESS;
 }
-API int cuFuncSetAttribute(Function *, int, int) {
+API int cuFuncSetAttribute(Function *f, int which, int value) {
+    const int dynamic_shared = 8;
+    if (which != dynamic_shared || value < 0 || static_cast<unsigned>(value) > most_shared()) return INVALID_VALUE;
+    f->most_shared = value;
     return SUCCESS;
 }
 API int cuLaunchKernel(const Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                        unsigned shared, void *, void **arguments, void **) {
     note('L');
     if (by != 1 || bz != 1 || bx == 0 || gx * gy * gz == 0) return INVALID_VALUE;
+    if (gy > most_blocks() || gz > most_blocks() || shared > f->most_shared) return INVALID_VALUE;
     return enqueue([launch = prepare(f, {gx, gy, gz}, bx, shared, arguments)] { return run(launch); });
 }
 // NOLINTEND

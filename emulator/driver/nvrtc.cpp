@@ -4,15 +4,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 
 using namespace driver;
 
 namespace {
 
 struct Program {
-    std::string text, file, log, cubin;
+    std::string text, file, log, code;
     std::vector<std::pair<std::string, std::string>> headers;
 };
 
@@ -54,13 +57,28 @@ std::string entry_of(const std::string &file) {
     return "";
 }
 
+/// What it makes machine code for.
+std::vector<int> archs() {
+    std::istringstream words(setting("EMULATOR_ARCHS", "75 80 86 89 90 100 120"));
+    return {std::istream_iterator<int>(words), {}};
+}
+
 } // namespace
 
 // NOLINTBEGIN: the names are NVIDIA's.
 
 API int nvrtcVersion(int *major, int *minor) {
-    *major = 12;
-    *minor = 0;
+    const std::string version = setting("EMULATOR_NVRTC", "12.0");
+    *major = std::stoi(version);
+    *minor = std::stoi(version.substr(version.find('.') + 1));
+    return SUCCESS;
+}
+API int nvrtcGetNumSupportedArchs(int *count) {
+    *count = static_cast<int>(archs().size());
+    return SUCCESS;
+}
+API int nvrtcGetSupportedArchs(int *to) {
+    for (const int arch : archs()) *to++ = arch;
     return SUCCESS;
 }
 API int nvrtcCreateProgram(Program **program, const char *text, const char *file, int count, const char *const *texts,
@@ -72,8 +90,20 @@ API int nvrtcCreateProgram(Program **program, const char *text, const char *file
 API int nvrtcCompileProgram(Program *program, int count, const char *const *options) {
     std::vector<std::string> defines;
     std::string identity = program->file + "\n" + program->text;
+    Image image = {};
+    const std::string architecture = "--gpu-architecture=", machine = "sm_", virtual_one = "compute_";
     for (int i = 0; i < count; i++) {
-        if (strncmp(options[i], "-D", 2) == 0) defines.push_back(options[i]);
+        const std::string option = options[i];
+        if (option.substr(0, 2) == "-D") defines.push_back(option);
+        if (option.substr(0, architecture.size()) != architecture) continue;
+        const std::string arch = option.substr(architecture.size());
+        image.ptx = arch.substr(0, virtual_one.size()) == virtual_one;
+        image.arch = std::stoi(arch.substr((image.ptx ? virtual_one : machine).size()));
+    }
+    const auto known = archs();
+    if (std::find(known.begin(), known.end(), image.arch) == known.end()) {
+        program->log = "nvrtc: error: invalid value for --gpu-architecture (-arch)";
+        return 5; // NVRTC_ERROR_INVALID_OPTION
     }
     for (const std::string &define : defines) identity += " " + define;
     for (const auto &[name, text] : program->headers) identity += text;
@@ -108,7 +138,9 @@ API int nvrtcCompileProgram(Program *program, int count, const char *const *opti
         // Another process may have built the same.
         if (rename(mine.c_str(), built.c_str()) != 0) return 6;
     }
-    program->cubin = "\x7f" "ELF of the emulator: " + built;
+    nvrtcVersion(&image.major, &count);
+    program->code = MARK + (image.ptx ? "PTX " : "ELF ") + std::to_string(image.arch) + " " +
+                    std::to_string(image.major) + " " + built;
     return SUCCESS;
 }
 API int nvrtcGetProgramLogSize(const Program *program, size_t *bytes) {
@@ -120,12 +152,18 @@ API int nvrtcGetProgramLog(const Program *program, char *to) {
     return SUCCESS;
 }
 API int nvrtcGetCUBINSize(const Program *program, size_t *bytes) {
-    *bytes = program->cubin.size();
+    *bytes = program->code.size();
     return SUCCESS;
 }
 API int nvrtcGetCUBIN(const Program *program, char *to) {
-    memcpy(to, program->cubin.data(), program->cubin.size());
+    memcpy(to, program->code.data(), program->code.size());
     return SUCCESS;
+}
+API int nvrtcGetPTXSize(const Program *program, size_t *bytes) {
+    return nvrtcGetCUBINSize(program, bytes);
+}
+API int nvrtcGetPTX(const Program *program, char *to) {
+    return nvrtcGetCUBIN(program, to);
 }
 API int nvrtcDestroyProgram(Program **program) {
     delete *program;

@@ -14,11 +14,12 @@ constexpr u32 WARPS = 4, CHANNELS = (HEAD + 31) / 32; // of a lane
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
     attention(T *__restrict__ out, const T *__restrict__ qkv, Params p, Gate gate) {
-    const u32 query = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
+    const auto [number, head, query0] = place(p, WARPS);
+    const u32 query = query0 + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (gated_off(gate) || query >= p.length) {
         return;
     }
-    const Sequence s(p, blockIdx.z, blockIdx.y);
+    const Sequence s(p, number, head);
     const auto load = [&](u64 at, float (&v)[CHANNELS]) {
 #pragma unroll
         for (u32 i = 0; i < CHANNELS; i++) {

@@ -57,8 +57,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     }
     float *const qs = reinterpret_cast<float *>(shared);
     float *const kvs = qs + QUERIES * PITCH, *const weights = kvs + KEYS * PITCH;
-    const Sequence s(p, blockIdx.z, blockIdx.y);
-    const u32 query0 = blockIdx.x * QUERIES;
+    const auto [number, head, query0] = place(p, QUERIES);
+    const Sequence s(p, number, head);
     const u32 tx = threadIdx.x % 16,
               ty = threadIdx.x / 16; // queries 4·ty .. +4; keys and channels tx, tx + 16, ..
     load_rows<QUERIES>(qs, qkv, s, 0, query0, p.length);

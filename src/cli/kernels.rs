@@ -1,9 +1,10 @@
 //! `steep kernels`
 
 use serde_json::{Value, json};
+use steep::device::Need;
 use steep::device::cuda::UNITS;
 use steep::device::cuda::modules::variants;
-use steep::device::cuda::nvrtc::{Nvrtc, Unit};
+use steep::device::cuda::nvrtc::{Nvrtc, Unit, capability};
 use steep::ops::ALL;
 use steep::{Error, Result};
 
@@ -11,7 +12,7 @@ use steep::{Error, Result};
 ///
 /// It takes NVRTC (from the CUDA toolkit, or the Python package nvidia-cuda-nvrtc, named in STEEP_NVRTC) but no GPU and no
 /// driver: the result is machine code. "shared" counts the dynamic part, too; a spill is a byte that a thread puts into
-/// memory because registers ran out.
+/// memory because registers ran out. A source that needs a later GPU is left out: sm_75 has no tensor cores for bf16.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  steep kernels --arch sm_80 --arch sm_90a --op attention")]
 pub struct Args {
@@ -40,7 +41,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let mut rows = vec![];
     for source in sources.iter().filter(|source| args.op.as_deref().is_none_or(|op| op == source.kernel)) {
-        for arch in &args.arch {
+        let takes =
+            |arch: &&String| capability(arch).is_none_or(|capability| source.needs.met_by(capability));
+        for arch in args.arch.iter().filter(takes) {
             super::go_on()?;
             let row = row(&nvrtc, source, arch)?;
             if !args.json {
@@ -69,6 +72,7 @@ struct Entry {
     kernel: &'static str,
     source: &'static str,
     variant: String,
+    needs: Need,
     unit: Unit,
     /// Dynamic shared memory, bytes.
     shared: usize,
@@ -81,6 +85,7 @@ fn sources() -> Vec<Entry> {
             kernel: kernel.name,
             source: v.source.label,
             variant: v.label,
+            needs: v.source.needs,
             unit: v.unit,
             shared: v.shared,
         })
@@ -89,6 +94,7 @@ fn sources() -> Vec<Entry> {
         kernel: unit.file.trim_end_matches(".cu"),
         source: "-",
         variant: "-".into(),
+        needs: Need::Nothing,
         unit,
         shared: 0,
     });

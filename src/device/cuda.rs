@@ -2,14 +2,20 @@
 //!
 //! One stream. Calls wait in a queue until somebody reads, uploads or sets a mark; the calls of a step that comes again
 //! go as one graph (`cuda/queue.rs`). A gated call looks at the flag when it begins and ends there if it is not
-//! wanted; in a graph, a conditional node leaves many such calls out at once (`cuda/condition.rs`). Kernels are compiled at their first use and kept on disk (`cuda/modules.rs`); pipelines, graphs and buffers are
-//! kept, so that a step of a run allocates nothing and waits for nothing.
+//! wanted; in a graph, a conditional node leaves many such calls out at once (`cuda/condition.rs`). Kernels are compiled
+//! at their first use and kept on disk (`cuda/modules.rs`, `cuda/kept.rs`); pipelines, graphs and buffers are kept, so
+//! that a step of a run allocates nothing and waits for nothing.
+//!
+//! A GPU that is opened has run a kernel (`cuda/trial.rs`): where driver, compiler and GPU do not fit each other, it is
+//! not opened, and the error says why.
 
 mod condition;
+mod kept;
 mod memory;
 pub mod modules;
 pub mod nvrtc;
 mod queue;
+mod trial;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,7 +23,6 @@ use std::fmt;
 use std::rc::Rc;
 
 use condition::Graphs;
-pub use condition::UNITS;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 pub(crate) use memory::Buffer;
@@ -25,6 +30,7 @@ use memory::Context;
 use modules::{Function, Key};
 use nvrtc::Nvrtc;
 use queue::{GateArgument, Launch, Queue};
+pub use trial::UNITS;
 
 use super::{Call, Choice, Code, Counters, Facts, Gate, Mark, Need, Source, Storage};
 use crate::memory::filled;
@@ -37,10 +43,12 @@ pub struct Cuda {
     /// Of the driver: 12040 is 12.4.
     version: i32,
     capability: (i32, i32),
-    /// What kernels are compiled for.
-    arch: String,
+    /// What kernels are compiled for; see [`Nvrtc::target`].
+    target: String,
     /// Bytes of shared memory that a block can have.
     most_shared: usize,
+    /// Of a grid, along x, y and z.
+    most_blocks: [u32; 3],
     choice: Choice,
     counters: Cell<Counters>,
     failed: RefCell<Option<String>>,
@@ -115,6 +123,7 @@ impl Cuda {
     pub(super) fn open(name: &str) -> Result<Cuda> {
         let graphs = Graphs::wanted()?;
         let cuda = Cuda::start(name)?;
+        cuda.try_kernel()?;
         if graphs == Graphs::Plain || cuda.careful {
             return Ok(cuda);
         }
@@ -153,7 +162,8 @@ impl Cuda {
             let why = format!("compute capability {major}.{minor}: wanted 7.5 (Turing) or later");
             return Err(Error::device(name, why));
         }
-        let nvrtc = Nvrtc::open()?;
+        let nvrtc = Nvrtc::for_driver(version)?;
+        let target = nvrtc.target(capability)?;
         let context = Rc::new(Context::new(device).map_err(error)?);
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(error)?;
         let tally = context.take(8).map_err(error)?;
@@ -164,9 +174,14 @@ impl Cuda {
             model: result::device::get_name(device).map_err(error)?,
             version,
             capability,
-            arch: arch(capability),
+            target,
             most_shared: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?
                 as usize,
+            most_blocks: [
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X)? as u32,
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y)? as u32,
+                attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z)? as u32,
+            ],
             choice: Choice::default(),
             counters: Cell::default(),
             failed: RefCell::default(),
@@ -181,10 +196,10 @@ impl Cuda {
         })
     }
 
-    /// Every GPU that the driver has, or why it cannot be opened.
-    pub(super) fn all() -> Vec<Result<Cuda>> {
+    /// Every GPU that the driver has, or why it cannot be opened; each is opened when it is asked for.
+    pub(super) fn all() -> impl Iterator<Item = Result<Cuda>> {
         let count = driver("cuda").map(|_| result::device::get_count().unwrap_or(0));
-        (0..count.unwrap_or(0)).map(|i| Cuda::open(&format!("cuda:{i}"))).collect()
+        (0..count.unwrap_or(0)).map(|i| Cuda::open(&format!("cuda:{i}")))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -194,7 +209,7 @@ impl Cuda {
     /// `cuda:0 (NVIDIA H100 80GB HBM3, sm_90a, NVRTC 13.0)`
     pub(super) fn describe(&self) -> String {
         let (major, minor) = self.nvrtc.version;
-        format!("{} ({}, {}, NVRTC {major}.{minor})", self.name, self.model, self.arch)
+        format!("{} ({}, {}, NVRTC {major}.{minor})", self.name, self.model, self.target)
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -203,7 +218,7 @@ impl Cuda {
             backend: "cuda".into(),
             driver: format!("CUDA {}.{}", self.version / 1000, self.version % 1000 / 10),
             features: vec![
-                self.arch.clone(),
+                self.target.clone(),
                 format!("NVRTC {}.{}", self.nvrtc.version.0, self.nvrtc.version.1),
             ],
             clock: "device",
@@ -213,11 +228,7 @@ impl Cuda {
     }
 
     pub(super) fn has(&self, need: Need) -> bool {
-        match need {
-            Need::Nothing => true,
-            Need::Sm80 => self.capability >= (8, 0),
-            Need::Subgroups | Need::CpuAdapter | Need::Avx2 | Need::Avx512 => false,
-        }
+        need.met_by(self.capability)
     }
 
     pub(super) fn choice(&self) -> &Choice {
@@ -343,13 +354,7 @@ impl Cuda {
         self.healthy()?;
         let Code::Cuda(code) = &source.code else { unreachable!("a source of this language") };
         let op = call.kernel.name;
-        let mut grid = [0u32; 3];
-        for ((grid, i), most) in grid.iter_mut().zip([2, 1, 0]).zip([i32::MAX as u32, 65535, 65535]) {
-            let blocks = call.work[i].div_ceil(code.tile[i]);
-            *grid = u32::try_from(blocks).ok().filter(|&n| n <= most).ok_or_else(|| {
-                self.error(format!("{op}: {blocks} blocks in a row, CUDA takes at most {most}"))
-            })?;
-        }
+        let grid = self.grid(code, &call)?;
         let flag = match call.gate {
             Gate::Open => None,
             Gate::If(flag) => Some((flag, 1)),
@@ -449,12 +454,6 @@ impl Drop for Cuda {
             }
         }
     }
-}
-
-/// What the compiler calls a GPU; with all that is particular to it, where that is a name of its own.
-fn arch((major, minor): (i32, i32)) -> String {
-    let particular = if major >= 9 { "a" } else { "" };
-    format!("sm_{major}{minor}{particular}")
 }
 
 fn buffer(t: &Tensor) -> &Buffer {

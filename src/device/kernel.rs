@@ -87,6 +87,7 @@ impl Source {
             constants: &[],
             takes: &[],
             multiple: 1,
+            folded: false,
             suits: |_| true,
         };
         Source { label, needs: Need::Nothing, code: Code::Cuda(code) }
@@ -159,6 +160,12 @@ impl Source {
     pub const fn taking(self, takes: &'static [&'static str]) -> Source {
         let code = self.as_cuda();
         self.cuda_code(CudaCode { takes, ..code })
+    }
+
+    /// The same CUDA source, whose blocks all count along x.
+    pub const fn folded(self) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { folded: true, ..code })
     }
 
     /// The same CUDA source, meant for so much work only.
@@ -292,6 +299,17 @@ pub enum Need {
     Sm80,
 }
 
+impl Need {
+    /// Whether an NVIDIA GPU of this compute capability, such as (9, 0), has it.
+    pub fn met_by(self, capability: (i32, i32)) -> bool {
+        match self {
+            Need::Nothing => true,
+            Need::Sm80 => capability >= (8, 0),
+            Need::Subgroups | Need::CpuAdapter | Need::Avx2 | Need::Avx512 => false,
+        }
+    }
+}
+
 /// The languages.
 pub enum Code {
     /// A function over one tile of the work.
@@ -343,6 +361,8 @@ pub struct CudaCode {
     pub takes: &'static [&'static str],
     /// What the call's row lengths must be multiples of.
     pub multiple: usize,
+    /// Whether `blockIdx.x` counts along all three dimensions, the last one first: the others end at 65,535.
+    pub folded: bool,
     /// Whether the source is meant for this much work. Where it is not, a later one is taken, if there is one.
     pub suits: fn([usize; 3]) -> bool,
 }

@@ -288,9 +288,9 @@ impl Device {
     ///   there runs in a browser: no optional feature, the default limits, checked shaders
     pub async fn open(name: &str) -> Result<Device> {
         match name {
-            "auto" => match cuda::Cuda::open("cuda") {
-                Ok(gpu) => Ok(Device::Cuda(Rc::new(gpu))),
-                Err(_) => match wgpu::Wgpu::open_gpu().await {
+            "auto" => match cuda::Cuda::all().find_map(Result::ok) {
+                Some(gpu) => Ok(Device::Cuda(Rc::new(gpu))),
+                None => match wgpu::Wgpu::open_gpu().await {
                     Some(gpu) => Ok(Device::Wgpu(Rc::new(gpu))),
                     None => Ok(Device::cpu()),
                 },
@@ -321,7 +321,7 @@ impl Device {
         let mut all: Vec<Result<Device>> = wgpu.collect();
         let last_gpu = all.iter().rposition(|d| d.as_ref().is_ok_and(Device::is_gpu));
         all.insert(last_gpu.map_or(0, |last| last + 1), Ok(Device::cpu()));
-        all.splice(0..0, cuda::Cuda::all().into_iter().map(|c| Ok(Device::Cuda(Rc::new(c?)))));
+        all.splice(0..0, cuda::Cuda::all().map(|c| Ok(Device::Cuda(Rc::new(c?)))));
         all
     }
 
@@ -522,18 +522,32 @@ impl Device {
         }
     }
 
-    /// The source that a call runs: the preferred one, else the first that suits it, of those that take it.
+    /// The source that a call runs: the preferred one, else the first that suits it, of those that take it and fit the
+    /// device. One that was put in place of the others is not passed over because it does not fit, nor is the only one:
+    /// running it tells why.
     fn choose(&self, call: &Call<'_, '_>) -> Result<&'static Source> {
-        let fitting: Vec<_> = self.sources(call.kernel).filter(|s| s.takes(call)).collect();
+        let taking: Vec<_> = self.sources(call.kernel).filter(|s| s.takes(call)).collect();
+        let substitute = self.choice().substitute.get().map(|(_, source)| source);
+        let fits = |s: &&Source| substitute.is_some_and(|own| std::ptr::eq(own, *s)) || self.fits(s, call);
+        let fitting: Vec<_> = taking.iter().copied().filter(fits).collect();
         let preferred = self.choice().preferred.get();
         let source = (fitting.iter().find(|s| Some(s.label) == preferred))
             .or_else(|| fitting.iter().find(|s| s.suits(call)))
-            .or_else(|| fitting.first());
+            .or_else(|| fitting.first())
+            .or_else(|| taking.first());
         let source = source.ok_or_else(|| {
             Error::device(self.name(), format!("no source of `{}` runs here", call.kernel.name))
         })?;
         self.choice().ran.set(Some(source.label));
         Ok(source)
+    }
+
+    /// Whether the device's limits let this source do the call.
+    fn fits(&self, source: &Source, call: &Call<'_, '_>) -> bool {
+        match self {
+            Device::Cpu(_) | Device::Wgpu(_) => true,
+            Device::Cuda(cuda) => cuda.fits(source, call),
+        }
     }
 
     fn is(&self, other: &Device) -> bool {

@@ -249,6 +249,9 @@ fn source(
                     Error::file(format!("{file}:{line}"), format!("shared = {shared}: wanted {wanted}"))
                 })?;
             }
+            if header.folded {
+                source = source.folded();
+            }
             if dtypes.iter().all(|dtype| dtype.size() == 2) { source.halves() } else { source }
         }
     };

@@ -14,12 +14,13 @@ pub(super) struct Header {
     pub takes: Vec<String>,
     pub dtypes: Option<(usize, Vec<DType>)>,
     pub multiple: Option<usize>,
+    pub folded: bool,
     pub needs: Option<(usize, Need)>,
 }
 
 const MARK: &str = "// steep:";
-const KEYS: [&str; 9] =
-    ["tile", "threads", "shared", "constants", "takes", "dtypes", "multiple", "needs", "op"];
+const KEYS: [&str; 10] =
+    ["tile", "threads", "shared", "constants", "takes", "dtypes", "multiple", "folded", "needs", "op"];
 const NEEDS: [(&str, Need); 4] = [
     ("nothing", Need::Nothing),
     ("subgroups", Need::Subgroups),
@@ -87,6 +88,7 @@ impl Header {
                 let multiple = value.parse().ok().filter(|n: &usize| n.is_power_of_two() && *n <= 64);
                 self.multiple = Some(multiple.ok_or("1, 2, 4, 8, 16, 32 or 64")?);
             }
+            "folded" => self.folded = value.parse().map_err(|_| "true or false")?,
             "needs" => {
                 let need = NEEDS.iter().find(|(name, _)| *name == value);
                 self.needs = Some((line, need.ok_or("nothing, subgroups, cpu_adapter or sm80")?.1));
@@ -119,6 +121,7 @@ impl Header {
                     takes: code.takes.iter().map(|name| name.to_string()).collect(),
                     dtypes: code.halves.then_some((0, halves)),
                     multiple: Some(code.multiple).filter(|&n| n > 1),
+                    folded: code.folded,
                     needs,
                     ..Header::default()
                 })
@@ -141,6 +144,7 @@ impl std::fmt::Display for Header {
             ("takes", Some(self.takes.join(", ")).filter(|all| !all.is_empty())),
             ("dtypes", self.dtypes.as_ref().map(|(_, all)| joined(&mut all.iter().map(DType::to_string)))),
             ("multiple", self.multiple.map(|n| n.to_string())),
+            ("folded", self.folded.then(|| true.to_string())),
             ("needs", self.needs.as_ref().and_then(|(_, wanted)| need(wanted)).map(|name| name.to_string())),
         ];
         let said = values.iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value)));

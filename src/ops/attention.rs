@@ -40,6 +40,7 @@ pub static ATTENTION: Kernel = Kernel {
             .needs(Need::Sm80)
             .halves()
             .multiple(8)
+            .folded()
             .taking(&["HEAD"])
             // Rows of a head, in sixteens, and eight more.
             .shared("2 * (128 + 4 * (HEAD > 80 ? 32 : 64)) * ((HEAD + 15) / 16 * 16 + 8)")
@@ -48,13 +49,15 @@ pub static ATTENTION: Kernel = Kernel {
             .needs(Need::Sm80)
             .halves()
             .multiple(8)
+            .folded()
             .taking(&["HEAD"])
             .with(&[("WARPS", 1), ("ROW_TILES", 1), ("KEYS", 16)])
             .shared("2 * (16 + 4 * 16) * ((HEAD + 15) / 16 * 16 + 8)"),
         Source::cuda("tile", cu!("ladder/attention_tile"), 256, [1, 1, 64])
+            .folded()
             .taking(&["HEAD"])
             .shared("4 * ((64 + 32) * ((HEAD + 3) / 4 * 4 + 4) + 64 * (32 + 4))"),
-        Source::cuda("online", cu!("ladder/attention_online"), 128, [1, 1, 4]).taking(&["HEAD"]),
+        Source::cuda("online", cu!("ladder/attention_online"), 128, [1, 1, 4]).folded().taking(&["HEAD"]),
         Source::cuda("naive", cu!("ladder/attention_naive"), 32, [1, 1, 1]).taking(&["HEAD"]),
     ],
 };

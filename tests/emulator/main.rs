@@ -13,4 +13,6 @@ mod conditions;
 #[cfg(feature = "cuda")]
 mod executor;
 mod faults;
+#[cfg(feature = "cuda")]
+mod gpus;
 mod harness;

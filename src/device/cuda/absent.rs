@@ -16,8 +16,8 @@ impl Cuda {
         Err(Error::device(format!("`{name}`"), "not built in: wanted the feature `cuda`"))
     }
 
-    pub(super) fn all() -> Vec<Result<Cuda>> {
-        vec![]
+    pub(super) fn all() -> impl Iterator<Item = Result<Cuda>> {
+        std::iter::empty()
     }
 }
 
@@ -38,6 +38,7 @@ never! {
     describe() -> String;
     facts() -> Facts;
     has(need: Need) -> bool;
+    fits(source: &Source, call: &Call<'_, '_>) -> bool;
     is_emulated() -> bool;
     recover() -> Result<()>;
     choice() -> &Choice;

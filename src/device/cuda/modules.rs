@@ -3,13 +3,13 @@
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::{CString, c_void};
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cudarc::driver::{result, sys};
 
-use super::Cuda;
 use super::nvrtc::{HEADERS, Nvrtc, OPTIONS, Unit};
 use super::queue::GateArgument;
+use super::{Cuda, kept};
 use crate::device::{Call, Code, CudaCode, Kernel, Source};
 use crate::{DType, Error, Result};
 
@@ -115,18 +115,43 @@ fn has_output_type(code: &CudaCode) -> bool {
     included.map(|(_, text)| *text).chain([code.text.text]).any(|text| text.contains(" O *"))
 }
 
+/// Values of the call's constants that the source takes.
+fn taken(code: &CudaCode, call: &Call<'_, '_>) -> Result<Vec<u32>> {
+    let value = |name: &&'static str| {
+        let found = call.constants.iter().find(|(n, _)| n == name);
+        let missing = || Error::argument(call.kernel.name, name, "a constant of the call", "none");
+        found.map(|(_, value)| *value).ok_or_else(missing)
+    };
+    code.takes.iter().map(value).collect()
+}
+
 impl Cuda {
+    /// Whether a block of this GPU has as much shared memory as the source wants for the call, and a grid as many blocks.
+    /// What is wrong otherwise, whoever runs it hears.
+    pub(in crate::device) fn fits(&self, source: &Source, call: &Call<'_, '_>) -> bool {
+        let Code::Cuda(code) = &source.code else { return true };
+        let shared = taken(code, call).and_then(|taken| code.shared_bytes(&taken));
+        shared.map_or(true, |bytes| bytes <= self.most_shared) && self.grid(code, call).is_ok()
+    }
+
+    /// Blocks along x, y and z.
+    pub(super) fn grid(&self, code: &CudaCode, call: &Call<'_, '_>) -> Result<[u32; 3]> {
+        let [z, y, x] = [0, 1, 2].map(|i| call.work[i].div_ceil(code.tile[i]));
+        let blocks = if code.folded { [x.saturating_mul(y).saturating_mul(z), 1, 1] } else { [x, y, z] };
+        let mut grid = [0; 3];
+        for ((grid, blocks), most) in grid.iter_mut().zip(blocks).zip(self.most_blocks) {
+            *grid = u32::try_from(blocks).ok().filter(|&n| n <= most).ok_or_else(|| {
+                self.error(format!("{}: {blocks} blocks in a row, this GPU takes {most}", call.kernel.name))
+            })?;
+        }
+        Ok(grid)
+    }
+
     /// The function that a call runs.
     pub(super) fn function(&self, source: &'static Source, call: &Call<'_, '_>) -> Result<Function> {
         let Code::Cuda(code) = &source.code else { unreachable!("a source of this language") };
         let (operands, output) = (call.operands(), call.output());
-        let value = |name: &&'static str| {
-            let found = call.constants.iter().find(|(n, _)| n == name);
-            let missing = || Error::argument(call.kernel.name, name, "a constant of the call", "none");
-            found.map(|(_, value)| *value).ok_or_else(missing)
-        };
-        let taken: Vec<u32> = code.takes.iter().map(value).collect::<Result<_>>()?;
-        let key = (std::ptr::from_ref(source) as usize, operands, output, taken);
+        let key = (std::ptr::from_ref(source) as usize, operands, output, taken(code, call)?);
         if let Some(function) = self.functions.borrow().get(&key) {
             return Ok(*function);
         }
@@ -174,27 +199,27 @@ impl Cuda {
         Err(self.error(why))
     }
 
-    /// From the cache on disk if it has the machine code, else from the compiler.
+    /// From the cache on disk if it has the code, else from the compiler.
     pub(super) fn load(&self, op: &str, entry: &str, unit: &Unit) -> Result<sys::CUfunction> {
-        let kept = folder().map(|folder| folder.join(file_name(op, unit, &self.arch, &self.nvrtc)));
+        let kept = folder().map(|folder| folder.join(file_name(op, unit, &self.target, &self.nvrtc)));
         if let Some(path) = &kept
-            && let Ok(cubin) = std::fs::read(path)
-            && let Ok(function) = self.load_cubin(op, entry, &cubin)
+            && let Some(code) = kept::read(path)
+            && let Ok(function) = self.load_code(op, entry, &code)
         {
             return Ok(function);
         }
-        let cubin = self.nvrtc.compile(unit, &self.arch)?.cubin;
+        let code = self.nvrtc.compile(unit, &self.target)?.code;
         if let Some(path) = &kept {
             // What cannot be kept is compiled again the next time.
-            let _ = keep(path, &cubin);
+            let _ = kept::write(path, &code);
         }
-        self.load_cubin(op, entry, &cubin)
+        self.load_code(op, entry, &code)
     }
 
-    fn load_cubin(&self, op: &str, entry: &str, cubin: &[u8]) -> Result<sys::CUfunction> {
+    fn load_code(&self, op: &str, entry: &str, code: &[u8]) -> Result<sys::CUfunction> {
         // The driver looks for the end by itself and may read a little further.
-        let mut image = cubin.to_vec();
-        image.resize(cubin.len() + 64, 0);
+        let mut image = code.to_vec();
+        image.resize(code.len() + 64, 0);
         // SAFETY: an image in memory, which the driver copies.
         let module = unsafe { result::module::load_data(image.as_ptr() as *const c_void) };
         let module = self.check(op, module)?;
@@ -217,19 +242,11 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// The op, and a hash of everything that the machine code depends on.
-fn file_name(op: &str, unit: &Unit, arch: &str, nvrtc: &Nvrtc) -> String {
+fn file_name(op: &str, unit: &Unit, target: &str, nvrtc: &Nvrtc) -> String {
     let hash = |salt: u8| {
         let mut hasher = DefaultHasher::new();
-        (salt, unit.text, &unit.defines, HEADERS, OPTIONS, arch, nvrtc.version).hash(&mut hasher);
+        (salt, unit.text, &unit.defines, HEADERS, OPTIONS, target, nvrtc.version).hash(&mut hasher);
         hasher.finish()
     };
-    format!("{op}-{arch}-{:016x}{:016x}.cubin", hash(0), hash(1))
-}
-
-/// Under a name of its own first: two programs may keep the same thing, and none may read half of it.
-fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::create_dir_all(path.parent().expect("a file in a folder"))?;
-    let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
-    std::fs::write(&unfinished, bytes)?;
-    std::fs::rename(&unfinished, path)
+    format!("{op}-{target}-{:016x}{:016x}.code", hash(0), hash(1))
 }

@@ -1,7 +1,7 @@
 //! NVRTC, NVIDIA's run-time compiler: CUDA C++ in, machine code out. It needs no GPU and no driver.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libloading::Library;
 
@@ -24,10 +24,17 @@ pub struct Unit {
     pub defines: Vec<String>,
 }
 
+/// The compute capability of what is compiled for: (9, 0) of `sm_90a` and `compute_90`.
+pub fn capability(arch: &str) -> Option<(i32, i32)> {
+    let (_, number) = arch.split_once('_')?;
+    let number: i32 = number.trim_end_matches(|c: char| c.is_ascii_lowercase()).parse().ok()?;
+    Some((number / 10, number % 10))
+}
+
 /// What became of a [`Unit`].
 pub struct Compiled {
-    /// Machine code, in the form that the driver loads.
-    pub cubin: Vec<u8>,
+    /// Machine code, or PTX that the driver makes machine code of: both in the form that the driver loads.
+    pub code: Vec<u8>,
     /// What the compiler and the assembler said, resources used among it.
     pub log: String,
 }
@@ -60,23 +67,69 @@ pub(super) const OPTIONS: [&str; 4] =
 
 type Program = *mut c_void;
 
-const WHERE: &str = "install the CUDA toolkit (12.0 or later), or the Python package nvidia-cuda-nvrtc \
-    and name its libnvrtc in STEEP_NVRTC";
+/// Major versions that are looked for by name, newest first.
+const MAJORS: [i32; 2] = [13, 12];
+
+/// Where to get the compiler whose major version is this.
+pub(super) fn source_of(major: i32) -> String {
+    let package = if major >= 13 { "nvidia-cuda-nvrtc" } else { "nvidia-cuda-nvrtc-cu12" };
+    format!(
+        "install the CUDA toolkit {}, or the Python package {package}, and name its libnvrtc in STEEP_NVRTC",
+        major.clamp(12, MAJORS[0])
+    )
+}
 
 impl Nvrtc {
-    /// Loads the library that `STEEP_NVRTC` names; without it, what the system's loader finds, then the usual places.
+    /// The newest that is found: the library that `STEEP_NVRTC` names; without it, what the system's loader finds, then
+    /// the usual places.
     pub fn open() -> Result<Nvrtc> {
-        let failed = |why: String| Error::device("NVRTC", why);
-        let library = match std::env::var_os("STEEP_NVRTC") {
+        Nvrtc::find(MAJORS[0])
+    }
+
+    /// For a driver of this version, as the driver counts: 12080 is 12.8.
+    ///
+    /// A driver promises to load what a compiler of its own major version makes, or an older one. So those of its own
+    /// come first, then older ones, and newer ones last: whether their code runs, only a trial tells.
+    pub fn for_driver(version: i32) -> Result<Nvrtc> {
+        Nvrtc::find(version / 1000)
+    }
+
+    fn find(driver: i32) -> Result<Nvrtc> {
+        if let Some(path) = std::env::var_os("STEEP_NVRTC") {
             // SAFETY: whoever names a library vouches for what it does when it is loaded.
-            Some(path) => unsafe { Library::new(&path) }
-                .map_err(|e| failed(format!("STEEP_NVRTC={}: {e}", PathBuf::from(&path).display())))?,
-            None => candidates()
-                .into_iter()
-                // SAFETY: the library is NVIDIA's, by its name.
-                .find_map(|path| unsafe { Library::new(path) }.ok())
-                .ok_or_else(|| failed(format!("not found: {WHERE}")))?,
-        };
+            return unsafe { Nvrtc::at(path.as_ref()) }.map_err(|e| e.of("STEEP_NVRTC"));
+        }
+        // Names without a version come last, and may be any.
+        let mut first = None;
+        for path in candidates(driver) {
+            // SAFETY: the library is NVIDIA's, by its name.
+            let Ok(library) = (unsafe { Library::new(path) }) else { continue };
+            let Ok(nvrtc) = Nvrtc::of(library) else { continue };
+            if nvrtc.version.0 <= driver {
+                return Ok(nvrtc);
+            }
+            first.get_or_insert(nvrtc);
+        }
+        first.ok_or_else(|| Error::device("NVRTC", format!("not found: {}", source_of(driver))))
+    }
+
+    /// The library at this place.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or none of version 12 or later.
+    ///
+    /// # Safety
+    ///
+    /// Whoever names a library vouches for what it does when it is loaded.
+    pub unsafe fn at(path: &Path) -> Result<Nvrtc> {
+        // SAFETY: by the caller's promise.
+        let library = unsafe { Library::new(path) };
+        Nvrtc::of(library.map_err(|e| Error::device("NVRTC", format!("{}: {e}", path.display())))?)
+    }
+
+    fn of(library: Library) -> Result<Nvrtc> {
+        let failed = |why: String| Error::device("NVRTC", why);
         let mut nvrtc = Nvrtc { library, version: (0, 0) };
         let (mut major, mut minor): (c_int, c_int) = (0, 0);
         // SAFETY: as NVRTC declares it.
@@ -85,14 +138,60 @@ impl Nvrtc {
         // SAFETY: two integers to write to.
         nvrtc.check("nvrtcVersion", unsafe { version(&mut major, &mut minor) })?;
         if major < 12 {
-            return Err(failed(format!("this is version {major}.{minor}: {WHERE}")));
+            return Err(failed(format!("this is version {major}.{minor}: {}", source_of(MAJORS[0]))));
         }
         nvrtc.version = (major, minor);
         Ok(nvrtc)
     }
 
-    /// Compiles for `arch`, such as `sm_80` or `sm_90a`. A text that does not compile is an error with the compiler's
-    /// first complaint.
+    /// What to compile for, for a GPU of this compute capability: machine code (`sm_90a`) where the compiler knows the
+    /// GPU, with all that is particular to it where that is a name of its own. Else PTX for the newest GPU before it that
+    /// the compiler knows (`compute_90`), of which the driver makes machine code.
+    ///
+    /// # Errors
+    ///
+    /// If the compiler knows only newer ones.
+    pub fn target(&self, (major, minor): (i32, i32)) -> Result<String> {
+        let known = self.architectures()?;
+        let wanted = 10 * major + minor;
+        if known.contains(&wanted) {
+            return Ok(format!("sm_{wanted}{}", if major >= 9 { "a" } else { "" }));
+        }
+        let older = known.iter().filter(|&&arch| arch < wanted).max();
+        let (newer, version) = (known.iter().min(), self.version);
+        older.map(|arch| format!("compute_{arch}")).ok_or_else(|| {
+            let why = format!(
+                "version {}.{} makes code for compute capability {} and later: this GPU has {major}.{minor}; {}",
+                version.0,
+                version.1,
+                newer.map_or("none".into(), |arch| format!("{}.{}", arch / 10, arch % 10)),
+                source_of(version.0 - 1)
+            );
+            Error::device("NVRTC", why)
+        })
+    }
+
+    /// Of the GPUs that it makes machine code for: 90 is compute capability 9.0.
+    ///
+    /// # Errors
+    ///
+    /// If the library is none of NVRTC's.
+    pub fn architectures(&self) -> Result<Vec<i32>> {
+        let mut count: c_int = 0;
+        // SAFETY: as NVRTC declares them; the list has the length that it asks for.
+        unsafe {
+            let number =
+                self.get::<unsafe extern "C" fn(*mut c_int) -> c_int>("nvrtcGetNumSupportedArchs")?;
+            self.check("nvrtcGetNumSupportedArchs", number(&mut count))?;
+            let mut all: Vec<c_int> = vec![0; count.max(0) as usize];
+            let list = self.get::<unsafe extern "C" fn(*mut c_int) -> c_int>("nvrtcGetSupportedArchs")?;
+            self.check("nvrtcGetSupportedArchs", list(all.as_mut_ptr()))?;
+            Ok(all)
+        }
+    }
+
+    /// Compiles to machine code for `arch`, such as `sm_80` or `sm_90a`, or to PTX for one such as `compute_80`. A text
+    /// that does not compile is an error with the compiler's first complaint.
     pub fn compile(&self, unit: &Unit, arch: &str) -> Result<Compiled> {
         let texts: Vec<CString> = HEADERS.iter().map(|(_, text)| c_string(text)).collect();
         let names: Vec<CString> = HEADERS.iter().map(|(name, _)| c_string(name)).collect();
@@ -134,7 +233,11 @@ impl Nvrtc {
                 let complaint = if complaint.is_empty() { self.words(status) } else { complaint.to_string() };
                 return Err(Error::device("NVRTC", format!("{} for {arch}: {complaint}", unit.file)));
             }
-            Ok(Compiled { cubin: self.bytes(&program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")?, log })
+            let code = match arch.starts_with("compute_") {
+                true => self.bytes(&program, "nvrtcGetPTXSize", "nvrtcGetPTX")?,
+                false => self.bytes(&program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")?,
+            };
+            Ok(Compiled { code, log })
         }
     }
 
@@ -210,18 +313,20 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|s| s.as_ptr()).collect()
 }
 
-/// Where NVRTC may be, newest first.
-fn candidates() -> Vec<PathBuf> {
-    let (folder, names): (_, &[&str]) = if cfg!(windows) {
-        ("bin", &["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"])
-    } else {
-        ("lib64", &["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"])
+/// Where NVRTC may be: of the driver's major version, then of older ones, then of newer ones.
+fn candidates(driver: i32) -> Vec<PathBuf> {
+    let mut majors = MAJORS;
+    majors.sort_by_key(|&major| (major > driver, driver.abs_diff(major)));
+    let folder = if cfg!(windows) { "bin" } else { "lib64" };
+    let name = |major: i32| match cfg!(windows) {
+        true => format!("nvrtc64_{major}0_0.dll"),
+        false => format!("libnvrtc.so.{major}"),
     };
     let toolkits = ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let folders = [PathBuf::new()]
-        .into_iter()
-        .chain(toolkits.chain([PathBuf::from("/usr/local/cuda")]).map(|toolkit| toolkit.join(folder)));
-    folders.flat_map(|folder| names.iter().map(move |name| folder.join(name))).collect()
+    let toolkits = toolkits.chain([PathBuf::from("/usr/local/cuda")]).map(|toolkit| toolkit.join(folder));
+    let folders: Vec<PathBuf> = [PathBuf::new()].into_iter().chain(toolkits).collect();
+    let names = majors.map(name).into_iter().chain((!cfg!(windows)).then(|| "libnvrtc.so".to_string()));
+    names.flat_map(|name| folders.iter().map(move |folder| folder.join(&name)).collect::<Vec<_>>()).collect()
 }
 
 impl Compiled {
