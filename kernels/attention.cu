@@ -4,7 +4,8 @@
 //     each warp has 16·ROW_TILES queries to itself and goes over all keys; a block's warps share the loads
 //     for every KEYS keys, loaded by cp.async while the tile before is worked on:
 //         s = q·kᵀ in registers, by mma; where there is no key, −∞
-//         m' = max(m, row maxima);  r = 2^(m − m');  w = 2^(s − m');  l = l·r + Σ w;  o = o·r
+//         m' = max(m, row maxima);  r = 2^(m − m');  w = 2^(s − m');  l = l·r + Σ w
+//         o = o·r, if a row of the warp has a larger maximum than before
 //         o += w·v: the sums of the first product are in place as operands of the second, rounded to T
 //     out = o / l, through shared memory for 16-byte stores
 //
@@ -17,7 +18,9 @@
 #ifndef WARPS
 #define WARPS 4
 #define ROW_TILES 2
-#define KEYS (HEAD > 80 ? 32 : 64) // as many as the registers hold
+#endif
+#ifndef KEYS
+#define KEYS (HEAD > 128 ? 32 : HEAD > 80 ? 48 : 64) // as many as the registers hold
 #endif
 
 constexpr u32 THREADS = 32 * WARPS, WARP_QUERIES = 16 * ROW_TILES, QUERIES = WARPS * WARP_QUERIES;
@@ -30,14 +33,18 @@ constexpr u32 LAYOUT_BYTES = 2 * (QUERIES * PITCH + 2 * STAGE);
 static_assert(HEAD % 8 == 0 && KEYS % 16 == 0, "whole 16-byte chunks, whole steps of the second product");
 static_assert(LAYOUT_BYTES <= 163 << 10, "more shared memory than a block of sm_80 can have");
 
-/// Starts to load N rows of the queries, keys or values from `first` on; zeros past the sequence's end.
+/// Starts to load N rows of the queries, keys or values, `pitch` elements apart; zeros for those after the first `rows`.
 template <u32 N>
-DEVICE void load_async(T *to, const T *qkv, const Sequence &s, u32 which, u32 first, u32 length) {
+DEVICE void load_async(T *to, const T *from, u32 pitch, u32 rows) {
+    constexpr u32 COUNT = N * CHANNEL_TILES;
 #pragma unroll
-    for (u32 i = threadIdx.x; i < N * CHANNEL_TILES; i += THREADS) {
-        const u32 row = i / CHANNEL_TILES, c = i % CHANNEL_TILES * 8;
-        const bool inside = first + row < length;
-        cp_async16(to + row * PITCH + c, inside ? qkv + s.in(first + row, which) + c : qkv, inside ? 16 : 0);
+    for (u32 turn = 0; turn < (COUNT + THREADS - 1) / THREADS; turn++) {
+        const u32 i = turn * THREADS + threadIdx.x, row = i / CHANNEL_TILES, c = i % CHANNEL_TILES * 8;
+        if (COUNT % THREADS == 0 || i < COUNT) {
+            // No more than the tensor has elements, 2^31, where there is such a row.
+            const u32 at = row < rows ? row * pitch + c : 0;
+            cp_async16(to + row * PITCH + c, from + at, row < rows ? 16 : 0);
+        }
     }
 }
 
@@ -67,21 +74,23 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     T *const qs = reinterpret_cast<T *>(shared), *const stages = qs + QUERIES * PITCH;
     const auto [number, head, query0] = place(p, QUERIES);
     const Sequence sequence(p, number, head);
-    const u32 lane = threadIdx.x % 32;
+    const u32 lane = threadIdx.x % 32, pitch = 3 * p.stride * sequence.dim;
     T *const my_queries = qs + threadIdx.x / 32 * WARP_QUERIES * PITCH;
 
+    const T *from = qkv + sequence.in(0, 1);
     const auto load_stage = [&](u32 key0) {
         if (key0 < p.length) {
             T *const keys = stages + key0 / KEYS % 2 * STAGE;
-            load_async<KEYS>(keys, qkv, sequence, 1, key0, p.length);
-            load_async<KEYS>(keys + KEYS * PITCH, qkv, sequence, 2, key0, p.length);
+            load_async<KEYS>(keys, from, pitch, p.length - key0);
+            load_async<KEYS>(keys + KEYS * PITCH, from + sequence.dim, pitch, p.length - key0);
+            from += static_cast<u64>(KEYS) * pitch;
         }
         cp_async_commit();
     };
     clear_padding<QUERIES>(qs);
     clear_padding<KEYS>(stages);
     clear_padding<KEYS>(stages + STAGE);
-    load_async<QUERIES>(qs, qkv, sequence, 0, query0, p.length);
+    load_async<QUERIES>(qs, qkv + sequence.in(query0, 0), pitch, p.length - query0);
     load_stage(0);
 
     const float scale = score_scale();
@@ -136,6 +145,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                 }
             }
         }
+        // Rows whose maximum stays need no rescaling: their factor is 1.
+        float rescale[ROW_TILES][2];
+        bool moved = false;
 #pragma unroll
         for (u32 i = 0; i < ROW_TILES; i++) {
 #pragma unroll
@@ -146,7 +158,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                     now = fmaxf(now, fmaxf(s[i][j][2 * half], s[i][j][2 * half + 1]));
                 }
                 now = over_row(now, fmaxf);
-                const float rescale = exp2_approx((most[i][half] - now) * scale);
+                moved |= now != most[i][half];
+                rescale[i][half] = exp2_approx((most[i][half] - now) * scale);
                 most[i][half] = now;
                 float sum = 0.0f;
 #pragma unroll
@@ -158,11 +171,18 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                         sum += s[i][j][e];
                     }
                 }
-                total[i][half] = fmaf(total[i][half], rescale, sum);
+                total[i][half] = fmaf(total[i][half], rescale[i][half], sum);
+            }
+        }
+        if (__any_sync(0xffffffffu, moved)) {
+#pragma unroll
+            for (u32 i = 0; i < ROW_TILES; i++) {
 #pragma unroll
                 for (u32 n = 0; n < CHANNEL_TILES; n++) {
-                    o[i][n][2 * half] *= rescale;
-                    o[i][n][2 * half + 1] *= rescale;
+#pragma unroll
+                    for (u32 e = 0; e < 4; e++) {
+                        o[i][n][e] *= rescale[i][e / 2];
+                    }
                 }
             }
         }
@@ -209,11 +229,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 #pragma unroll
         for (u32 half = 0; half < 2; half++) {
             const float sum = over_row(total[i][half], [](float a, float b) { return a + b; });
+            const float inverse = 1.0f / sum;
             T *const row = my_queries + (16 * i + 8 * half + lane / 4) * PITCH + lane % 4 * 2;
 #pragma unroll
             for (u32 n = 0; n < CHANNEL_TILES; n++) {
-                put(row[8 * n], o[i][n][2 * half] / sum);
-                put(row[8 * n + 1], o[i][n][2 * half + 1] / sum);
+                const float *const both = &o[i][n][2 * half];
+                *reinterpret_cast<u32 *>(row + 8 * n) = pack2(both[0] * inverse, both[1] * inverse, T());
             }
         }
     }

@@ -3,47 +3,73 @@
 //
 //     STAGES tiles of x and w on their way to shared memory, 32 of the k products each
 //     for each tile, as it arrives:
-//         a warp: 64 × 32 sums of 16 × 8 × 16 mma, operands by ldmatrix
+//         a warp: 64 × 64 sums of 16 × 8 × 16 mma, operands by ldmatrix
 //         start to load the tile STAGES − 1 ahead, into the place of the one before
 //     sums through shared memory into rows, eight neighbours per thread; epilogue; 16-byte stores
 //
-// Rows in shared memory are padded to an odd number of 16-byte chunks, so that the eight rows of an ldmatrix
-// lie in different banks.
+// A row in shared memory has four chunks of 16 bytes; which of them is where changes from each pair of rows to the
+// next, so that the eight rows of an ldmatrix lie in different banks. A warp's tile is square: that is where the
+// fewest bytes leave shared memory for each mma.
 #include "linear.cuh"
 
 #ifndef TILE_ROWS
 #define TILE_ROWS 128
 #define TILE_COLUMNS 128
 #define WARPS_DOWN 2
-#define WARPS_ACROSS 4
+#define WARPS_ACROSS 2
 #endif
 #ifndef STAGES
 #define STAGES 4
 #endif
 
-constexpr u32 DEPTH = 32;        // of a tile
-constexpr u32 PITCH = DEPTH + 8; // elements from one row in shared memory to the next
+constexpr u32 DEPTH = 32, CHUNKS = DEPTH / 8; // of a tile: elements and 16-byte chunks of a row
 constexpr u32 THREADS = 32 * WARPS_DOWN * WARPS_ACROSS;
 constexpr u32 MMA_ROWS = TILE_ROWS / WARPS_DOWN / 16, MMA_COLUMNS = TILE_COLUMNS / WARPS_ACROSS / 8;
-constexpr u32 STAGE = (TILE_ROWS + TILE_COLUMNS) * PITCH;
+constexpr u32 STAGE = (TILE_ROWS + TILE_COLUMNS) * DEPTH;
 constexpr u32 SUM_PITCH = TILE_COLUMNS + 4; // floats
 // Dynamic shared memory: the stages, and in the end the sums in their place.
-constexpr u32 LAYOUT_BYTES = 2 * STAGES * STAGE;
-static_assert(4 * TILE_ROWS * SUM_PITCH <= LAYOUT_BYTES, "the sums need more room than the stages");
+constexpr u32 STAGE_BYTES = 2 * STAGES * STAGE, SUM_BYTES = 4 * TILE_ROWS * SUM_PITCH;
+constexpr u32 LAYOUT_BYTES = STAGE_BYTES > SUM_BYTES ? STAGE_BYTES : SUM_BYTES;
 static_assert(MMA_COLUMNS % 2 == 0, "ldmatrix.x4 brings two columns of mma tiles");
 
-/// Starts to load N rows, k0 .. k0 + DEPTH of each; zeros outside of the matrix.
-template <u32 N>
-DEVICE void load_async(T *to, const T *from, u32 first, u32 rows, u32 k0, u32 depth) {
-    constexpr u32 CHUNKS = DEPTH / 8;
-#pragma unroll
-    for (u32 i = threadIdx.x; i < N * CHUNKS; i += THREADS) {
-        const u32 row = i / CHUNKS, k = i % CHUNKS * 8;
-        const bool inside = first + row < rows && k0 + k < depth;
-        const T *const chunk = inside ? from + static_cast<u64>(first + row) * depth + k0 + k : from;
-        cp_async16(to + row * PITCH + k, chunk, inside ? 16 : 0);
-    }
+/// Where a chunk of a row is in a stage.
+DEVICE u32 place(u32 row, u32 chunk) {
+    return row * DEPTH + (chunk ^ row / 2 % CHUNKS) * 8;
 }
+
+/// What one thread loads of N rows of a matrix: in each tile, the same chunk of every ROWS-th row.
+template <u32 N>
+struct Loader {
+    static constexpr u32 ROWS = THREADS / CHUNKS, TURNS = N / ROWS;
+    static_assert(N % ROWS == 0 && ROWS % (2 * CHUNKS) == 0, "whole turns, each with its rows' chunks in one place");
+    const T *matrix, *from; // from: this tile's first chunk
+    u32 step, to, k;        // elements from turn to turn, from the stage's beginning, and from the row's
+    u32 inside;             // a bit for each turn: whether there is such a row
+
+    DEVICE_MEMBER Loader(const T *m, u32 first, u32 rows, u32 depth) : matrix(m), inside(0) {
+        const u32 row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+        k = 8 * chunk;
+        from = m + static_cast<u64>(first + row) * depth + k;
+        // No more than the tensor has elements, 2^31, where there is such a row.
+        step = ROWS * depth;
+        to = place(row, chunk);
+#pragma unroll
+        for (u32 turn = 0; turn < TURNS; turn++) {
+            inside |= (first + row + turn * ROWS < rows ? 1u : 0u) << turn;
+        }
+    }
+
+    /// Starts to load the next tile, zeros outside of the matrix.
+    DEVICE_MEMBER void next(T *stage, u32 depth) {
+#pragma unroll
+        for (u32 turn = 0; turn < TURNS; turn++) {
+            const bool there = (inside >> turn & 1u) != 0 && k < depth;
+            cp_async16(stage + to + turn * ROWS * DEPTH, there ? from + turn * step : matrix, there ? 16 : 0);
+        }
+        from += DEPTH;
+        k += DEPTH;
+    }
+};
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias,
@@ -59,11 +85,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
               warp_column = warp % WARPS_ACROSS * MMA_COLUMNS * 8;
     const u32 tiles = (p.depth + DEPTH - 1) / DEPTH;
 
+    Loader<TILE_ROWS> of_x(x, row0, p.rows, p.depth);
+    Loader<TILE_COLUMNS> of_w(w, column0, p.columns, p.depth);
     const auto load_stage = [&](u32 tile) {
         if (tile < tiles) {
             T *const stage = stages + tile % STAGES * STAGE;
-            load_async<TILE_ROWS>(stage, x, row0, p.rows, tile * DEPTH, p.depth);
-            load_async<TILE_COLUMNS>(stage + TILE_ROWS * PITCH, w, column0, p.columns, tile * DEPTH, p.depth);
+            of_x.next(stage, p.depth);
+            of_w.next(stage + TILE_ROWS * DEPTH, p.depth);
         }
         // Past the end an empty group, so that waiting counts the same.
         cp_async_commit();
@@ -79,21 +107,20 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         // is free now.
         __syncthreads();
         load_stage(tile + STAGES - 1);
-        const T *const xs = stages + tile % STAGES * STAGE, *const ws = xs + TILE_ROWS * PITCH;
+        const T *const xs = stages + tile % STAGES * STAGE, *const ws = xs + TILE_ROWS * DEPTH;
 #pragma unroll
         for (u32 k = 0; k < DEPTH; k += 16) {
             u32 a[MMA_ROWS][4], b[MMA_COLUMNS][2];
 #pragma unroll
             for (u32 i = 0; i < MMA_ROWS; i++) {
                 // Matrices: rows 0-7 and 8-15 of columns 0-7, then of columns 8-15.
-                ldmatrix_x4(a[i], xs + (warp_row + 16 * i + lane % 16) * PITCH + k + lane / 16 * 8);
+                ldmatrix_x4(a[i], xs + place(warp_row + 16 * i + lane % 16, k / 8 + lane / 16));
             }
 #pragma unroll
             for (u32 j = 0; j < MMA_COLUMNS; j += 2) {
                 // Matrices: columns 0-7 and 8-15 of rows 0-7 of w, then of rows 8-15.
                 u32 pair[4];
-                ldmatrix_x4(pair, ws + (warp_column + 8 * j + lane / 16 * 8 + lane % 8) * PITCH + k +
-                                      lane / 8 % 2 * 8);
+                ldmatrix_x4(pair, ws + place(warp_column + 8 * j + lane / 16 * 8 + lane % 8, k / 8 + lane / 8 % 2));
                 b[j][0] = pair[0], b[j][1] = pair[1];
                 b[j + 1][0] = pair[2], b[j + 1][1] = pair[3];
             }

@@ -205,6 +205,13 @@ DEVICE u32 bf16x2_bits(float low, float high) {
 }
 #endif
 
+/// 1/x to one unit in the last place, in one instruction; 0 where the result is no normal number.
+DEVICE float reciprocal_approx(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 /// 2^x to about two units in the last place, in one instruction; 0 for large negative x.
 DEVICE float exp2_approx(float x) {
     float y;

@@ -45,7 +45,7 @@ const EMULATED: [(Dims, Over); 10] = [
     ([2, 1, 5, 2, 72], Over::Tokens),
     ([1, 1, 70, 1, 64], Over::Tokens),
     ([1, 1, 40, 2, 64], Over::Tokens),
-    ([1, 35, 1, 1, 128], Over::Frames),
+    ([1, 50, 1, 1, 128], Over::Frames),
 ];
 
 /// What queries, keys and values are.

@@ -7,7 +7,7 @@ use crate::ops::{Epilogue, LINEAR, linear};
 /// Rows, k, n.
 type Dims = [usize; 3];
 
-const SHAPES: [Dims; 22] = [
+const SHAPES: [Dims; 23] = [
     [1, 1, 1],
     [1, 256, 193],
     [2, 17, 3],
@@ -16,6 +16,8 @@ const SHAPES: [Dims; 22] = [
     [4, 33, 16],
     [15, 48, 193],
     [16, 16, 16],
+    // More tiles of k than there are places for them in shared memory.
+    [17, 264, 40],
     [16, 72, 193],
     [33, 72, 96],
     [65, 193, 48],
@@ -33,8 +35,9 @@ const SHAPES: [Dims; 22] = [
     [161, 20, 196],
 ];
 
-/// Whole tiles and tails of each CUDA source.
-const EMULATED: [Dims; 6] = [[1, 1, 1], [5, 17, 3], [3, 96, 97], [65, 24, 40], [16, 72, 193], [130, 8, 136]];
+/// Whole tiles and tails of each CUDA source, and one in which a place in shared memory is used again.
+const EMULATED: [Dims; 7] =
+    [[1, 1, 1], [5, 17, 3], [3, 96, 97], [65, 24, 40], [16, 72, 193], [130, 8, 136], [17, 264, 40]];
 
 /// What is done with y = x·wᵀ + bias.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -43,7 +43,7 @@ pub static ATTENTION: Kernel = Kernel {
             .folded()
             .taking(&["HEAD"])
             // Rows of a head, in sixteens, and eight more.
-            .shared("2 * (128 + 4 * (HEAD > 80 ? 32 : 64)) * ((HEAD + 15) / 16 * 16 + 8)")
+            .shared("2 * (128 + 4 * (HEAD > 128 ? 32 : HEAD > 80 ? 48 : 64)) * ((HEAD + 15) / 16 * 16 + 8)")
             .suited_to(|[_, _, length]| length > 32),
         Source::cuda("mma_short", cu!("attention"), 32, [1, 1, 16])
             .needs(Need::Sm80)

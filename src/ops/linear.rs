@@ -18,11 +18,12 @@ pub static LINEAR: Kernel = Kernel {
         Source::wgsl("naive", wgsl!("ladder/linear_naive"), [1, 64, 4]),
     ],
     cuda: &[
-        Source::cuda("mma", cu!("linear"), 256, [1, 128, 128])
+        Source::cuda("mma", cu!("linear"), 128, [1, 128, 128])
             .needs(Need::Sm80)
             .halves()
             .multiple(8)
-            .shared("4 * 2 * (128 + 128) * 40")
+            // The sums need more than the four stages.
+            .shared("4 * 128 * (128 + 4)")
             .suited_to(|[_, rows, columns]| rows.div_ceil(128) * columns.div_ceil(128) >= WIDE),
         // For products of few tiles.
         Source::cuda("mma_small", cu!("linear"), 128, [1, 64, 64])
@@ -30,7 +31,7 @@ pub static LINEAR: Kernel = Kernel {
             .halves()
             .multiple(8)
             .with(&[("TILE_ROWS", 64), ("TILE_COLUMNS", 64), ("WARPS_DOWN", 2), ("WARPS_ACROSS", 2)])
-            .shared("4 * 2 * (64 + 64) * 40"),
+            .shared("4 * 2 * (64 + 64) * 32"),
         Source::cuda("tile", cu!("ladder/linear_tile"), 256, [1, 64, 128]),
         Source::cuda("naive", cu!("ladder/linear_naive"), 256, [1, 1, 256]),
     ],
