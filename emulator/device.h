@@ -134,6 +134,16 @@ STEEP_INLINE float rsqrtf(float x) {
 STEEP_INLINE float __fdividef(float a, float b) {
     return a / b;
 }
+/// The lowest bit that is set, from 1; 0 where there is none.
+STEEP_INLINE int __ffs(int bits) {
+    return __builtin_ffs(bits);
+}
+STEEP_INLINE int __clz(int bits) {
+    return bits == 0 ? 32 : __builtin_clz(bits);
+}
+STEEP_INLINE int __popc(unsigned bits) {
+    return __builtin_popcount(bits);
+}
 STEEP_INLINE int min(int a, int b) {
     return a < b ? a : b;
 }

@@ -9,9 +9,9 @@ struct Params {
     u32 samples, frames, channels, height, width, patch_size, dim, rows, copies;
 };
 
-constexpr u32 ROWS = 32, COLUMNS = 64, DEPTH = 16;
+constexpr u32 ROWS = 32, COLUMNS = 64, DEPTH = 16, THREADS = 256, TURNS = ROWS * DEPTH / THREADS;
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(THREADS, 4)
     patch_embed(f32 *__restrict__ x, const f32 *__restrict__ z, const T *__restrict__ w,
                 const f32 *__restrict__ bias, const f32 *__restrict__ pos, Params p, Gate gate) {
     __shared__ float patches[DEPTH][ROWS + 1], weights[DEPTH][COLUMNS + 4];
@@ -22,24 +22,32 @@ extern "C" __global__ void __launch_bounds__(256)
     const u32 rows = p.rows, depth = p.channels * p.patch_size * p.patch_size;
     const u32 row0 = blockIdx.y * ROWS, column0 = blockIdx.x * COLUMNS;
     const u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+    // Neighbouring threads read neighbouring pixels of a line: each has one number of a token's patch, and TURNS tokens,
+    // where each one's patch begins.
+    const u32 mine = threadIdx.x % DEPTH;
+    u32 first[TURNS];
+#pragma unroll
+    for (u32 turn = 0; turn < TURNS; turn++) {
+        const u32 row = min(row0 + threadIdx.x / DEPTH + turn * THREADS / DEPTH, rows - 1);
+        const u32 image = row / tokens, token = row % tokens, down = token / across;
+        const u32 line = image * p.channels * p.height + down * p.patch_size;
+        first[turn] = line * p.width + (token - down * across) * p.patch_size;
+    }
     float acc[2][4] = {};
     for (u32 k0 = 0; k0 < depth; k0 += DEPTH) {
-        for (u32 i = threadIdx.x; i < DEPTH * ROWS; i += blockDim.x) {
-            // Neighbouring threads read neighbouring pixels of a line.
-            const u32 k = k0 + i % DEPTH, row = row0 + i / DEPTH;
-            float pixel = 0.0f;
-            if (k < depth && row < rows) {
-                const u32 image = row / tokens, token = row % tokens;
-                const u32 channel = k / (p.patch_size * p.patch_size), dy = k / p.patch_size % p.patch_size, dx = k % p.patch_size;
-                const u32 py = token / across * p.patch_size + dy, px = token % across * p.patch_size + dx;
-                pixel = z[(static_cast<u64>(image * p.channels + channel) * p.height + py) * p.width + px];
-            }
-            patches[i % DEPTH][i / DEPTH] = pixel;
+        const u32 k = k0 + mine, above = k / p.patch_size, channel = above / p.patch_size;
+        const u32 line = channel * p.height + above - channel * p.patch_size;
+        const u32 at = line * p.width + k - above * p.patch_size;
+#pragma unroll
+        for (u32 turn = 0; turn < TURNS; turn++) {
+            // Tokens past the last are the last one's copies, which nobody stores.
+            patches[mine][threadIdx.x / DEPTH + turn * THREADS / DEPTH] = k < depth ? z[first[turn] + at] : 0.0f;
         }
-        for (u32 i = threadIdx.x; i < DEPTH * COLUMNS; i += blockDim.x) {
-            const u32 k = k0 + i % DEPTH, column = column0 + i / DEPTH;
-            const bool inside = k < depth && column < p.dim;
-            weights[i % DEPTH][i / DEPTH] = inside ? to_f32(w[static_cast<u64>(column) * depth + k]) : 0.0f;
+        // Neighbours read neighbours, again.
+#pragma unroll
+        for (u32 i = threadIdx.x / DEPTH; i < COLUMNS; i += THREADS / DEPTH) {
+            const bool inside = k < depth && column0 + i < p.dim;
+            weights[mine][i] = inside ? to_f32(w[static_cast<u64>(column0 + i) * depth + k]) : 0.0f;
         }
         __syncthreads();
 #pragma unroll

@@ -6,27 +6,31 @@ struct Params {
     u32 elements, step;
 };
 
-/// The last step before `end` that computed, or `end` where there is none.
+/// The last step before `end` that computed, or `end` where there is none. A warp looks at 32 steps at a time: one after
+/// the other, each would be waited for.
 DEVICE u32 computed(const f32 *trace, u32 end) {
-    for (u32 i = end; i > 0; i--) {
-        if (trace[4 * (i - 1) + 3] != 0.0f) {
-            return i - 1;
+    for (u32 before = end; before > 0; before -= min(before, 32u)) {
+        const u32 back = threadIdx.x % 32;
+        const u32 found = __ballot_sync(0xffffffffu, back < before && trace[4 * (before - 1 - back) + 3] != 0.0f);
+        if (found != 0) {
+            return before - __ffs(found);
         }
     }
     return end;
 }
 
+/// Eight elements of each operand: loaded before anybody knows how far ahead to look.
+struct Loaded {
+    float in[8], residual[8], before[8];
+};
+
 template <bool VECTOR>
-DEVICE void extrapolate8(f32 *out, const f32 *in, const f32 *residual, const f32 *before, float ahead, u32 at, u32 n) {
-    float a[8], r[8], b[8];
-    load8<VECTOR>(in, at, n, a);
-    load8<VECTOR>(residual, at, n, r);
-    load8<VECTOR>(before, at, n, b);
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-        a[i] += fmaf(ahead, r[i] - b[i], r[i]);
-    }
-    store8<VECTOR>(out, at, n, a);
+DEVICE Loaded load(const f32 *in, const f32 *residual, const f32 *before, u32 at, u32 n) {
+    Loaded v;
+    load8<VECTOR>(in, at, n, v.in);
+    load8<VECTOR>(residual, at, n, v.residual);
+    load8<VECTOR>(before, at, n, v.before);
+    return v;
 }
 
 extern "C" __global__ void __launch_bounds__(256)
@@ -36,14 +40,20 @@ extern "C" __global__ void __launch_bounds__(256)
     if (gated_off(gate)) {
         return;
     }
+    const u32 at = 8 * (blockIdx.x * blockDim.x + threadIdx.x), n = p.elements;
+    const bool whole = at + 8 <= n;
+    Loaded v = whole ? load<true>(stack_in, residual, before, at, n) : load<false>(stack_in, residual, before, at, n);
     const u32 last = computed(trace, p.step), earlier = computed(trace, last);
     const float ahead = last == p.step || earlier == last
                             ? 0.0f
                             : static_cast<float>(p.step - last) / static_cast<float>(last - earlier);
-    const u32 at = 8 * (blockIdx.x * blockDim.x + threadIdx.x);
-    if (at + 8 <= p.elements) {
-        extrapolate8<true>(out, stack_in, residual, before, ahead, at, p.elements);
-    } else if (at < p.elements) {
-        extrapolate8<false>(out, stack_in, residual, before, ahead, at, p.elements);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        v.in[i] += fmaf(ahead, v.residual[i] - v.before[i], v.residual[i]);
+    }
+    if (whole) {
+        store8<true>(out, at, n, v.in);
+    } else {
+        store8<false>(out, at, n, v.in);
     }
 }
