@@ -109,7 +109,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         const T *const keys = stages + key0 / KEYS % 2 * STAGE, *const values = keys + KEYS * PITCH;
 
         float s[ROW_TILES][KEY_TILES][4] = {};
-#pragma unroll
+        // NVRTC 12.9 runs out of registers for Blackwell where it unrolls this for long heads.
+#pragma unroll (HEAD > 80 && __CUDA_ARCH__ >= 1000 ? 1 : STEPS)
         for (u32 step = 0; step < STEPS; step++) {
             u32 q[ROW_TILES][4];
 #pragma unroll
