@@ -25,7 +25,7 @@ export interface Opened {
 export type Status =
   | { state: "closed" }
   | { state: "opening"; wanted: DeviceName; progress: Progress | null }
-  | { state: "open"; wanted: DeviceName; opened: Opened; instead: string | null; unkept: string | null }
+  | { state: "open"; wanted: DeviceName; opened: Opened; unkept: string | null }
   | { state: "failed"; wanted: DeviceName; error: string };
 
 /** How long a worker may take to hear that it should stop, before it is ended. */
@@ -54,16 +54,14 @@ class Engine {
     this.end("another device was chosen");
     this.wanted = wanted;
     this.say({ state: "opening", wanted, progress: null });
-    let instead: string | null = null;
     let unkept: string | null = null;
     const watch = (event: Event) => {
-      if (event.event === "weights") this.say({ state: "opening", wanted, progress: event as unknown as Progress });
-      if (event.event === "instead") instead = String(event.why);
-      if (event.event === "unkept") unkept = String(event.why);
+      if (event.event === "weights") this.say({ state: "opening", wanted, progress: event });
+      if (event.event === "unkept") unkept = event.why;
     };
     const opening = this.call("open", { device: wanted }, { watch }).then(
       (opened) => {
-        this.say({ state: "open", wanted, opened, instead, unkept });
+        this.say({ state: "open", wanted, opened, unkept });
         return opened;
       },
       (error: Error) => {

@@ -1,5 +1,7 @@
 /** What the page and its worker say to each other. The worker owns the device; the page never waits for it. */
 
+import type { Progress } from "./weights";
+
 export type DeviceName = "auto" | "wgpu" | "cpu";
 
 /** A run, as the address of the page holds it. */
@@ -24,6 +26,8 @@ export interface About {
   device: string;
   describe: string;
   gpu: boolean;
+  /** Why the best there is is the CPU, where it is and that was asked for. */
+  no_gpu: string | null;
   model: { name: string; frames: number; height: number; width: number; channels: number; classes: number; parameters: number };
 }
 
@@ -151,7 +155,7 @@ export interface Calls {
     distances: (number | null)[];
     threshold: number;
     coefficients: number[];
-  }): Pick<Step, "d" | "acc" | "decision">[];
+  }): Decided[];
   forget(args: { clips: number[] }): void;
 }
 
@@ -159,10 +163,38 @@ export type Name = keyof Calls;
 export type Args<N extends Name> = Parameters<Calls[N]>[0];
 export type Answer<N extends Name> = ReturnType<Calls[N]>;
 
+/** What a decision was, and the numbers behind it. */
+export type Decided = Pick<Step, "d" | "acc" | "decision">;
+
 /** What a call tells before it is done. */
-export interface Event {
-  event: string;
-  [key: string]: unknown;
+export type Event =
+  | ({ event: "weights" } & Progress)
+  /** The browser does not keep files, and says why. */
+  | { event: "unkept"; why: string }
+  | Stepped
+  | Seen;
+
+/** A step of a run is done. */
+export interface Stepped {
+  event: "step";
+  step: number;
+  steps: number;
+  /** null where only the device knows it yet. */
+  decision: Step["decision"] | null;
+  /** All steps so far, where they were read; else none. */
+  decided: Decided[];
+  seconds: number;
+}
+
+/** Work on kernels: the case that is next, or what was found. */
+export interface Seen {
+  event: "seen";
+  op?: string;
+  shape?: string;
+  case?: string;
+  dtype?: string;
+  done?: number;
+  of?: number;
 }
 
 export type ToWorker = { id: number; call: Name; args: unknown } | { cancel: number };

@@ -5,13 +5,8 @@ import type { Answer, Args, Event, FromWorker, Name, ToWorker } from "./protocol
 import { MODEL, files } from "./weights";
 
 type Tell = (event: Event, frame?: Uint8Array) => void;
-/** Whether the call goes on. */
-interface GoOn {
-  /** As far as is known. */
-  (): boolean;
-  /** After messages of the page were let in. */
-  turn(): Promise<boolean>;
-}
+/** Whether the page still wants the call, as far as is known. */
+type GoOn = () => boolean;
 
 let steep: Steep | null = null;
 const clips = new Map<number, Clip>();
@@ -35,15 +30,7 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
     warm.clear();
     const { weights, calibration, refused } = await files((progress) => tell({ event: "weights", ...progress }));
     if (refused) tell({ event: "unkept", why: refused });
-    const opened = (name: string) => Steep.open(name, MODEL, weights, calibration);
-    steep = await opened(args.device);
-    if (args.device === "auto" && !JSON.parse(steep.about()).gpu) {
-      const why = await opened("wgpu").then(
-        (other) => (other.free(), "this browser’s only adapter is a processor itself"),
-        (error: Error) => error.message,
-      );
-      tell({ event: "instead", why });
-    }
+    steep = await Steep.open(args.device, MODEL, weights, calibration);
     return { about: JSON.parse(steep.about()), policies: JSON.parse(policies()), ops: JSON.parse(steep.ops()) };
   },
 
@@ -52,9 +39,10 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
     // Kernels are compiled before the first run of their kind, so that no time counts that.
     const kind = `${guidance === 1} ${cache}`;
     const settings = { class: digit, seed, steps, guidance, cache, gate, preview_every: args.preview, warm_up: !warm.has(kind) };
-    const made = await device().generate(JSON.stringify(settings), (event: string, frame?: Uint8Array) => {
-      tell(JSON.parse(event), frame);
-      return goOn.turn();
+    const made = await device().generate(JSON.stringify(settings), async (event: string, frame?: Uint8Array) => {
+      tell({ event: "step", ...JSON.parse(event) }, frame);
+      await turn();
+      return goOn();
     });
     warm.add(kind);
     const number = nextClip++;
@@ -130,12 +118,7 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   }
   const { id, call, args } = data;
   const tell: Tell = (event, frame) => post({ id, event, frame });
-  const goOn: GoOn = Object.assign(() => !cancelled.has(id), {
-    async turn() {
-      await turn();
-      return !cancelled.has(id);
-    },
-  });
+  const goOn = () => !cancelled.has(id);
   try {
     const run = calls[call] as (args: unknown, tell: Tell, goOn: GoOn) => unknown;
     post({ id, answer: await run(args, tell, goOn) });

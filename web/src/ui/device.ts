@@ -51,7 +51,8 @@ export function notice(engine: typeof Engine): HTMLElement {
       put(root, card("error", "The device does not work.", status.error, retry, status.wanted !== "cpu" && cpu));
     } else if (status.state === "open") {
       const texts = [
-        status.instead && `No GPU can be used, so this runs on the CPU: the same clips, more slowly. (${status.instead})`,
+        status.opened.about.no_gpu &&
+          `No GPU can be used, so this runs on the CPU: the same clips, more slowly. (${status.opened.about.no_gpu})`,
         status.unkept && `This browser keeps no files for this page, so the model is fetched anew each time. (${status.unkept})`,
       ].filter((text): text is string => Boolean(text));
       if (!texts.length || texts.join() === dismissed) return put(root);

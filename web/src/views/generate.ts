@@ -134,9 +134,9 @@ export function generate(root: HTMLElement, _: string[], query: URLSearchParams)
             player.redraw();
           }
           if (event.event !== "step") return;
-          const { step, d, acc, decision } = event as { step?: number; d?: number; acc?: number; decision?: Bar["decision"] };
-          if (step === undefined) return;
-          bars[step] = { d: d ?? null, acc: acc ?? null, decision: decision ?? "?" };
+          const { step, decision, decided } = event;
+          bars[step] = { d: null, acc: null, decision: decision ?? "?" };
+          decided.forEach((known, i) => (bars[i] = known));
           bar.value = (which + (step + 1) / wanted.steps) / 2;
           screen.note(`step ${step + 1} of ${wanted.steps}`);
           status.textContent = `${screen.title}: step ${step + 1} of ${wanted.steps}`;
@@ -154,8 +154,8 @@ export function generate(root: HTMLElement, _: string[], query: URLSearchParams)
     const pair: number[] = [];
     for (const cache of ["off", result.settings.cache]) {
       status.textContent = `Timing the run ${cache === "off" ? "of every step" : "with the cache"}, without pictures …`;
-      const watch = ({ step }: Event) => {
-        if (typeof step === "number") bar.value = (pair.length + (step + 1) / result.settings.steps) / 2;
+      const watch = (event: Event) => {
+        if (event.event === "step") bar.value = (pair.length + (event.step + 1) / result.settings.steps) / 2;
       };
       const made = await engine.call("generate", { settings: { ...result.settings, cache }, preview: 0 }, { signal, watch });
       pair.push(made.record.wall_ms / 1e3);

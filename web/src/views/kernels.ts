@@ -99,7 +99,8 @@ function bench(op: Op, editor: Editor, original: string): HTMLElement {
     status.textContent = "Starting …";
     const file = `${op.name}.wgsl`;
     const watch = (event: Event) => {
-      const { case: name, shape, dtype, done, of } = event as { case?: string; shape?: string; dtype?: string; done?: number; of?: number };
+      if (event.event !== "seen") return;
+      const { case: name, shape, dtype, done, of } = event;
       if (name !== undefined) status.textContent = `checking ${dtype} ${name}`;
       else if (shape !== undefined) status.textContent = `timing ${shape}`;
       if (done !== undefined && of) bar.value = done / of;

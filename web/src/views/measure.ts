@@ -55,7 +55,8 @@ export function measure(root: HTMLElement): () => void {
       const whole = await engine.call("results", here, { signal });
       const device = whole.devices[0]!;
       const watch = (event: Event) => {
-        const { op, shape, done, of } = event as { op?: string; shape?: string; done?: number; of?: number };
+        if (event.event !== "seen") return;
+        const { op, shape, done, of } = event;
         if (op !== undefined) status.textContent = `${op} ${shape ?? ""}`;
         if (done !== undefined && of) bar.value = done / of;
       };
@@ -65,9 +66,10 @@ export function measure(root: HTMLElement): () => void {
       if (parts.bench.input.checked) device.timed = (await engine.call("bench", here, go)).devices[0]!.timed;
       show(whole);
       if (parts.run.input.checked) {
-        const steps = ({ step }: Event) => {
-          status.textContent = `making a clip: step ${Number(step) + 1} of ${RUN.steps}`;
-          bar.value = (Number(step) + 1) / RUN.steps;
+        const steps = (event: Event) => {
+          if (event.event !== "step") return;
+          status.textContent = `making a clip: step ${event.step + 1} of ${RUN.steps}`;
+          bar.value = (event.step + 1) / RUN.steps;
         };
         const made = await engine.call("generate", { settings: RUN, preview: 0 }, { signal, watch: steps });
         await engine.call("forget", { clips: [made.clip] });

@@ -48,6 +48,8 @@ pub struct Steep {
     checkpoint: Checkpoint,
     model: Dit,
     calibration: Option<Calibration>,
+    /// Why `auto` is the CPU, where it is.
+    no_gpu: Option<String>,
 }
 
 #[wasm_bindgen]
@@ -64,9 +66,11 @@ impl Steep {
         let parse =
             |text: String| Calibration::parse(&text).map_err(|why| Error::file("the calibration", why));
         let calibration = calibration.map(parse).transpose()?;
-        let device = Device::open(&device).await?;
+        let wanted = device;
+        let device = Device::open(&wanted).await?;
+        let no_gpu = if wanted == "auto" && !device.is_gpu() { no_gpu().await } else { None };
         let model = Dit::load(&device, &checkpoint, DType::F32)?;
-        Ok(Steep { device, checkpoint, model, calibration })
+        Ok(Steep { device, checkpoint, model, calibration, no_gpu })
     }
 
     /// The device and the model.
@@ -78,6 +82,7 @@ impl Steep {
             "device": self.device.name(),
             "describe": self.device.describe(),
             "gpu": self.device.is_gpu(),
+            "no_gpu": self.no_gpu,
             "facts": self.device.facts(),
             "clock_resolution_s": self.device.clock(),
             "model": {
@@ -147,6 +152,15 @@ impl Steep {
         if let Device::Wgpu(wgpu) = &self.device {
             wgpu.lose();
         }
+    }
+}
+
+/// Why this browser has no GPU.
+async fn no_gpu() -> Option<String> {
+    match Device::open("wgpu").await {
+        Ok(device) if device.is_gpu() => None,
+        Ok(device) => Some(format!("its only adapter is a processor itself: {}", device.describe())),
+        Err(e) => Some(e.to_string()),
     }
 }
 
