@@ -82,7 +82,14 @@ export interface Timed {
 
 /** What was found out about this machine, in the format of docs/results.md. */
 export interface Results {
-  devices: { description: string; verified: Verified[]; timed: Timed[]; run: RunRecord | null }[];
+  date: string;
+  devices: {
+    description: string;
+    facts: { hardware: string; backend: string };
+    verified: Verified[];
+    timed: Timed[];
+    run: RunRecord | null;
+  }[];
 }
 
 /** What the page knows of the machine. */
@@ -90,6 +97,12 @@ export interface Machine {
   os: string;
   browser: string;
   threads: number;
+}
+
+/** What is measured: ops by their names, none for all. */
+export interface Wanted {
+  machine: Machine;
+  ops: string[];
 }
 
 /** What is wrong with a shader, and where. */
@@ -143,19 +156,15 @@ export interface Calls {
   /** Results without rows. */
   results(args: Machine): Results;
   /** Results with the rows of `steep verify`. */
-  verify(args: Machine): Results;
+  verify(args: Wanted): Results;
   /** Results with the rows of `steep bench`. */
-  bench(args: Machine): Results;
+  bench(args: Wanted): Results;
   /** Runs the cases of an op with a shader of the visitor's, and times it beside the op's own if nothing is wrong. */
   try(args: { file: string; text: string; values: number; time: boolean }): Trial;
   /** The adapter goes away, as when somebody pulls it out: for the tests of what the page does then. */
   lose(args: Record<string, never>): void;
-  /** What a threshold decides on recorded distances: the numbers of a step as a run records them. */
-  replay(args: {
-    distances: (number | null)[];
-    threshold: number;
-    coefficients: number[];
-  }): Decided[];
+  /** What a policy decides on recorded distances; one without coefficients takes those of the model's calibration. */
+  replay(args: { distances: (number | null)[]; cache: string; calibration: object | null }): Decided[];
   forget(args: { clips: number[] }): void;
 }
 

@@ -28,9 +28,11 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
   async open(args, tell) {
     await load();
     warm.clear();
-    const { weights, calibration, refused } = await files((progress) => tell({ event: "weights", ...progress }));
-    if (refused) tell({ event: "unkept", why: refused });
+    const { weights, calibration, keep } = await files((progress) => tell({ event: "weights", ...progress }));
     steep = await Steep.open(args.device, MODEL, weights, calibration);
+    // Only what has proved to be the model.
+    const refused = await keep();
+    if (refused) tell({ event: "unkept", why: refused });
     return { about: JSON.parse(steep.about()), policies: JSON.parse(policies()), ops: JSON.parse(steep.ops()) };
   },
 
@@ -60,12 +62,12 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
 
   results: (machine) => JSON.parse(device().results(JSON.stringify({ machine }))),
 
-  async verify(machine, tell, goOn) {
-    return JSON.parse(await device().verify(JSON.stringify({ machine }), watched(tell, goOn)));
+  async verify(wanted, tell, goOn) {
+    return JSON.parse(await device().verify(JSON.stringify(wanted), watched(tell, goOn)));
   },
 
-  async bench(machine, tell, goOn) {
-    return JSON.parse(await device().bench(JSON.stringify({ machine }), watched(tell, goOn)));
+  async bench(wanted, tell, goOn) {
+    return JSON.parse(await device().bench(JSON.stringify(wanted), watched(tell, goOn)));
   },
 
   async try({ file, text, values, time }, tell, goOn) {
@@ -74,9 +76,9 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
 
   lose: () => device().lose(),
 
-  async replay({ distances, threshold, coefficients }) {
+  async replay({ distances, cache, calibration }) {
     await load();
-    return JSON.parse(replay(JSON.stringify(distances), threshold, coefficients.join(",")));
+    return JSON.parse(replay(JSON.stringify(distances), cache, calibration && JSON.stringify(calibration)));
   },
 
   forget({ clips: numbers }) {
@@ -86,6 +88,17 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
     }
   },
 };
+
+/** Calls that keep the device at work. They take turns: one that was cancelled may still be at its last kernel. */
+const AT_WORK: Name[] = ["generate", "verify", "bench", "try"];
+let work: Promise<unknown> = Promise.resolve();
+
+function inTurn<T>(call: Name, run: () => T | Promise<T>): T | Promise<T> {
+  if (!AT_WORK.includes(call)) return run();
+  const mine = work.then(run);
+  work = mine.catch(() => {});
+  return mine;
+}
 
 /** Hands on what is told, and ends the work once the page has cancelled it. */
 const watched = (tell: Tell, goOn: GoOn) => (event: string) => {
@@ -121,10 +134,16 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   const goOn = () => !cancelled.has(id);
   try {
     const run = calls[call] as (args: unknown, tell: Tell, goOn: GoOn) => unknown;
-    post({ id, answer: await run(args, tell, goOn) });
+    const answer = await inTurn(call, () => {
+      if (!goOn()) throw new Error("cancelled");
+      return run(args, tell, goOn);
+    });
+    post({ id, answer });
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const { name, message } = error instanceof Error ? error : new Error(String(error));
     post({ id, error: message, cancelled: cancelled.has(id) });
+    // A device that failed is opened anew, or another one is.
+    if (name === "DeviceError" && call !== "open") post({ crashed: message });
   } finally {
     cancelled.delete(id);
   }

@@ -27,7 +27,9 @@ interface Result {
 let last: Result | null = null;
 
 export function generate(root: HTMLElement, _: string[], query: URLSearchParams): () => void {
-  const settings = query.size ? read(query) : (last?.settings ?? read(query));
+  const settings = query.size ? read(query) : { ...(last?.settings ?? read(query)) };
+  // Unless a link says so, the device is the one that was chosen last.
+  if (!query.has("device")) settings.device = engine.wanted;
   let abort: AbortController | null = null;
 
   const screens = [new Screen("Every step"), new Screen("With a cache")] as const;
@@ -277,6 +279,7 @@ export function generate(root: HTMLElement, _: string[], query: URLSearchParams)
     () => {},
   );
   const unwatch = engine.watch(() => {
+    settings.device = engine.wanted;
     if (engine.status.state === "open") controls.opened(engine.status.opened);
   });
   return () => {

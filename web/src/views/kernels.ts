@@ -2,9 +2,9 @@
 
 import { h, put } from "../dom";
 import { Cancelled, engine, type Opened } from "../engine/client";
-import type { Event, Op, Shader, Timed, Trial } from "../engine/protocol";
+import type { Event, Op, Shader, Trial } from "../engine/protocol";
 import type { Editor } from "../ui/editor";
-import { table } from "../ui/table";
+import { timedTable } from "../ui/timed";
 
 /** Where the exercises begin. */
 const EXERCISES = import.meta.glob<string>("../../../exercises/*/starter.wgsl", { query: "?raw", import: "default", eager: true });
@@ -140,15 +140,11 @@ function bench(op: Op, editor: Editor, original: string): HTMLElement {
           h("li", {}, place && h("code", {}, `${place.file}:${place.line}${place.column ? `:${place.column}` : ""}`), ` ${kind}, ${dtype} ${name}: ${what}`),
         ),
       ),
-      timed.length > 0 && table(["source", "shape", "time", "of the ceiling"], timed.map(row), "Time, in turn with the op’s own sources"),
+      timed.length > 0 && timedTable(timed, "Time, in turn with the op’s own sources", ["source", "shape"]),
     );
   }
 
   return h("div", { class: "try" }, h("div", { class: "row" }, button, again), h("div", { class: "progress" }, bar, status), out);
-}
-
-function row({ source, shape, ms, ceiling_pct, bound }: Timed): string[] {
-  return [source, shape, `${ms.toPrecision(3)} ms`, ceiling_pct === null ? "" : `${ceiling_pct.toFixed(0)} % of the ${bound === "copy" ? "copy" : "product"}`];
 }
 
 /** A shader to begin with, and the exercises that are about this op. */

@@ -171,9 +171,15 @@ test("ops have their texts; cases and times have the native format", async () =>
 });
 
 test("recorded distances are decided again as the run decided them", () => {
-  const steps = JSON.parse(replay("[null, 0.06, 0.05, 0.04, 0.09]", 0.2, "open-sora-1.2"));
+  const steps = JSON.parse(replay("[null, 0.06, 0.05, 0.04, 0.09]", "tea:0.2:open-sora-1.2"));
   assert.equal(steps.map((step) => step.decision).join(""), "FSCSF");
-  assert.throws(() => replay("[null]", -1, "identity"), /a threshold from 0/);
+  assert.throws(() => replay("[null]", "tea:-1:identity"), /a threshold from 0/);
+  // A fitted polynomial holds where it was fitted: a step beyond that is computed, whatever the threshold.
+  const most = JSON.parse(calibration).range[1];
+  const second = (d, cache, text) => JSON.parse(replay(JSON.stringify([null, d, d]), cache, text))[1].decision;
+  assert.equal(second(0.99 * most, "tea:1000", calibration), "S");
+  assert.equal(second(1.01 * most, "tea:1000", calibration), "C");
+  assert.equal(second(1.01 * most, "tea:1000:identity", calibration), "S");
   const all = JSON.parse(policies());
   assert.deepEqual(all.slice(0, 4).map((policy) => policy.name), ["off", "uniform", "mask", "tea"]);
 });
