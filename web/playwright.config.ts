@@ -6,7 +6,7 @@ export default defineConfig({
   reporter: [["list"]],
   // The software adapter takes all cores.
   workers: 1,
-  timeout: 90_000,
+  timeout: 300_000,
   use: {
     launchOptions: {
       executablePath: process.env.STEEP_CHROMIUM ?? "/usr/bin/chromium",

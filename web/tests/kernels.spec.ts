@@ -1,11 +1,11 @@
 import type { Page } from "@playwright/test";
 import { expect, test } from "./page";
+import { chooseGpu } from "./run";
 
 /** Opens a shader of an op, with the software adapter, and waits for its text. */
 async function open(page: Page, home: string, view: string): Promise<void> {
   await page.goto(`${home}#/how`);
-  await page.getByLabel("Device").selectOption("wgpu");
-  await expect(page.locator(".found")).toContainText("webgpu", { timeout: 60_000 });
+  await chooseGpu(page);
   await page.goto(`${home}#/kernels/${view}`);
   await expect(page.locator(".cm-content")).toContainText("@compute");
 }

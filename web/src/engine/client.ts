@@ -47,6 +47,16 @@ class Engine {
     return () => this.listeners.delete(listener);
   }
 
+  /** Calls back with the device that is open, and with each that is opened later, until what is returned is called. */
+  opened(see: (opened: Opened) => void): () => void {
+    let seen: Opened | null = null;
+    const look = () => {
+      if (this.status.state === "open" && this.status.opened !== seen) see((seen = this.status.opened));
+    };
+    look();
+    return this.watch(look);
+  }
+
   /** The device, opened if it is not. Another one than before ends the worker, and what it was doing. */
   open(wanted: DeviceName): Promise<Opened> {
     const { status } = this;

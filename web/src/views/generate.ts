@@ -266,25 +266,22 @@ export function generate(root: HTMLElement, _: string[], query: URLSearchParams)
   }
 
   idle();
-  let left = false;
-  engine.open(settings.device).then(
-    (opened) => {
-      if (left) return;
+  void engine.open(settings.device);
+  let first = true;
+  const unwatch = [
+    engine.watch(() => void (settings.device = engine.wanted)),
+    engine.opened((opened) => {
       controls.opened(opened);
+      if (!first) return;
+      first = false;
       if (last && !query.size) return show(last, opened);
       if (!abort) map.show([], settings.steps, limit(settings, opened));
       // A link that names a run asks for it.
       if (query.has("cache")) void run();
-    },
-    () => {},
-  );
-  const unwatch = engine.watch(() => {
-    settings.device = engine.wanted;
-    if (engine.status.state === "open") controls.opened(engine.status.opened);
-  });
+    }),
+  ];
   return () => {
-    left = true;
-    unwatch();
+    unwatch.forEach((stop) => stop());
     abort?.abort();
     player.stop();
   };

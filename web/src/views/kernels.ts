@@ -33,7 +33,7 @@ export function kernels(root: HTMLElement, [name, label]: string[]): () => void 
     ),
     h("div", { class: "reader" }, h("nav", { "aria-label": "Ops" }, list), body),
   );
-  put(body, h("p", { class: "status", role: "status" }, "Loading …"));
+  put(body, h("p", { class: "status", role: "status" }, "The kernels are read from the program: it is loading …"));
 
   const show = async ({ ops }: Opened) => {
     const op = ops.find((op) => op.name === name) ?? ops[0];
@@ -70,11 +70,16 @@ export function kernels(root: HTMLElement, [name, label]: string[]): () => void 
       chosen && bench(op, editor, text),
     );
   };
-  engine.open(engine.wanted).then(show, (error: Error) => {
-    if (!left) put(body, h("p", { role: "status" }, `The kernels are read from the program, and it does not run: ${error.message}`));
+  // What is being edited stays when another device is chosen.
+  let shown = false;
+  const unwatch = engine.opened((opened) => {
+    if (!shown) void show(opened);
+    shown = true;
   });
+  void engine.open(engine.wanted);
   return () => {
     left = true;
+    unwatch();
     editor?.close();
   };
 }

@@ -116,11 +116,15 @@ export function measure(root: HTMLElement, _: string[], query: URLSearchParams):
 
   idle();
   if (results) show(results);
-  engine.open(engine.wanted).then(
-    ({ ops }) => op.append(...[...ops.map(({ name }) => name), "forward"].map((name) => h("option", { value: name }, name))),
-    () => {},
-  );
-  return () => abort?.abort();
+  void engine.open(engine.wanted);
+  const unwatch = engine.opened(({ ops }) => {
+    const names = [...ops.map(({ name }) => name), "forward"];
+    if (op.options.length === 1) op.append(...names.map((name) => h("option", { value: name }, name)));
+  });
+  return () => {
+    unwatch();
+    abort?.abort();
+  };
 }
 
 /** What the file is called: the day and the hardware. */
