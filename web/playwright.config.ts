@@ -1,4 +1,5 @@
 import { defineConfig } from "@playwright/test";
+import { LAUNCH } from "./tests/launch";
 
 export default defineConfig({
   testDir: "tests",
@@ -8,9 +9,6 @@ export default defineConfig({
   workers: 1,
   timeout: 300_000,
   use: {
-    launchOptions: {
-      executablePath: process.env.STEEP_CHROMIUM ?? "/usr/bin/chromium",
-      args: ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"],
-    },
+    launchOptions: LAUNCH,
   },
 });

@@ -10,7 +10,7 @@ import type { Settings } from "../src/engine/protocol";
 import { expect } from "./page";
 
 /** Few steps, one of them skipped: a step takes the software adapter seconds. */
-export const SMALL: Settings = { ...DEFAULTS, steps: 5, guidance: 1, cache: "tea:0.5:identity", time: 0 };
+export const SMALL: Settings = { ...DEFAULTS, steps: 4, guidance: 1, cache: "tea:0.5:identity", time: 0 };
 
 /** Chooses the software GPU in the header of the page that is open. */
 export async function chooseGpu(page: Page): Promise<void> {

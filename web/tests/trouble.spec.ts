@@ -72,15 +72,13 @@ test("memory that the device does not have is said, and the CPU goes on", async 
   await goOnWithCpu(page);
 });
 
-test("a device that is chosen is the one that runs, in every view", async ({ page, home }) => {
+test("a device that is chosen stays chosen in every view", async ({ page, home }) => {
   await open(page, home);
-  await page.getByRole("button", { name: "Generate", exact: true }).click();
-  await expect(page.locator(".stage .status")).toHaveText("Every step: step 1 of 2", { timeout: 120_000 });
-  await expect(page.locator(".found")).toContainText("webgpu");
-  await page.goto(`${home}#/how`);
-  await page.goto(`${home}#/generate`);
-  await expect(page.getByRole("heading", { level: 1 })).toContainText("Video diffusion");
-  await expect(page.locator(".found")).toContainText("webgpu");
+  for (const view of ["how", "kernels", "measure", "generate"]) {
+    await page.goto(`${home}#/${view}`);
+    await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
+    await expect(page.locator(".found")).toContainText("webgpu");
+  }
 });
 
 test("where files cannot be kept, the page says so and works", async ({ page, home }) => {

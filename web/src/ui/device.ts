@@ -40,7 +40,7 @@ function loading(progress: { loaded: number; total: number | null; kept: boolean
 }
 
 /** How long a device may take to open once the model is there. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 10_000;
 
 /** What went wrong, and the ways on. */
 export function notice(engine: typeof Engine): HTMLElement {

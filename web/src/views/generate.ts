@@ -92,6 +92,8 @@ export function generate(root: HTMLElement, _: string[], query: URLSearchParams)
     [cancel.disabled, start.disabled, bar.hidden] = [false, true, false];
     bar.removeAttribute("value");
     put(results);
+    // Where everything is in one column, the clips are below the settings.
+    if (matchMedia("(max-width: 56rem)").matches && document.activeElement === start) screens[0].figure.scrollIntoView({ block: "center" });
     try {
       status.textContent = "Opening the device …";
       const opened = await engine.open(wanted.device);

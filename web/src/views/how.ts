@@ -86,7 +86,8 @@ export function how(root: HTMLElement): () => void {
           "d    = Σ|Mₜ − Mₜ₋₁| / Σ|Mₜ₋₁|",
           "f(d) = c₄d⁴ + c₃d³ + c₂d² + c₁d + c₀",
           "acc  = acc + f(d)",
-          "acc < δ: skip.  Otherwise: run the transformer, acc = 0",
+          "acc < δ: skip the transformer",
+          "else:    run it, acc = 0",
         ].join("\n"),
       ),
       h(
