@@ -82,6 +82,30 @@ test("a race is found, and with its barriers the same shader is right", async ({
   await run(page, /^✓ right in all/);
 });
 
+test("text can be typed, over a selection of lines, too", async ({ page, home }) => {
+  await page.goto(`${home}#/kernels/take/naive`);
+  const content = page.locator(".cm-content");
+  const lines = () => content.locator(".cm-line").count();
+  await content.click();
+  await page.keyboard.press("Control+Home");
+  const before = await lines();
+  await page.keyboard.type("// mine");
+  await page.keyboard.press("Enter");
+  expect(await lines()).toBe(before + 1);
+  await page.keyboard.press("Control+Home");
+  for (let i = 0; i < 3; i++) await page.keyboard.press("Shift+ArrowDown");
+  await page.keyboard.type("abc");
+  expect(await lines()).toBe(before - 2);
+  await expect(content.locator(".cm-line").first()).toHaveText(/^abc\/\/ steep/);
+  await page.keyboard.press("Control+A");
+  await page.keyboard.insertText("all of it");
+  await expect(content).toHaveText("all of it");
+  await page.keyboard.press("Control+Z");
+  await page.keyboard.press("Control+Z");
+  await expect(content).toContainText("@compute");
+  // No message of the content policy: see `faults`.
+});
+
 test("a starter of an exercise is told what is missing", async ({ page, home }) => {
   await open(page, home, "axpby/01-axpby");
   await run(page, /^✗ wrong/);

@@ -220,6 +220,7 @@ export function generate(root: HTMLElement, _: string[], query: URLSearchParams)
         "p",
         { class: "note" },
         "The bound is steps divided by computed steps: no cache of this kind can be faster. Times are of runs without pictures.",
+        timed && slow / fast > bound && " Here it seems to be: something else slowed the first run. Time it again.",
       ),
       h(
         "div",
