@@ -65,7 +65,7 @@ impl Watch for Watching {
         if self.preview_every == 0 {
             return Ok(());
         }
-        let pictured = moment.step % self.preview_every == 0;
+        let pictured = moment.step.is_multiple_of(self.preview_every);
         if pictured {
             let &[_, f, c, h, w] = moment.z.shape().dims() else {
                 unreachable!("clips have five dimensions")
