@@ -1,4 +1,5 @@
 import { defineConfig } from "@playwright/test";
+import { LAUNCH } from "./tests/launch";
 
 export default defineConfig({
   testDir: "tests",
@@ -6,11 +7,8 @@ export default defineConfig({
   reporter: [["list"]],
   // The software adapter takes all cores.
   workers: 1,
-  timeout: 90_000,
+  timeout: 300_000,
   use: {
-    launchOptions: {
-      executablePath: process.env.STEEP_CHROMIUM ?? "/usr/bin/chromium",
-      args: ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"],
-    },
+    launchOptions: LAUNCH,
   },
 });

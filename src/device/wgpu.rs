@@ -25,12 +25,12 @@ use ::wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
     BindGroupLayoutEntry, BindingResource, BindingType, BufferBinding, BufferBindingType, BufferSize,
     BufferUsages, CommandEncoder, ComputePass, ComputePipeline, ComputePipelineDescriptor, MapMode,
-    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModule,
-    ShaderModuleDescriptor, ShaderRuntimeChecks, ShaderSource, ShaderStages,
+    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, ShaderModuleDescriptor,
+    ShaderRuntimeChecks, ShaderSource, ShaderStages,
 };
 pub(crate) use buffers::Buffer;
 use buffers::{Id, Pool};
-use failure::{Failure, Later};
+use failure::{Compiled, Failure, Later};
 use gated::Gates;
 use prelude::{Module, Variant};
 pub use stamps::Stamp;
@@ -64,7 +64,7 @@ pub struct Wgpu {
     stamps: RefCell<Stamps>,
     params: ::wgpu::Buffer,
     /// The last module of a text that is not trusted: its author will want to know what is wrong with it.
-    unproven: RefCell<Option<(ShaderModule, Module)>>,
+    unproven: RefCell<Option<Compiled>>,
 }
 
 /// What a compiler has to say.
@@ -149,17 +149,15 @@ impl Wgpu {
 
     /// What the compiler has to say about the last source that is not trusted: errors alone, each with its file and line.
     pub(crate) async fn complaints(&self) -> Vec<Complaint> {
-        let Some((shader, module)) = self.unproven.borrow().clone() else { return vec![] };
-        let said = shader.get_compilation_info().await.messages.into_iter();
-        said.filter(|m| m.message_type == ::wgpu::CompilationMessageType::Error)
-            .map(|m| {
-                let place = m.location.and_then(|at| {
-                    let (file, line) = module.origin(at.line_number as usize)?;
-                    Some((file, line, at.line_position as usize))
-                });
-                Complaint { place, message: m.message }
-            })
-            .collect()
+        let Some(shader) = self.unproven.borrow().clone() else { return vec![] };
+        let complaint = |m: ::wgpu::CompilationMessage| {
+            let place = m.location.and_then(|at| {
+                let (file, line) = shader.text().origin(at.line_number as usize)?;
+                Some((file, line, at.line_position as usize))
+            });
+            Complaint { place, message: m.message }
+        };
+        shader.errors().await.into_iter().map(complaint).collect()
     }
 
     /// Whether everything went well so far.
@@ -336,9 +334,10 @@ impl Wgpu {
             },
         };
         self.failed.reword(|what| text.located(what));
-        self.later.compiled(text, &module);
+        let compiled = Compiled::new(text.clone(), module.clone());
+        self.later.compiled(&compiled);
         if !text.trusted() {
-            *self.unproven.borrow_mut() = Some((module.clone(), text.clone()));
+            *self.unproven.borrow_mut() = Some(compiled);
         }
         let mut layouts = self.layouts.borrow_mut();
         let layout =

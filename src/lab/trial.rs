@@ -182,6 +182,9 @@ fn finding(kind: Kind, case: &Case, place: Option<Place>, what: String) -> Findi
     Finding { kind, case, dtype, work, place, what }
 }
 
+/// What is called where a shader is translated for the device, in wgpu's words and in Chromium's.
+const PIPELINE: [&str; 2] = ["create_compute_pipeline", "CreateComputePipeline"];
+
 /// What a device's error says about the kernel.
 async fn failure(device: &Device, candidate: &Candidate, case: &Case, error: &Error) -> Finding {
     if let Device::Wgpu(wgpu) = device
@@ -203,7 +206,7 @@ async fn failure(device: &Device, candidate: &Candidate, case: &Case, error: &Er
         _ => false,
     };
     let kind = match device {
-        _ if of_compiler(error) || said.contains("create_compute_pipeline") => Kind::Compile,
+        _ if of_compiler(error) || PIPELINE.iter().any(|call| said.contains(call)) => Kind::Compile,
         _ if said.contains("does not end") => Kind::Endless,
         _ => Kind::Fault,
     };

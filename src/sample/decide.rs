@@ -103,12 +103,14 @@ impl Decider {
         (&self.trace, i)
     }
 
-    /// Every step's decision and the numbers behind it. Waits for the device where it decided.
-    pub async fn steps(&mut self) -> Result<Vec<Step>> {
-        match (&self.rule, &self.gauge) {
-            (Rule::Threshold(_), Some(gauge)) => Ok(gauge.steps(&self.trace.read_f32().await?)),
-            _ => Ok(std::mem::take(&mut self.decided)),
-        }
+    /// The first steps' decisions and the numbers behind them. Waits for the device where it decided.
+    pub async fn steps(&self, first: usize) -> Result<Vec<Step>> {
+        let mut steps = match (&self.rule, &self.gauge) {
+            (Rule::Threshold(_), Some(gauge)) => gauge.steps(&self.trace.read_f32().await?),
+            _ => self.decided.clone(),
+        };
+        steps.truncate(first);
+        Ok(steps)
     }
 }
 

@@ -79,7 +79,7 @@ impl<'m> Sampling<'m> {
                 kept.stand_in(gate, batch, decider.past(i))?;
             }
             batch.head()?;
-            watch.step(&sampler.moment(batch, i)).await?;
+            watch.step(&sampler.moment(batch, decider, i)).await?;
             // Guidance, and the clip moves on to the next noise level.
             sampler.advance(batch, i)?;
             marks.push(batch.z.device().mark());
@@ -89,13 +89,13 @@ impl<'m> Sampling<'m> {
     }
 
     /// Waits for the clips and the trace. Fails where a clip is not finite.
-    pub async fn finish(mut self) -> Result<Run> {
-        let trace = self.decider.steps().await?;
+    pub async fn finish(self) -> Result<Run> {
+        let times = self.sampler.schedule.times;
+        let trace = self.decider.steps(times.len()).await?;
         let z = &self.batch.z;
         let clips = z.read_f32().await?;
         self.dtype.check_finite("the clip", &clips)?;
         let seconds = z.device().seconds(&self.marks).await?;
-        let times = self.sampler.schedule.times;
         let record = |((step, time), s)| StepRecord { time, step, ms: 1e3 * s };
         let steps = trace.into_iter().zip(times).zip(seconds).map(record).collect();
         let shape = z.shape().dims().try_into();

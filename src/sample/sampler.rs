@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
+use super::decide::Decider;
 use super::watch::Moment;
 use crate::cache::MOST_STEPS;
 use crate::device::Gate;
@@ -231,7 +232,7 @@ impl Sampler {
     }
 
     /// What a watcher sees of step `i`.
-    pub fn moment<'a>(&self, batch: &'a Batch<'_>, i: usize) -> Moment<'a> {
+    pub fn moment<'a>(&self, batch: &'a Batch<'_>, decider: &'a Decider, i: usize) -> Moment<'a> {
         let Batch { config, pass, z, prediction, .. } = batch;
         Moment {
             step: i,
@@ -240,6 +241,7 @@ impl Sampler {
             prediction: prediction.as_ref(),
             patch: config.patch,
             clean: self.schedule.cleans[i],
+            decider,
         }
     }
 

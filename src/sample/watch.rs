@@ -1,6 +1,8 @@
 //! Looking on.
 
 use super::Progress;
+use super::decide::Decider;
+use crate::cache::Step;
 use crate::device::Gate;
 use crate::model::Streams;
 use crate::ops::{Update, axpby, denoise};
@@ -18,9 +20,19 @@ pub struct Moment<'a> {
     pub(super) prediction: Option<&'a Tensor>,
     pub(super) patch: usize,
     pub(super) clean: Update,
+    pub(super) decider: &'a Decider,
 }
 
 impl Moment<'_> {
+    /// What was decided up to this step, and the numbers behind it. Waits for the device where that decides.
+    ///
+    /// # Errors
+    ///
+    /// If the device fails.
+    pub async fn decided(&self) -> Result<Vec<Step>> {
+        self.decider.steps(self.step + 1).await
+    }
+
     /// What the clips will be if the model is right: the clips less all the noise that it sees in them.
     /// f32 [Z, F, C, H, W]
     ///

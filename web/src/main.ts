@@ -12,10 +12,11 @@ import { measure } from "./views/measure";
 /** A page: it fills `root`, and returns what is to be done when it is left. */
 export type View = (root: HTMLElement, path: string[], query: URLSearchParams) => () => void;
 
-const VIEWS: Record<string, { title: string; view: View }> = {
+/** `name` is what the navigation calls a page whose title is longer. */
+const VIEWS: Record<string, { title: string; name?: string; view: View }> = {
   generate: { title: "Generate", view: generate },
   kernels: { title: "Kernels", view: kernels },
-  measure: { title: "Measure this GPU", view: measure },
+  measure: { title: "Measure this GPU", name: "Measure", view: measure },
   how: { title: "How it works", view: how },
 };
 
@@ -32,8 +33,8 @@ function show(): void {
   document.title = `${title} · steep`;
   put(
     document.getElementById("pages")!,
-    ...Object.entries(VIEWS).map(([id, { title }]) =>
-      h("a", { href: `#/${id}`, "aria-current": id === found ? "page" : null }, title),
+    ...Object.entries(VIEWS).map(([id, { title, name }]) =>
+      h("a", { href: `#/${id}`, "aria-current": id === found ? "page" : null }, name ?? title),
     ),
   );
   put(main);

@@ -15,4 +15,14 @@ test("without WebGPU the CPU makes the clip, and the page says why", async ({ pa
   await expect(page.locator(".stage .status")).toHaveText("Done.", { timeout: 60_000 });
   await expect(page.locator(".found")).toContainText("cpu");
   await expect(page.locator(".notice")).toContainText("No GPU can be used");
+  await expect(page.locator(".notice")).toContainText("this browser has no WebGPU");
+});
+
+test("where WebGPU is asked for and is not there, the page says so and offers the CPU", async ({ page, home }) => {
+  await page.goto(home + write({ ...SMALL, steps: 2, device: "wgpu" }));
+  await expect(page.locator(".notice.error")).toContainText("no adapter: this browser has no WebGPU", { timeout: 60_000 });
+  await page.getByRole("button", { name: "Use the CPU" }).click();
+  await expect(page.locator(".found")).toContainText("cpu", { timeout: 60_000 });
+  await page.getByRole("button", { name: "Generate", exact: true }).click();
+  await expect(page.locator(".stage .status")).toHaveText("Done.", { timeout: 120_000 });
 });

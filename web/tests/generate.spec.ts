@@ -28,17 +28,25 @@ test("the CPU decides as the native program does over a whole run", async ({ pag
   expect((await saved(page, "APNG")).equals(first)).toBe(true);
 });
 
-
-test("a run can be timed, cancelled and begun again", async ({ page, home }) => {
-  const settings = { ...SMALL, steps: 60, device: "cpu" as const };
-  await page.goto(home + write(settings));
-  await expect(page.getByText(/step \d+ of 60/).first()).toBeVisible({ timeout: 20_000 });
+test("a run is seen step by step, cancelled and begun again", async ({ page, home }) => {
+  const status = page.locator(".stage .status");
+  const map = page.locator(".skip-map .letters");
+  await page.goto(home + write({ ...SMALL, steps: 250, device: "cpu" }));
+  await expect(status).toHaveText(/^Every step: step \d+ of 250$/, { timeout: 60_000 });
   await page.getByRole("button", { name: "Cancel" }).click();
-  await expect(page.locator(".stage .status")).toHaveText("Cancelled.", { timeout: 3000 });
+  await expect(status).toHaveText("Cancelled.", { timeout: 30_000 });
+  // What the cached run decides is drawn while it goes on.
+  await page.getByLabel("Steps", { exact: true }).fill("60");
+  await page.getByRole("button", { name: "Generate" }).click();
+  await expect(status).toHaveText(/^With a cache: step \d+ of 60$/, { timeout: 60_000 });
+  await expect(map).toHaveText(/^F[CS]/);
+  expect((await map.innerText()).length).toBeLessThan(60);
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await expect(status).toHaveText("Cancelled.", { timeout: 30_000 });
   await page.getByLabel("Steps", { exact: true }).fill("4");
   await page.getByLabel("Timed pairs").fill("1");
   await page.getByRole("button", { name: "Generate" }).click();
-  await expect(page.locator(".stage .status")).toHaveText("Done.", { timeout: 30_000 });
+  await expect(status).toHaveText("Done.", { timeout: 60_000 });
   await expect(page.getByRole("row", { name: /^time/ })).toContainText(/m?s.*m?s/);
   await expect(page.getByRole("row", { name: /^speedup/ })).toContainText(/[\d.]+× of [\d.]+×/);
 });

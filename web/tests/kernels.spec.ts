@@ -1,43 +1,109 @@
 import type { Page } from "@playwright/test";
+import { open, write } from "./editor";
 import { expect, test } from "./page";
-
-/** Opens a shader of an op, with the software adapter, and waits for its text. */
-async function open(page: Page, home: string, view: string): Promise<void> {
-  await page.goto(`${home}#/how`);
-  await page.getByLabel("Device").selectOption("wgpu");
-  await expect(page.locator(".found")).toContainText("webgpu", { timeout: 60_000 });
-  await page.goto(`${home}#/kernels/${view}`);
-  await expect(page.locator(".cm-content")).toContainText("@compute");
-}
-
-/** Puts a text in place of the editor's. */
-async function write(page: Page, change: (text: string) => string): Promise<void> {
-  const content = page.locator(".cm-content");
-  // Short shaders: of a long text the editor draws a part.
-  const text = (await content.locator(".cm-line").allInnerTexts()).map((line) => line.replace(/\n$/, "")).join("\n");
-  const changed = change(text);
-  expect(changed).not.toBe(text);
-  await content.evaluate((node, insert) => {
-    type View = { state: { doc: { length: number } }; dispatch(spec: object): void };
-    const { view } = (node as unknown as { cmTile: { view: View } }).cmTile;
-    view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert } });
-  }, changed);
-}
 
 async function run(page: Page, verdict: RegExp): Promise<void> {
   await page.getByRole("button", { name: "Run", exact: true }).click();
-  await expect(page.locator(".verdict")).toHaveText(verdict, { timeout: 80_000 });
+  await expect(page.locator(".verdict")).toHaveText(verdict, { timeout: 120_000 });
 }
 
-test("a shader is right as it is, wrong once it is changed, and right again", async ({ page, home }) => {
+/** Replaces the entry point of `take` by one whose values go through workgroup memory, backwards. */
+const exchanged = (change = (entry: string) => entry) => (text: string) =>
+  text.slice(0, text.indexOf("@compute")) +
+  change(`var<workgroup> tile: array<f32, 256>;
+
+@compute @workgroup_size(256)
+fn take(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  for (var k = 0u; k < TILE / 256u; k++) {
+    let base = group.x * TILE + k * 256u;
+    let other = 255u - thread;
+    if (base + thread < p.elements) {
+      tile[thread] = table[p.index * p.elements + base + thread];
+    }
+    workgroupBarrier();
+    if (base + other < p.elements) {
+      out[base + other] = tile[other];
+    }
+    workgroupBarrier();
+  }
+}
+`);
+
+test("a shader is right as it is, wrong once it is changed, and timed where it is right", async ({ page, home }) => {
   await open(page, home, "take/naive");
-  await run(page, /^✓ right in all \d+ cases/);
-  await expect(page.getByRole("table")).toContainText("naive");
   await write(page, (text) => text.replace("p.elements", "p.elements - 1u"));
   await run(page, /^✗ wrong in \d+ of \d+ cases/);
   await expect(page.locator(".findings li").first()).toContainText(/element \d+/);
   await page.getByRole("button", { name: "Undo all changes" }).click();
+  await expect(page.locator(".findings li")).toHaveCount(0);
+  await run(page, /^✓ right in all \d+ cases/);
+  await expect(page.getByRole("table")).toContainText("naive");
+});
+
+test("what a compiler refuses is marked in its line, also where only a browser refuses it", async ({ page, home }) => {
+  await open(page, home, "take/naive");
+  const undo = page.getByRole("button", { name: "Undo all changes" });
+  const finding = page.locator(".findings li");
+  const mark = page.locator(".cm-lint-marker-error");
+  const refused: [change: (text: string) => string, line: string | null, why: RegExp][] = [
+    [(text) => text.replace("let end = ", "let end = ="), "let end", /'let'/],
+    [(text) => text.replace("p.elements", "p.nothing"), "p.nothing", /nothing/],
+    // Barriers that not all invocations reach: native compilers let them pass.
+    [exchanged((entry) => entry.replace("    }\n    workgroupBarrier();", "      workgroupBarrier();\n    }")), "workgroupBarrier", /uniform control flow/],
+    [(text) => text.replace("workgroup_size(256)", "workgroup_size(1024)"), null, /1024/],
+  ];
+  for (const [change, line, why] of refused) {
+    await write(page, change);
+    await run(page, /^✗ wrong in 1 of 1 cases/);
+    await expect(finding).toHaveText(why);
+    await expect(finding).toContainText("compile");
+    if (line === null) await expect(mark).toHaveCount(0);
+    else {
+      const number = Number(/take\.wgsl:(\d+)/.exec(await finding.innerText())?.[1]);
+      await expect(page.locator(".cm-line").nth(number - 1)).toContainText(line);
+      await expect(page.locator(".cm-lineNumbers .cm-gutterElement").filter({ hasText: new RegExp(`^${number}$`) })).toBeVisible();
+      await expect(mark).toHaveCount(1);
+    }
+    await undo.click();
+    await expect(mark).toHaveCount(0);
+  }
+  await write(page, (text) => text.replace("fn take", "fn tak"));
+  await run(page, /^It could not be tried: take\.wgsl:\d+: the entry point `tak` is no op/);
+  await expect(mark).toHaveCount(1);
+});
+
+test("a race is found, and with its barriers the same shader is right", async ({ page, home }) => {
+  await open(page, home, "take/naive");
+  await write(page, exchanged((entry) => entry.replaceAll("    workgroupBarrier();\n", "")));
+  await run(page, /^✗ wrong in \d+ of \d+ cases/);
+  await expect(page.locator(".findings li").first()).toContainText(/element \d+ is/);
+  await page.getByRole("button", { name: "Undo all changes" }).click();
+  await write(page, exchanged());
   await run(page, /^✓ right in all/);
+});
+
+test("text can be typed, over a selection of lines, too", async ({ page, home }) => {
+  await page.goto(`${home}#/kernels/take/naive`);
+  const content = page.locator(".cm-content");
+  const lines = () => content.locator(".cm-line").count();
+  await content.click();
+  await page.keyboard.press("Control+Home");
+  const before = await lines();
+  await page.keyboard.type("// mine");
+  await page.keyboard.press("Enter");
+  expect(await lines()).toBe(before + 1);
+  await page.keyboard.press("Control+Home");
+  for (let i = 0; i < 3; i++) await page.keyboard.press("Shift+ArrowDown");
+  await page.keyboard.type("abc");
+  expect(await lines()).toBe(before - 2);
+  await expect(content.locator(".cm-line").first()).toHaveText(/^abc\/\/ steep/);
+  await page.keyboard.press("Control+A");
+  await page.keyboard.insertText("all of it");
+  await expect(content).toHaveText("all of it");
+  await page.keyboard.press("Control+Z");
+  await page.keyboard.press("Control+Z");
+  await expect(content).toContainText("@compute");
+  // No message of the content policy: see `faults`.
 });
 
 test("a starter of an exercise is told what is missing", async ({ page, home }) => {

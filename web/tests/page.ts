@@ -26,6 +26,8 @@ export const test = base.extend<Fixtures, { host: string }>({
     async ({ context, host }, use) => {
       const faults: string[] = [];
       context.on("console", (message) => {
+        // A test that keeps the service worker out is told so.
+        if (message.text().includes("blocked by Playwright")) return;
         if (["error", "warning"].includes(message.type())) faults.push(`console: ${message.text()}`);
       });
       context.on("weberror", (error) => faults.push(`uncaught: ${error.error().message}`));

@@ -10,12 +10,18 @@ import type { Settings } from "../src/engine/protocol";
 import { expect } from "./page";
 
 /** Few steps, one of them skipped: a step takes the software adapter seconds. */
-export const SMALL: Settings = { ...DEFAULTS, steps: 5, guidance: 1, cache: "tea:0.5:identity", time: 0 };
+export const SMALL: Settings = { ...DEFAULTS, steps: 4, guidance: 1, cache: "tea:0.5:identity", time: 0 };
+
+/** Chooses the software GPU in the header of the page that is open. */
+export async function chooseGpu(page: Page): Promise<void> {
+  await page.getByLabel("Device", { exact: true }).selectOption("wgpu");
+  await expect(page.locator(".found")).toContainText("webgpu", { timeout: 90_000 });
+}
 
 /** Opens the link of a run, which makes it, and waits for its end. Returns the decisions. */
 export async function make(page: Page, home: string, settings: Settings): Promise<string> {
   await page.goto(home + write(settings));
-  await expect(page.getByText(/^(Done|It did not work)/)).toBeVisible({ timeout: 80_000 });
+  await expect(page.getByText(/^(Done|It did not work)/)).toBeVisible({ timeout: 150_000 });
   await expect(page.locator(".status")).toHaveText("Done.");
   return page.locator(".skip-map .letters").innerText();
 }
@@ -44,7 +50,7 @@ export async function psnr(page: Page, a: Buffer, b: Buffer): Promise<number> {
       const decode = async (text: string) => {
         const data = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
         const decoder = new ImageDecoder({ data, type: "image/png" });
-          await decoder.tracks.ready;
+        await decoder.tracks.ready;
         await decoder.completed;
         const track = decoder.tracks.selectedTrack!;
         const frames: ImageData[] = [];

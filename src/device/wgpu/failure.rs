@@ -4,9 +4,10 @@
 //! scope there, and whoever reads asks the scope before it believes what was read.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use ::wgpu::{CompilationMessageType, ErrorFilter, ErrorScopeGuard, ShaderModule};
+use ::wgpu::{CompilationMessage, CompilationMessageType, ErrorFilter, ErrorScopeGuard, ShaderModule};
 
 use super::prelude::Module;
 
@@ -55,13 +56,44 @@ impl Failure {
     }
 }
 
+/// A shader that was handed to the compiler.
+#[derive(Clone)]
+pub(super) struct Compiled(Rc<Shader>);
+
+struct Shader {
+    text: Module,
+    shader: ShaderModule,
+    /// What the compiler said, once it was asked.
+    errors: RefCell<Option<Vec<CompilationMessage>>>,
+}
+
+impl Compiled {
+    pub fn new(text: Module, shader: ShaderModule) -> Compiled {
+        Compiled(Rc::new(Shader { text, shader, errors: RefCell::default() }))
+    }
+
+    pub fn text(&self) -> &Module {
+        &self.0.text
+    }
+
+    /// What is wrong with it. The compiler is asked once: Chromium does not answer when it is asked again.
+    pub async fn errors(&self) -> Vec<CompilationMessage> {
+        if let Some(known) = &*self.0.errors.borrow() {
+            return known.clone();
+        }
+        let mut said = self.0.shader.get_compilation_info().await.messages;
+        said.retain(|message| message.message_type == CompilationMessageType::Error);
+        self.0.errors.borrow_mut().insert(said).clone()
+    }
+}
+
 /// What a browser has not answered yet.
 #[derive(Default)]
 pub(super) struct Later {
     /// Popped in the reverse order.
     scopes: RefCell<Vec<ErrorScopeGuard>>,
     /// Shaders since the scopes were opened: where one is refused, it can say in which line.
-    shaders: RefCell<Vec<(Module, ShaderModule)>>,
+    shaders: RefCell<Vec<Compiled>>,
 }
 
 impl Later {
@@ -73,9 +105,9 @@ impl Later {
         }
     }
 
-    pub fn compiled(&self, text: &Module, shader: &ShaderModule) {
+    pub fn compiled(&self, shader: &Compiled) {
         if cfg!(target_arch = "wasm32") {
-            self.shaders.borrow_mut().push((text.clone(), shader.clone()));
+            self.shaders.borrow_mut().push(shader.clone());
         }
     }
 
@@ -107,13 +139,11 @@ impl Drop for Later {
 }
 
 /// The first error in a shader, with the file and the line that it is in.
-async fn refused(shaders: &[(Module, ShaderModule)]) -> Option<String> {
-    for (text, shader) in shaders {
-        let messages = shader.get_compilation_info().await.messages;
-        let error = messages.into_iter().find(|m| m.message_type == CompilationMessageType::Error);
-        if let Some(error) = error {
+async fn refused(shaders: &[Compiled]) -> Option<String> {
+    for shader in shaders {
+        if let Some(error) = shader.errors().await.into_iter().next() {
             let place = error.location.map_or(String::new(), |at| {
-                text.located(&format!("wgsl:{}:{}: ", at.line_number, at.line_position))
+                shader.text().located(&format!("wgsl:{}:{}: ", at.line_number, at.line_position))
             });
             return Some(one_line(&format!("{place}{}", error.message)));
         }

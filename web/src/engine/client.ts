@@ -25,7 +25,7 @@ export interface Opened {
 export type Status =
   | { state: "closed" }
   | { state: "opening"; wanted: DeviceName; progress: Progress | null }
-  | { state: "open"; wanted: DeviceName; opened: Opened; instead: string | null; unkept: string | null }
+  | { state: "open"; wanted: DeviceName; opened: Opened; unkept: string | null }
   | { state: "failed"; wanted: DeviceName; error: string };
 
 /** How long a worker may take to hear that it should stop, before it is ended. */
@@ -47,6 +47,16 @@ class Engine {
     return () => this.listeners.delete(listener);
   }
 
+  /** Calls back with the device that is open, and with each that is opened later, until what is returned is called. */
+  opened(see: (opened: Opened) => void): () => void {
+    let seen: Opened | null = null;
+    const look = () => {
+      if (this.status.state === "open" && this.status.opened !== seen) see((seen = this.status.opened));
+    };
+    look();
+    return this.watch(look);
+  }
+
   /** The device, opened if it is not. Another one than before ends the worker, and what it was doing. */
   open(wanted: DeviceName): Promise<Opened> {
     const { status } = this;
@@ -54,16 +64,14 @@ class Engine {
     this.end("another device was chosen");
     this.wanted = wanted;
     this.say({ state: "opening", wanted, progress: null });
-    let instead: string | null = null;
     let unkept: string | null = null;
     const watch = (event: Event) => {
-      if (event.event === "weights") this.say({ state: "opening", wanted, progress: event as unknown as Progress });
-      if (event.event === "instead") instead = String(event.why);
-      if (event.event === "unkept") unkept = String(event.why);
+      if (event.event === "weights") this.say({ state: "opening", wanted, progress: event });
+      if (event.event === "unkept") unkept = event.why;
     };
     const opening = this.call("open", { device: wanted }, { watch }).then(
       (opened) => {
-        this.say({ state: "open", wanted, opened, instead, unkept });
+        this.say({ state: "open", wanted, opened, unkept });
         return opened;
       },
       (error: Error) => {

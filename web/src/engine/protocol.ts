@@ -1,5 +1,7 @@
 /** What the page and its worker say to each other. The worker owns the device; the page never waits for it. */
 
+import type { Progress } from "./weights";
+
 export type DeviceName = "auto" | "wgpu" | "cpu";
 
 /** A run, as the address of the page holds it. */
@@ -24,6 +26,8 @@ export interface About {
   device: string;
   describe: string;
   gpu: boolean;
+  /** Why the best there is is the CPU, where it is and that was asked for. */
+  no_gpu: string | null;
   model: { name: string; frames: number; height: number; width: number; channels: number; classes: number; parameters: number };
 }
 
@@ -78,7 +82,14 @@ export interface Timed {
 
 /** What was found out about this machine, in the format of docs/results.md. */
 export interface Results {
-  devices: { description: string; verified: Verified[]; timed: Timed[]; run: RunRecord | null }[];
+  date: string;
+  devices: {
+    description: string;
+    facts: { hardware: string; backend: string };
+    verified: Verified[];
+    timed: Timed[];
+    run: RunRecord | null;
+  }[];
 }
 
 /** What the page knows of the machine. */
@@ -86,6 +97,12 @@ export interface Machine {
   os: string;
   browser: string;
   threads: number;
+}
+
+/** What is measured: ops by their names, none for all. */
+export interface Wanted {
+  machine: Machine;
+  ops: string[];
 }
 
 /** What is wrong with a shader, and where. */
@@ -139,19 +156,15 @@ export interface Calls {
   /** Results without rows. */
   results(args: Machine): Results;
   /** Results with the rows of `steep verify`. */
-  verify(args: Machine): Results;
+  verify(args: Wanted): Results;
   /** Results with the rows of `steep bench`. */
-  bench(args: Machine): Results;
+  bench(args: Wanted): Results;
   /** Runs the cases of an op with a shader of the visitor's, and times it beside the op's own if nothing is wrong. */
   try(args: { file: string; text: string; values: number; time: boolean }): Trial;
   /** The adapter goes away, as when somebody pulls it out: for the tests of what the page does then. */
   lose(args: Record<string, never>): void;
-  /** What a threshold decides on recorded distances: the numbers of a step as a run records them. */
-  replay(args: {
-    distances: (number | null)[];
-    threshold: number;
-    coefficients: number[];
-  }): Pick<Step, "d" | "acc" | "decision">[];
+  /** What a policy decides on recorded distances; one without coefficients takes those of the model's calibration. */
+  replay(args: { distances: (number | null)[]; cache: string; calibration: object | null }): Decided[];
   forget(args: { clips: number[] }): void;
 }
 
@@ -159,10 +172,38 @@ export type Name = keyof Calls;
 export type Args<N extends Name> = Parameters<Calls[N]>[0];
 export type Answer<N extends Name> = ReturnType<Calls[N]>;
 
+/** What a decision was, and the numbers behind it. */
+export type Decided = Pick<Step, "d" | "acc" | "decision">;
+
 /** What a call tells before it is done. */
-export interface Event {
-  event: string;
-  [key: string]: unknown;
+export type Event =
+  | ({ event: "weights" } & Progress)
+  /** The browser does not keep files, and says why. */
+  | { event: "unkept"; why: string }
+  | Stepped
+  | Seen;
+
+/** A step of a run is done. */
+export interface Stepped {
+  event: "step";
+  step: number;
+  steps: number;
+  /** null where only the device knows it yet. */
+  decision: Step["decision"] | null;
+  /** All steps so far, where they were read; else none. */
+  decided: Decided[];
+  seconds: number;
+}
+
+/** Work on kernels: the case that is next, or what was found. */
+export interface Seen {
+  event: "seen";
+  op?: string;
+  shape?: string;
+  case?: string;
+  dtype?: string;
+  done?: number;
+  of?: number;
 }
 
 export type ToWorker = { id: number; call: Name; args: unknown } | { cancel: number };

@@ -20,8 +20,8 @@ export interface Progress {
 export interface Files {
   weights: Uint8Array;
   calibration: string;
-  /** Why the browser could not keep them, or null. */
-  refused: string | null;
+  /** Keeps those that came from the host. Tells why the browser could not, or null. */
+  keep: () => Promise<string | null>;
 }
 
 export async function files(tell: (progress: Progress) => void): Promise<Files> {
@@ -30,20 +30,26 @@ export async function files(tell: (progress: Progress) => void): Promise<Files> 
     bytes(weightsUrl, store, tell),
     bytes(calibrationUrl, store, () => {}),
   ]);
-  return { weights, calibration: new TextDecoder().decode(calibration), refused: store.refused };
+  const keep = async () => {
+    for (const [url, { content, type }] of store.fetched) await put(url, content, type, store);
+    return store.refused;
+  };
+  return { weights, calibration: new TextDecoder().decode(calibration), keep };
 }
 
 interface Store {
   cache: Cache | null;
   refused: string | null;
+  /** What came from the host, by its address. */
+  fetched: Map<string, { content: Uint8Array; type: string }>;
 }
 
 /** Browsers refuse storage in private windows, in frames of other sites and where the visitor says so. */
 async function open(): Promise<Store> {
   try {
-    return { cache: await caches.open(KEPT), refused: null };
+    return { cache: await caches.open(KEPT), refused: null, fetched: new Map() };
   } catch (error) {
-    return { cache: null, refused: String(error) };
+    return { cache: null, refused: String(error), fetched: new Map() };
   }
 }
 
@@ -75,12 +81,12 @@ async function bytes(url: string, store: Store, tell: (progress: Progress) => vo
     tell({ loaded, total, kept: false });
   }
   const all = new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
-  await keep(url, all, type, store);
+  store.fetched.set(url, { content: all, type });
   return all;
 }
 
 /** Keeps a file, in place of the one that an earlier version of the page kept. Addresses name their content. */
-async function keep(url: string, content: Uint8Array, type: string, store: Store): Promise<void> {
+async function put(url: string, content: Uint8Array, type: string, store: Store): Promise<void> {
   if (!store.cache) return;
   try {
     const extension = (address: string) => address.slice(address.lastIndexOf("."));

@@ -5,13 +5,8 @@ import type { Answer, Args, Event, FromWorker, Name, ToWorker } from "./protocol
 import { MODEL, files } from "./weights";
 
 type Tell = (event: Event, frame?: Uint8Array) => void;
-/** Whether the call goes on. */
-interface GoOn {
-  /** As far as is known. */
-  (): boolean;
-  /** After messages of the page were let in. */
-  turn(): Promise<boolean>;
-}
+/** Whether the page still wants the call, as far as is known. */
+type GoOn = () => boolean;
 
 let steep: Steep | null = null;
 const clips = new Map<number, Clip>();
@@ -33,28 +28,24 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
   async open(args, tell) {
     await load();
     warm.clear();
-    const { weights, calibration, refused } = await files((progress) => tell({ event: "weights", ...progress }));
+    const { weights, calibration, keep } = await files((progress) => tell({ event: "weights", ...progress }));
+    steep = await Steep.open(args.device, MODEL, weights, calibration);
+    // Only what has proved to be the model.
+    const refused = await keep();
     if (refused) tell({ event: "unkept", why: refused });
-    const opened = (name: string) => Steep.open(name, MODEL, weights, calibration);
-    steep = await opened(args.device);
-    if (args.device === "auto" && !JSON.parse(steep.about()).gpu) {
-      const why = await opened("wgpu").then(
-        (other) => (other.free(), "this browser’s only adapter is a processor itself"),
-        (error: Error) => error.message,
-      );
-      tell({ event: "instead", why });
-    }
     return { about: JSON.parse(steep.about()), policies: JSON.parse(policies()), ops: JSON.parse(steep.ops()) };
   },
 
   async generate(args, tell, goOn) {
     const { class: digit, seed, steps, guidance, cache, gate } = args.settings;
-    // Kernels are compiled before the first run of their kind, so that no time counts that.
+    // Kernels are compiled before the first run of their kind whose time counts: one without pictures. Where there was one
+    // with pictures before, they are compiled already.
     const kind = `${guidance === 1} ${cache}`;
-    const settings = { class: digit, seed, steps, guidance, cache, gate, preview_every: args.preview, warm_up: !warm.has(kind) };
-    const made = await device().generate(JSON.stringify(settings), (event: string, frame?: Uint8Array) => {
-      tell(JSON.parse(event), frame);
-      return goOn.turn();
+    const settings = { class: digit, seed, steps, guidance, cache, gate, preview_every: args.preview, warm_up: !args.preview && !warm.has(kind) };
+    const made = await device().generate(JSON.stringify(settings), async (event: string, frame?: Uint8Array) => {
+      tell({ event: "step", ...JSON.parse(event) }, frame);
+      await turn();
+      return goOn();
     });
     warm.add(kind);
     const number = nextClip++;
@@ -72,12 +63,12 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
 
   results: (machine) => JSON.parse(device().results(JSON.stringify({ machine }))),
 
-  async verify(machine, tell, goOn) {
-    return JSON.parse(await device().verify(JSON.stringify({ machine }), watched(tell, goOn)));
+  async verify(wanted, tell, goOn) {
+    return JSON.parse(await device().verify(JSON.stringify(wanted), watched(tell, goOn)));
   },
 
-  async bench(machine, tell, goOn) {
-    return JSON.parse(await device().bench(JSON.stringify({ machine }), watched(tell, goOn)));
+  async bench(wanted, tell, goOn) {
+    return JSON.parse(await device().bench(JSON.stringify(wanted), watched(tell, goOn)));
   },
 
   async try({ file, text, values, time }, tell, goOn) {
@@ -86,9 +77,9 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
 
   lose: () => device().lose(),
 
-  async replay({ distances, threshold, coefficients }) {
+  async replay({ distances, cache, calibration }) {
     await load();
-    return JSON.parse(replay(JSON.stringify(distances), threshold, coefficients.join(",")));
+    return JSON.parse(replay(JSON.stringify(distances), cache, calibration && JSON.stringify(calibration)));
   },
 
   forget({ clips: numbers }) {
@@ -98,6 +89,17 @@ const calls: { [N in Name]: (args: Args<N>, tell: Tell, goOn: GoOn) => Answer<N>
     }
   },
 };
+
+/** Calls that keep the device at work. They take turns: one that was cancelled may still be at its last kernel. */
+const AT_WORK: Name[] = ["generate", "verify", "bench", "try"];
+let work: Promise<unknown> = Promise.resolve();
+
+function inTurn<T>(call: Name, run: () => T | Promise<T>): T | Promise<T> {
+  if (!AT_WORK.includes(call)) return run();
+  const mine = work.then(run);
+  work = mine.catch(() => {});
+  return mine;
+}
 
 /** Hands on what is told, and ends the work once the page has cancelled it. */
 const watched = (tell: Tell, goOn: GoOn) => (event: string) => {
@@ -130,18 +132,19 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   }
   const { id, call, args } = data;
   const tell: Tell = (event, frame) => post({ id, event, frame });
-  const goOn: GoOn = Object.assign(() => !cancelled.has(id), {
-    async turn() {
-      await turn();
-      return !cancelled.has(id);
-    },
-  });
+  const goOn = () => !cancelled.has(id);
   try {
     const run = calls[call] as (args: unknown, tell: Tell, goOn: GoOn) => unknown;
-    post({ id, answer: await run(args, tell, goOn) });
+    const answer = await inTurn(call, () => {
+      if (!goOn()) throw new Error("cancelled");
+      return run(args, tell, goOn);
+    });
+    post({ id, answer });
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const { name, message } = error instanceof Error ? error : new Error(String(error));
     post({ id, error: message, cancelled: cancelled.has(id) });
+    // A device that failed is opened anew, or another one is.
+    if (name === "DeviceError" && call !== "open") post({ crashed: message });
   } finally {
     cancelled.delete(id);
   }

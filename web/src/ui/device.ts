@@ -39,19 +39,29 @@ function loading(progress: { loaded: number; total: number | null; kept: boolean
   return `model: ${megabytes(progress.loaded)}${of} MB`;
 }
 
+/** How long a device may take to open once the model is there. */
+const PATIENCE_MS = 10_000;
+
 /** What went wrong, and the ways on. */
 export function notice(engine: typeof Engine): HTMLElement {
   const root = h("div", {});
   let dismissed = "";
+  let patience = 0;
+  const cpu = () => h("button", { type: "button", onclick: () => void engine.open("cpu") }, "Use the CPU");
   const show = () => {
     const { status } = engine;
+    clearTimeout(patience);
+    if (status.state === "opening" && status.wanted !== "cpu" && (status.progress?.loaded ?? 0) === status.progress?.total) {
+      const text = "Perhaps a kernel of an earlier visit does not end. A browser gives such a GPU up after a while.";
+      patience = window.setTimeout(() => put(root, card("hint", "The device does not answer.", text, cpu())), PATIENCE_MS);
+    }
     if (status.state === "failed") {
       const retry = h("button", { type: "button", onclick: () => void engine.open(status.wanted) }, "Try again");
-      const cpu = h("button", { type: "button", onclick: () => void engine.open("cpu") }, "Use the CPU");
-      put(root, card("error", "The device does not work.", status.error, retry, status.wanted !== "cpu" && cpu));
+      put(root, card("error", "The device does not work.", status.error, retry, status.wanted !== "cpu" && cpu()));
     } else if (status.state === "open") {
       const texts = [
-        status.instead && `No GPU can be used, so this runs on the CPU: the same clips, more slowly. (${status.instead})`,
+        status.opened.about.no_gpu &&
+          `No GPU can be used, so this runs on the CPU: the same clips, more slowly. (${status.opened.about.no_gpu})`,
         status.unkept && `This browser keeps no files for this page, so the model is fetched anew each time. (${status.unkept})`,
       ].filter((text): text is string => Boolean(text));
       if (!texts.length || texts.join() === dismissed) return put(root);

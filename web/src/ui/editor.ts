@@ -53,6 +53,21 @@ const look = EditorView.theme({
   ".cm-tooltip": { backgroundColor: "var(--page)", color: "var(--ink)", border: "1px solid var(--line)" },
 });
 
+/**
+ * Text typed over a selection, put in by the editor. Chromium would join the selected lines by itself and keep their looks
+ * as inline styles, which the page's content policy refuses.
+ */
+const overSelection = EditorView.domEventHandlers({
+  beforeinput: (event, view) => {
+    const { inputType, data, isComposing } = event;
+    const { readOnly, selection } = view.state;
+    if (inputType !== "insertText" || data === null || isComposing || readOnly || selection.main.empty) return false;
+    view.dispatch({ ...view.state.replaceSelection(data), userEvent: "input.type", scrollIntoView: true });
+    event.preventDefault();
+    return true;
+  },
+});
+
 export interface Fault {
   /** From 1. */
   line: number;
@@ -84,6 +99,7 @@ export class Editor {
           editable ? lintGutter() : [],
           EditorState.readOnly.of(!editable),
           EditorView.contentAttributes.of({ "aria-label": label, "aria-multiline": "true" }),
+          overSelection,
           EditorView.updateListener.of((update) => update.docChanged && change?.()),
         ],
       }),

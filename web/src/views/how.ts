@@ -14,13 +14,9 @@ const RECORDED: (number | null)[][] = pairs
   .map((line) => [null, ...(JSON.parse(line) as { x: number[] }).x]);
 
 const FUNCTIONS = {
-  identity: { name: "as it is: f(d) = d", coefficients: [0, 0, 0, 1, 0], delta: 0.1, most: 0.5 },
-  fitted: {
-    name: "the polynomial fitted to this model",
-    coefficients: calibration.coefficients,
-    delta: 0.02,
-    most: 0.15,
-  },
+  identity: { name: "as it is: f(d) = d", cache: (delta: number) => `tea:${delta}:identity`, delta: 0.1, most: 0.5 },
+  // Its coefficients, and the distances that it holds for, are the calibration's.
+  fitted: { name: "the polynomial fitted to this model", cache: (delta: number) => `tea:${delta}`, delta: 0.02, most: 0.15 },
 } as const;
 
 export function how(root: HTMLElement): () => void {
@@ -49,13 +45,13 @@ export function how(root: HTMLElement): () => void {
   let newest = 0;
   async function replay(): Promise<void> {
     const mine = ++newest;
-    const { coefficients } = FUNCTIONS[rescale.value as keyof typeof FUNCTIONS];
+    const { cache } = FUNCTIONS[rescale.value as keyof typeof FUNCTIONS];
     const threshold = slider.valueAsNumber;
     value.textContent = threshold.toFixed(3);
     slider.setAttribute("aria-valuetext", threshold.toFixed(3));
     const distances = RECORDED[Number(digit.value)]!;
     try {
-      const steps = await engine.call("replay", { distances, threshold, coefficients: [...coefficients] });
+      const steps = await engine.call("replay", { distances, cache: cache(threshold), calibration });
       // Another position of the slider has been asked for since.
       if (mine !== newest) return;
       map.show(steps, steps.length, threshold);
@@ -90,7 +86,8 @@ export function how(root: HTMLElement): () => void {
           "d    = Σ|Mₜ − Mₜ₋₁| / Σ|Mₜ₋₁|",
           "f(d) = c₄d⁴ + c₃d³ + c₂d² + c₁d + c₀",
           "acc  = acc + f(d)",
-          "acc < δ: skip.  Otherwise: run the transformer, acc = 0",
+          "acc < δ: skip the transformer",
+          "else:    run it, acc = 0",
         ].join("\n"),
       ),
       h(

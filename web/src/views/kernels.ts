@@ -2,9 +2,9 @@
 
 import { h, put } from "../dom";
 import { Cancelled, engine, type Opened } from "../engine/client";
-import type { Event, Op, Shader, Timed, Trial } from "../engine/protocol";
+import type { Event, Op, Shader, Trial } from "../engine/protocol";
 import type { Editor } from "../ui/editor";
-import { table } from "../ui/table";
+import { timedTable } from "../ui/timed";
 
 /** Where the exercises begin. */
 const EXERCISES = import.meta.glob<string>("../../../exercises/*/starter.wgsl", { query: "?raw", import: "default", eager: true });
@@ -33,7 +33,7 @@ export function kernels(root: HTMLElement, [name, label]: string[]): () => void 
     ),
     h("div", { class: "reader" }, h("nav", { "aria-label": "Ops" }, list), body),
   );
-  put(body, h("p", { class: "status", role: "status" }, "Loading …"));
+  put(body, h("p", { class: "status", role: "status" }, "The kernels are read from the program: it is loading …"));
 
   const show = async ({ ops }: Opened) => {
     const op = ops.find((op) => op.name === name) ?? ops[0];
@@ -70,11 +70,16 @@ export function kernels(root: HTMLElement, [name, label]: string[]): () => void 
       chosen && bench(op, editor, text),
     );
   };
-  engine.open(engine.wanted).then(show, (error: Error) => {
-    if (!left) put(body, h("p", { role: "status" }, `The kernels are read from the program, and it does not run: ${error.message}`));
+  // What is being edited stays when another device is chosen.
+  let shown = false;
+  const unwatch = engine.opened((opened) => {
+    if (!shown) void show(opened);
+    shown = true;
   });
+  void engine.open(engine.wanted);
   return () => {
     left = true;
+    unwatch();
     editor?.close();
   };
 }
@@ -99,7 +104,8 @@ function bench(op: Op, editor: Editor, original: string): HTMLElement {
     status.textContent = "Starting …";
     const file = `${op.name}.wgsl`;
     const watch = (event: Event) => {
-      const { case: name, shape, dtype, done, of } = event as { case?: string; shape?: string; dtype?: string; done?: number; of?: number };
+      if (event.event !== "seen") return;
+      const { case: name, shape, dtype, done, of } = event;
       if (name !== undefined) status.textContent = `checking ${dtype} ${name}`;
       else if (shape !== undefined) status.textContent = `timing ${shape}`;
       if (done !== undefined && of) bar.value = done / of;
@@ -139,15 +145,11 @@ function bench(op: Op, editor: Editor, original: string): HTMLElement {
           h("li", {}, place && h("code", {}, `${place.file}:${place.line}${place.column ? `:${place.column}` : ""}`), ` ${kind}, ${dtype} ${name}: ${what}`),
         ),
       ),
-      timed.length > 0 && table(["source", "shape", "time", "of the ceiling"], timed.map(row), "Time, in turn with the op’s own sources"),
+      timed.length > 0 && timedTable(timed, "Time, in turn with the op’s own sources", ["source", "shape"]),
     );
   }
 
   return h("div", { class: "try" }, h("div", { class: "row" }, button, again), h("div", { class: "progress" }, bar, status), out);
-}
-
-function row({ source, shape, ms, ceiling_pct, bound }: Timed): string[] {
-  return [source, shape, `${ms.toPrecision(3)} ms`, ceiling_pct === null ? "" : `${ceiling_pct.toFixed(0)} % of the ${bound === "copy" ? "copy" : "product"}`];
 }
 
 /** A shader to begin with, and the exercises that are about this op. */

@@ -2,26 +2,33 @@
 
 import { download, h, put } from "../dom";
 import { Cancelled, engine } from "../engine/client";
-import type { Event, Machine, Results, Timed, Verified } from "../engine/protocol";
+import type { Event, Machine, Results, Verified } from "../engine/protocol";
+import { read } from "../settings";
 import { table } from "../ui/table";
+import { timedTable } from "../ui/timed";
 
-/** The run whose decisions are part of the results. */
-const RUN = { class: 6, seed: 0, steps: 50, guidance: 3, cache: "tea:0.1:identity", gate: "device" } as const;
+/** The run whose decisions are part of the results. A link can ask for fewer steps: `#/measure?steps=10`. */
+const RUN = { class: 6, seed: 0, guidance: 3, cache: "tea:0.1:identity", gate: "device" } as const;
+
+/** What is measured where no op is named. */
+const ALL = "all";
 
 /** Stays while the visitor looks at other pages. */
 let results: Results | null = null;
 
-export function measure(root: HTMLElement): () => void {
+export function measure(root: HTMLElement, _: string[], query: URLSearchParams): () => void {
+  const { steps } = read(query);
   let abort: AbortController | null = null;
   const status = h("p", { class: "status", role: "status" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Progress", hidden: true });
   const button = h("button", { type: "button", class: "primary", onclick: () => (abort ? abort.abort() : void run()) });
   const out = h("div", {});
 
+  const op = h("select", { id: "op" }, h("option", { value: ALL }, "all, and the whole model"));
   const parts = {
     verify: check("verify", "Is every kernel right?", "each op, source and type of operands against a naive reference in f64"),
     bench: check("bench", "How fast is each?", "in interleaved rounds, beside this device’s best copy and matrix product"),
-    run: check("run", "What does a cached run decide?", `${RUN.steps} steps of the digit ${RUN.class}, ${RUN.cache}`),
+    run: check("run", "What does a cached run decide?", `${steps} steps of the digit ${RUN.class}, ${RUN.cache}`),
   };
 
   put(
@@ -33,6 +40,7 @@ export function measure(root: HTMLElement): () => void {
       h("p", {}, "Verifies all kernels on this machine, times them and makes a cached clip. Nothing leaves this machine unless you send the file yourself."),
     ),
     h("fieldset", { class: "choices measures" }, h("legend", {}, "What to measure"), ...Object.values(parts).map(({ label }) => label)),
+    h("div", { class: "field narrow" }, h("label", { for: "op" }, "Ops"), op),
     h("div", { class: "row" }, button),
     h("div", { class: "progress" }, bar, status),
     out,
@@ -51,25 +59,27 @@ export function measure(root: HTMLElement): () => void {
     bar.removeAttribute("value");
     try {
       const { about } = await engine.open(engine.wanted);
-      const here = machine();
-      const whole = await engine.call("results", here, { signal });
+      const wanted = { machine: machine(), ops: op.value === ALL ? [] : [op.value] };
+      const whole = await engine.call("results", wanted.machine, { signal });
       const device = whole.devices[0]!;
       const watch = (event: Event) => {
-        const { op, shape, done, of } = event as { op?: string; shape?: string; done?: number; of?: number };
+        if (event.event !== "seen") return;
+        const { op, shape, done, of } = event;
         if (op !== undefined) status.textContent = `${op} ${shape ?? ""}`;
         if (done !== undefined && of) bar.value = done / of;
       };
       const go = { signal, watch };
-      if (parts.verify.input.checked) device.verified = (await engine.call("verify", here, go)).devices[0]!.verified;
+      if (parts.verify.input.checked) device.verified = (await engine.call("verify", wanted, go)).devices[0]!.verified;
       show((results = whole));
-      if (parts.bench.input.checked) device.timed = (await engine.call("bench", here, go)).devices[0]!.timed;
+      if (parts.bench.input.checked) device.timed = (await engine.call("bench", wanted, go)).devices[0]!.timed;
       show(whole);
       if (parts.run.input.checked) {
-        const steps = ({ step }: Event) => {
-          status.textContent = `making a clip: step ${Number(step) + 1} of ${RUN.steps}`;
-          bar.value = (Number(step) + 1) / RUN.steps;
+        const stepped = (event: Event) => {
+          if (event.event !== "step") return;
+          status.textContent = `making a clip: step ${event.step + 1} of ${steps}`;
+          bar.value = (event.step + 1) / steps;
         };
-        const made = await engine.call("generate", { settings: RUN, preview: 0 }, { signal, watch: steps });
+        const made = await engine.call("generate", { settings: { ...RUN, steps }, preview: 0 }, { signal, watch: stepped });
         await engine.call("forget", { clips: [made.clip] });
         device.run = made.record;
       }
@@ -93,12 +103,12 @@ export function measure(root: HTMLElement): () => void {
       h(
         "div",
         { class: "row save" },
-        h("button", { type: "button", onclick: () => download("measured.page.json", "application/json", JSON.stringify(whole, null, 2)) }, "Download (JSON)"),
+        h("button", { type: "button", onclick: () => download(`${stem(whole)}.page.json`, "application/json", JSON.stringify(whole, null, 2)) }, "Download (JSON)"),
       ),
       h("p", { class: "note" }, "The file is what ", h("code", {}, "steep verify --json"), " and ", h("code", {}, "steep bench --json"), " print, with what the browser tells about the adapter. Its place is benches/results in the repository; docs/results.md tells how to contribute it."),
       verified.length > 0 && h("p", { class: wrong ? "wrong" : "right" }, wrong ? `✗ ${wrong} of ${verified.length} are wrong` : `✓ all ${verified.length} are right`),
       verified.length > 0 && table(["op", "source", "type", "cases", "error, of what is allowed"], verified.map(ofVerified), "What is right"),
-      timed.length > 0 && table(["op", "source", "shape", "type", "time", "of the ceiling"], timed.map(ofTimed), "How fast it is"),
+      timed.length > 0 && timedTable(timed, "How fast it is", ["op", "source", "shape", "dtype"]),
       run && h("h2", {}, "A cached run"),
       run && h("p", {}, `${run.computed} of ${run.steps.length} steps computed: `, h("code", { class: "letters" }, run.steps.map(({ decision }) => decision).join(""))),
     );
@@ -106,7 +116,22 @@ export function measure(root: HTMLElement): () => void {
 
   idle();
   if (results) show(results);
-  return () => abort?.abort();
+  void engine.open(engine.wanted);
+  const unwatch = engine.opened(({ ops }) => {
+    const names = [...ops.map(({ name }) => name), "forward"];
+    if (op.options.length === 1) op.append(...names.map((name) => h("option", { value: name }, name)));
+  });
+  return () => {
+    unwatch();
+    abort?.abort();
+  };
+}
+
+/** What the file is called: the day and the hardware. */
+function stem({ date, devices }: Results): string {
+  const { facts, description } = devices[0]!;
+  const hardware = (facts.hardware || description).toLowerCase().replaceAll(/[^a-z0-9.]+/g, "-");
+  return `${date}-${hardware.replaceAll(/^-|-$/g, "")}`;
 }
 
 /** As far as a browser says. */
@@ -126,9 +151,4 @@ function ofVerified(row: Verified): string[] {
   const share = `${(100 * row.of_bound).toFixed(0)} %`;
   const state = row.wrong ? `✗ ${row.wrong} of ${row.cases} wrong: ${row.fault ?? ""}` : share;
   return [row.op, row.source, row.dtype, String(row.cases), state];
-}
-
-function ofTimed(row: Timed): string[] {
-  const share = row.ceiling_pct === null ? "" : `${row.ceiling_pct.toFixed(0)} % of the ${row.bound === "copy" ? "copy" : "product"}`;
-  return [row.op, row.source, row.shape, row.dtype, `${row.ms.toPrecision(3)} ms`, share];
 }

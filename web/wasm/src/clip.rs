@@ -87,7 +87,7 @@ impl Clip {
         self.skip_map.clone()
     }
 
-    /// In dB, how near the other clip is; infinite where they are equal.
+    /// In dB, how near the other clip is; 100 where they are equal.
     pub fn psnr(&self, other: &Clip) -> Result<f64> {
         Ok(metrics::psnr(&self.video, &other.video)?)
     }

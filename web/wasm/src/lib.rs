@@ -12,7 +12,7 @@ mod work;
 use js_sys::Function;
 use serde_json::{Value, json};
 use steep::cache::{Given, POLICIES, Spec};
-use steep::evaluate::calibrate::Calibration;
+use steep::evaluate::calibrate::{Calibration, fit};
 use steep::model::{Checkpoint, Dit};
 use steep::results::OnDevice;
 use steep::{DType, Device, Error};
@@ -24,8 +24,27 @@ use settings::Settings;
 use watch::Watching;
 use work::{Try, Work};
 
-/// What every export fails with.
-type Result<T> = std::result::Result<T, JsError>;
+/// What every export fails with: an `Error` whose message is one line. Its name is `DeviceError` where the device failed,
+/// so that a page can offer another one.
+pub struct Failure(Error);
+
+type Result<T> = std::result::Result<T, Failure>;
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Failure {
+        Failure(e)
+    }
+}
+
+impl From<Failure> for JsValue {
+    fn from(Failure(e): Failure) -> JsValue {
+        let error = js_sys::Error::new(&e.to_string());
+        if let Error::Device { .. } = e {
+            error.set_name("DeviceError");
+        }
+        error.into()
+    }
+}
 
 /// Must be called once before all else. `panicked` is told of a panic, in one line: after one, nothing here works any
 /// more, and the page starts another worker.
@@ -48,6 +67,8 @@ pub struct Steep {
     checkpoint: Checkpoint,
     model: Dit,
     calibration: Option<Calibration>,
+    /// Why `auto` is the CPU, where it is.
+    no_gpu: Option<String>,
 }
 
 #[wasm_bindgen]
@@ -61,12 +82,12 @@ impl Steep {
         calibration: Option<String>,
     ) -> Result<Steep> {
         let checkpoint = Checkpoint::from_bytes(name, weights)?;
-        let parse =
-            |text: String| Calibration::parse(&text).map_err(|why| Error::file("the calibration", why));
-        let calibration = calibration.map(parse).transpose()?;
-        let device = Device::open(&device).await?;
+        let calibration = calibration.as_deref().map(calibrated).transpose()?;
+        let wanted = device;
+        let device = Device::open(&wanted).await?;
+        let no_gpu = if wanted == "auto" && !device.is_gpu() { no_gpu().await } else { None };
         let model = Dit::load(&device, &checkpoint, DType::F32)?;
-        Ok(Steep { device, checkpoint, model, calibration })
+        Ok(Steep { device, checkpoint, model, calibration, no_gpu })
     }
 
     /// The device and the model.
@@ -78,6 +99,7 @@ impl Steep {
             "device": self.device.name(),
             "describe": self.device.describe(),
             "gpu": self.device.is_gpu(),
+            "no_gpu": self.no_gpu,
             "facts": self.device.facts(),
             "clock_resolution_s": self.device.clock(),
             "model": {
@@ -150,6 +172,15 @@ impl Steep {
     }
 }
 
+/// Why this browser has no GPU.
+async fn no_gpu() -> Option<String> {
+    match Device::open("wgpu").await {
+        Ok(device) if device.is_gpu() => None,
+        Ok(device) => Some(format!("its only adapter is a processor itself: {}", device.describe())),
+        Err(e) => Some(e.to_string()),
+    }
+}
+
 /// Every named cache policy: an array of `{name, syntax, skips_when, source, measures, limits}`.
 #[wasm_bindgen]
 pub fn policies() -> String {
@@ -166,12 +197,19 @@ pub fn policies() -> String {
     POLICIES.iter().map(policy).collect::<Value>().to_string()
 }
 
-/// The decisions of `tea:THRESHOLD:COEFFICIENTS` on recorded distances, an array of numbers with null for none: an array of
-/// `{i, d, rescaled, acc, decision}`.
+/// The decisions of a policy such as `tea:0.1:identity` on recorded distances, an array of numbers with null for none: an
+/// array of `{i, d, rescaled, acc, decision}`. `tea:0.02` takes its polynomial, and where that holds, from `calibration`,
+/// the text of a `.teacache.json`.
 #[wasm_bindgen]
-pub fn replay(distances: String, threshold: f64, coefficients: String) -> Result<String> {
+pub fn replay(distances: String, cache: String, calibration: Option<String>) -> Result<String> {
     let distances: Vec<Option<f64>> = settings::parse(&distances)?;
-    let spec: Spec = format!("tea:{threshold}:{coefficients}").parse()?;
-    let steps = spec.policy(distances.len(), &Given::default())?.replay(&distances);
+    let spec: Spec = cache.parse()?;
+    let calibration = calibration.as_deref().map(calibrated).transpose()?;
+    let given = Given { fit: fit(&spec, calibration.as_ref()), magnitudes: None };
+    let steps = spec.policy(distances.len(), &given)?.replay(&distances);
     Ok(steps.iter().enumerate().map(|(i, step)| step.json(i)).collect::<Value>().to_string())
+}
+
+fn calibrated(text: &str) -> steep::Result<Calibration> {
+    Calibration::parse(text).map_err(|why| Error::file("the calibration", why))
 }

@@ -40,8 +40,8 @@ fn entry(device: &Device, op: &Op, rust: &str) -> Value {
 
 /// The documentation of an op's function.
 fn doc(name: &str, rust: &str) -> String {
-    let head = format!("pub fn {name}(");
-    let before = rust.find(&head).map_or("", |at| &rust[..at]);
+    let heads = ["(", "<"].map(|end| format!("pub fn {name}{end}"));
+    let before = heads.iter().find_map(|head| rust.find(head)).map_or("", |at| &rust[..at]);
     let lines: Vec<&str> = before.lines().rev().take_while(|line| line.starts_with("///")).collect();
     let lines: Vec<&str> =
         lines.into_iter().rev().map(|line| line[3..].strip_prefix(' ').unwrap_or("")).collect();

@@ -1,7 +1,7 @@
 //! A page that looks on.
 
 use js_sys::{Function, Promise, Uint8Array};
-use serde_json::json;
+use serde_json::{Value, json};
 use steep::sample::{Moment, Progress, Watch};
 use steep::video::Video;
 use steep::{Device, Error, Result};
@@ -17,6 +17,8 @@ pub struct Watching {
     steps: usize,
     preview_every: usize,
     preview: Option<Vec<u8>>,
+    /// The steps whose decisions are known, and not told yet.
+    decided: Vec<Value>,
     call: Function,
     start: Instant,
     /// Steps that are enqueued and not yet waited for, and how many are at most.
@@ -36,6 +38,7 @@ impl Watching {
             steps: settings.steps,
             preview_every: settings.preview_every,
             preview: None,
+            decided: vec![],
             call,
             start: now,
             queued: 0,
@@ -59,13 +62,22 @@ impl Watching {
 
 impl Watch for Watching {
     async fn step(&mut self, moment: &Moment<'_>) -> Result<()> {
-        if self.preview_every > 0 && moment.step % self.preview_every == 0 {
+        if self.preview_every == 0 {
+            return Ok(());
+        }
+        let pictured = moment.step.is_multiple_of(self.preview_every);
+        if pictured {
             let &[_, f, c, h, w] = moment.z.shape().dims() else {
                 unreachable!("clips have five dimensions")
             };
             let video = Video::new(f, c, h, w, moment.estimate()?.read_f32().await?)?;
             let frames = (0..f).map(|frame| video.pixels(frame)).collect::<Result<Vec<_>>>()?;
             self.preview = Some(frames.concat());
+        }
+        // Where the host waits anyway, what the device decided costs next to nothing.
+        if pictured || self.queued + 1 >= self.slice {
+            let steps = moment.decided().await?;
+            self.decided = steps.iter().enumerate().map(|(i, step)| step.json(i)).collect();
         }
         Ok(())
     }
@@ -76,6 +88,7 @@ impl Watch for Watching {
             "step": progress.done - 1,
             "steps": self.steps,
             "decision": progress.decision.map(|decision| decision.letter().to_string()),
+            "decided": std::mem::take(&mut self.decided),
             "seconds": self.start.elapsed().as_secs_f64(),
         });
         let preview =

@@ -1,6 +1,6 @@
 // The package in node, which has no WebGPU: what the CPU's kernels make in wasm, beside the native program.
 //
-//   web/build-wasm.sh && node --test web/wasm/tests/
+//   web/build-wasm.sh && node --test web/wasm/tests/*.test.mjs
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -51,7 +51,7 @@ function psnr(a, b) {
   return 10 * Math.log10(4 / error);
 }
 
-test("a cached clip is the native one, decision by decision, and no eight times slower", async () => {
+test("a cached clip is the native one, decision by decision", async () => {
   const events = [];
   const settings = { class: 6, seed: 0, steps: 50, cache: "tea:0.1:identity", preview_every: 10 };
   const clip = await generate(settings, (event, frames) => {
@@ -70,6 +70,13 @@ test("a cached clip is the native one, decision by decision, and no eight times 
   // Each step is seen as it is done, and every tenth with what it takes for the clip: nearer to it each time.
   assert.deepEqual(events.map(([event]) => event.step), [...Array(50).keys()]);
   assert.equal(events.map(([event]) => event.decision).join(""), letters(record));
+  // Where the numbers behind the decisions were read, they are those of the record, up to the step.
+  const numbers = ({ d, acc, decision }) => ({ d, acc, decision });
+  const read = events.map(([event]) => event).filter(({ decided }) => decided.length);
+  assert.ok(read.length >= 5);
+  for (const { step, decided } of read) {
+    assert.deepEqual(decided.map(numbers), record.steps.slice(0, step + 1).map(numbers));
+  }
   const previews = events.filter(([, frames]) => frames).map(([event, frames]) => [event.step, frames]);
   assert.deepEqual(previews.map(([step]) => step), [0, 10, 20, 30, 40]);
   const final = clip.frames();
@@ -77,14 +84,8 @@ test("a cached clip is the native one, decision by decision, and no eight times 
   const off = ([, frames]) => frames.reduce((sum, x, i) => sum + Math.abs(x - final[i]), 0);
   assert.ok(off(previews[4]) < off(previews[0]) / 4, `${previews.map(off)}`);
 
-  // The fastest computed step of each: what else the machine does only adds to it.
-  const fastest = (record) => Math.min(...record.steps.filter((s) => s.decision !== "S").map((s) => s.ms));
-  const ratio = fastest(record) / fastest(wanted.record);
-  console.log(`a step: wasm ${fastest(record).toFixed(0)} ms, native ${fastest(wanted.record).toFixed(0)} ms`);
-  assert.ok(ratio <= 8, `${ratio.toFixed(1)} times as slow`);
-
   const again = await generate({ ...settings, steps: 4, cache: "off" });
-  assert.equal(again.psnr(again), Infinity);
+  assert.equal(again.psnr(again), 100);
   assert.equal(again.ssim(again), 1);
   assert.ok(clip.psnr(again) < 40);
   assert.equal(Buffer.from(clip.gif(4).subarray(0, 6)).toString(), "GIF89a");
@@ -142,7 +143,7 @@ test("ops have their texts; cases and times have the native format", async () =>
   assert.ok(ops.length >= 18);
   for (const op of ops) {
     assert.match(op.doc, /`/, op.name);
-    assert.ok(op.rust.includes(`pub fn ${op.name}(`) && op.cpu.includes("portable"), op.name);
+    assert.ok(new RegExp(`pub fn ${op.name}[(<]`).test(op.rust) && op.cpu.includes("portable"), op.name);
     assert.ok(op.wgsl.length > 0 && op.wgsl.every((source) => source.text.includes("// steep: tile = ")), op.name);
     assert.ok(op.starter.includes("@compute"), op.name);
   }
@@ -170,9 +171,15 @@ test("ops have their texts; cases and times have the native format", async () =>
 });
 
 test("recorded distances are decided again as the run decided them", () => {
-  const steps = JSON.parse(replay("[null, 0.06, 0.05, 0.04, 0.09]", 0.2, "open-sora-1.2"));
+  const steps = JSON.parse(replay("[null, 0.06, 0.05, 0.04, 0.09]", "tea:0.2:open-sora-1.2"));
   assert.equal(steps.map((step) => step.decision).join(""), "FSCSF");
-  assert.throws(() => replay("[null]", -1, "identity"), /a threshold from 0/);
+  assert.throws(() => replay("[null]", "tea:-1:identity"), /a threshold from 0/);
+  // A fitted polynomial holds where it was fitted: a step beyond that is computed, whatever the threshold.
+  const most = JSON.parse(calibration).range[1];
+  const second = (d, cache, text) => JSON.parse(replay(JSON.stringify([null, d, d]), cache, text))[1].decision;
+  assert.equal(second(0.99 * most, "tea:1000", calibration), "S");
+  assert.equal(second(1.01 * most, "tea:1000", calibration), "C");
+  assert.equal(second(1.01 * most, "tea:1000:identity", calibration), "S");
   const all = JSON.parse(policies());
   assert.deepEqual(all.slice(0, 4).map((policy) => policy.name), ["off", "uniform", "mask", "tea"]);
 });
