@@ -23,6 +23,8 @@ Memory memory;
 namespace {
 
 constexpr size_t MOST_THREADS = 1024, MOST_SHARED = 227 << 10;
+/// Bytes around an argument that are nobody's, and as far as an address is said to be at it.
+constexpr size_t ROOM = 1 << 20;
 /// Accesses of a launch, barriers among them: five times as many as the largest case of the crate makes.
 uint64_t most_accesses() {
     const char *value = getenv("EMULATOR_ACCESSES");
@@ -107,8 +109,7 @@ Memory::Memory() {
 }
 
 uint8_t *Memory::add_buffer(const std::string &name, size_t bytes, bool writable) {
-    // Addresses as an allocator of device memory gives them, with room on both sides that is nobody's.
-    constexpr size_t ROOM = 1 << 20;
+    // Addresses as an allocator of device memory gives them, with room on both sides.
     uint8_t *at = reserve(bytes + 2 * ROOM) + ROOM;
     latest = nullptr;
     regions.push_back({name, at, bytes, false, writable, {}});
@@ -144,8 +145,14 @@ Region *Memory::find(const void *address, size_t bytes, const char *verb) {
     size_t distance = SIZE_MAX;
     for (Region &r : regions) {
         if (inside(r)) return latest = &r;
-        const size_t away = at < r.at ? r.at - at : at - r.at;
+        const uint8_t *end = r.at + r.bytes;
+        const size_t away = at < r.at ? r.at - at : at < end ? 0 : at - end;
         if (away < distance) distance = away, nearest = &r;
+    }
+    if (distance > ROOM) {
+        fault("out of bounds", text("%s %zu bytes near no tensor and no shared memory: an index below 0 wraps to a "
+                                    "large one, and a pointer that nobody set points anywhere",
+                                    verb, bytes));
     }
     fault("out of bounds", text("%s %zu bytes at %s, which has %zu bytes", verb, bytes,
                                 place(*nearest, at).c_str(), nearest->bytes));

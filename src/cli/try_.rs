@@ -13,7 +13,7 @@ use steep::cases::ALL;
 use steep::lab::{Candidate, Language, Report, starter};
 use steep::{DType, Device, Error, Result, input};
 
-use child::{Job, Target};
+use child::{Job, Target, Tried};
 
 /// Try a kernel of your own: is it right, and if not, where is it wrong?
 ///
@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long)]
     bench: bool,
     /// Print one object {file, op, language, values, right, reports, machine_code, times, notes}.
-    /// `times` has rows as docs/results.md describes them, and ratios {shape, dtype, best, ratio, half}
+    /// `right` is null where no device ran a case; `times` has rows as docs/results.md describes them, and ratios {shape, dtype, best, ratio, half}
     #[arg(long)]
     json: bool,
     /// Internal: try it in this process, on one device
@@ -103,37 +103,47 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         super::say(&format!("{}: {op} in {language}, values {values}\n", candidate.file))?;
     }
     for target in Target::all(args, candidate.language).await? {
-        // No GPU runs what is known to be wrong.
-        if target.is_gpu_of_cuda() && !outcome.right() {
+        // No GPU runs what is known to be wrong, or what nothing has tried.
+        if target.is_gpu_of_cuda() && outcome.right() != Some(true) {
             continue;
         }
         for seed in 0..args.seeds {
             let job = Job { args, path, target: &target, values: values.wrapping_add(seed), seed };
             match job.run(&candidate, &mut outcome.times)? {
-                Some(report) => {
+                Tried::Report(report) => {
                     let right = report.passed();
                     outcome.add(args, report)?;
                     if !right {
                         break;
                     }
                 }
-                None => break,
+                Tried::LeftOut(note) => {
+                    outcome.note(args, note)?;
+                    break;
+                }
+                Tried::Absent => break,
             }
         }
     }
     if candidate.language == Language::Cuda {
         machine_code::compile(args, &mut outcome)?;
     }
-    if args.bench && outcome.right() && outcome.times.is_empty() {
+    if args.bench && outcome.right() == Some(true) && outcome.times.is_empty() {
         let why = "times: not measured: wanted a GPU or an adapter; the emulator's would mean nothing";
         outcome.note(args, why.into())?;
     }
-    if outcome.reports.is_empty() {
-        let wanted = "an adapter or a device that runs the file; see steep devices";
-        return Err(Error::setting(format!("{}: nothing ran it", candidate.file), wanted));
-    }
     outcome.end(args)?;
-    Ok(ExitCode::from(u8::from(!outcome.right())))
+    match outcome.right() {
+        Some(right) => Ok(ExitCode::from(u8::from(!right))),
+        None if outcome.reports.is_empty() => {
+            let wanted = "an adapter or a device that runs the file; see steep devices";
+            Err(Error::setting(format!("{}: nothing ran it", candidate.file), wanted))
+        }
+        None => {
+            let wanted = "other filters, or a header (multiple, dtypes) that lets some of them through";
+            Err(Error::setting(format!("{}: it takes none of the cases", candidate.file), wanted))
+        }
+    }
 }
 
 /// What there is to say.
@@ -150,9 +160,12 @@ struct Outcome<'c> {
 }
 
 impl Outcome<'_> {
-    fn right(&self) -> bool {
-        let wrong = |row: &Value| row.get("error").is_some();
-        self.reports.iter().all(Report::passed) && !self.codes.iter().any(wrong)
+    /// Whether it is; `None` where nothing is wrong, but no device ran a case.
+    fn right(&self) -> Option<bool> {
+        let fails = |row: &Value| row.get("error").is_some();
+        let wrong = self.reports.iter().any(Report::failed) || self.codes.iter().any(fails);
+        let tried = self.reports.iter().any(Report::passed);
+        (wrong || tried).then_some(!wrong)
     }
 
     fn add(&mut self, args: &Args, report: Report) -> Result<()> {
@@ -186,7 +199,11 @@ impl Outcome<'_> {
             });
             return super::say(&format!("{all:#}\n"));
         }
-        super::say(if self.right() { "right\n" } else { "wrong\n" })
+        match self.right() {
+            Some(true) => super::say("right\n"),
+            Some(false) => super::say("wrong\n"),
+            None => Ok(()),
+        }
     }
 }
 

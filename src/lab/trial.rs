@@ -147,7 +147,7 @@ fn suits(device: &Device, candidate: &Candidate) -> Result<()> {
     }
     match device.has(candidate.needs()) {
         true => Ok(()),
-        false => Err(Error::device(runs, format!("lacks what {file} needs: {:?}", candidate.needs()))),
+        false => Err(Error::device(runs, format!("lacks what {file} needs: {}", candidate.needs()))),
     }
 }
 

@@ -34,6 +34,8 @@ enum Line {
     Report(Report),
     /// A row of times, or the ratio to the best: for people, and as data.
     Time(String, Value),
+    /// The device lacks what the file needs: a sentence.
+    Lacks(String),
     /// What, and what is wrong with it.
     Error(String, String),
 }
@@ -50,7 +52,8 @@ pub async fn run(args: &Args, candidate: Candidate) -> Result<()> {
         false => candidate,
     };
     let line = match tried(args, &candidate, name).await {
-        Ok(report) => Line::Report(report),
+        Ok(Ok(report)) => Line::Report(report),
+        Ok(Err(lacks)) => Line::Lacks(lacks),
         Err(e) => {
             let text = e.to_string();
             let (what, why) = text.split_once(": ").unwrap_or(("steep", &text));
@@ -60,13 +63,18 @@ pub async fn run(args: &Args, candidate: Candidate) -> Result<()> {
     write(&line)
 }
 
-async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Report> {
+/// The report; or, in words, what the device lacks.
+async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Result<Report, String>> {
     let device = match name {
         "emulator" => Device::open("cuda").await?,
         name => setup::open(name).await?,
     };
     if name == "emulator" && !device.is_emulated() {
         return Err(Error::device("emulator", format!("found {} in its place", device.describe())));
+    }
+    if !device.has(candidate.needs()) {
+        let (name, needs) = (device.describe(), candidate.needs());
+        return Ok(Err(format!("{name}: not tried: it lacks what the file needs: {needs}")));
     }
     let values = args.values.unwrap_or_default().into();
     let filter = Filter { dtype: args.dtype, shape: args.shape.clone(), largest: args.largest, values };
@@ -92,7 +100,7 @@ async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Report>
     if args.bench && report.passed() && !device.is_emulated() {
         times(&device, candidate, &filter, &mut report).await?;
     }
-    Ok(report)
+    Ok(Ok(report))
 }
 
 /// Times it. A result that is wrong then is one more finding.
@@ -205,8 +213,8 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Runs it. `None` where the device is missing and nobody asked for it.
-    pub fn run(&self, candidate: &Candidate, times: &mut Vec<Value>) -> Result<Option<Report>> {
+    /// Runs it.
+    pub fn run(&self, candidate: &Candidate, times: &mut Vec<Value>) -> Result<Tried> {
         let program = std::env::current_exe().map_err(|e| Error::file("steep itself", e))?;
         let mut command = Command::new(program);
         command.arg("try").arg(self.path).args(["--here", "--device", &self.target.name]);
@@ -244,15 +252,16 @@ impl Job<'_> {
         let _ = child.kill();
         let status = child.wait().map_err(|e| Error::file("steep itself", e))?;
         match followed? {
-            Followed::Report(report) => Ok(Some(report)),
-            Followed::Missing(..) if !self.target.asked && self.target.is_gpu_of_cuda() => Ok(None),
+            Followed::Report(report) => Ok(Tried::Report(report)),
+            Followed::Lacks(what) => Ok(Tried::LeftOut(what)),
+            Followed::Missing(..) if !self.target.asked && self.target.is_gpu_of_cuda() => Ok(Tried::Absent),
             Followed::Missing(what, why) => Err(Error::file(what, why)),
             Followed::Crashed(mut so_far) => {
                 let said = errors.join().unwrap_or_default();
                 let said = said.lines().next().unwrap_or_default();
                 let what = format!("the process that ran it ended without a result ({status}): {said}");
                 so_far.end(Kind::Fault, what);
-                Ok(Some(so_far.report))
+                Ok(Tried::Report(so_far.report))
             }
         }
     }
@@ -290,6 +299,7 @@ impl Job<'_> {
                         since = Instant::now();
                     }
                     Ok(Line::Report(report)) => break Followed::Report(report),
+                    Ok(Line::Lacks(what)) => break Followed::Lacks(what),
                     Ok(Line::Error(what, why)) => break Followed::Missing(what, why),
                     // A kernel in the emulator may print what it likes; it is not ours.
                     Err(_) => {}
@@ -311,8 +321,18 @@ impl Job<'_> {
     }
 }
 
+/// What became of a job.
+pub enum Tried {
+    Report(Report),
+    /// The device lacks what the file needs: a sentence.
+    LeftOut(String),
+    /// Nobody asked for the device, and it is not there.
+    Absent,
+}
+
 enum Followed {
     Report(Report),
+    Lacks(String),
     Missing(String, String),
     Crashed(SoFar),
 }
