@@ -79,17 +79,31 @@ pub struct Op {
     pub wrong: fn() -> Vec<Wrong>,
 }
 
+/// The largest case that an emulated GPU is given; see [`Case::work`].
+pub const LARGEST_EMULATED: usize = 2_500_000;
+
 impl Op {
     /// The cases that are benchmarked, with matrix operands of this type if the op knows it, else of f32.
     pub fn benches(&self, dtype: DType) -> Vec<Case> {
         let dtype = if self.dtypes.contains(&dtype) { dtype } else { DType::F32 };
-        (self.cases)(dtype).into_iter().filter(|case| case.purpose != Purpose::Test).collect()
+        (self.cases)(dtype).into_iter().filter(|case| case.purpose.is_timed()).collect()
+    }
+
+    /// What a call is counted with, in this type: the cases that are there for it, then those of the tests that an emulated
+    /// GPU runs, the largest first. A source may take some of them only.
+    pub fn counted(&self, dtype: DType) -> Vec<Case> {
+        let (mut first, mut others): (Vec<Case>, Vec<Case>) =
+            (self.cases)(dtype).into_iter().partition(|case| case.purpose == Purpose::Count);
+        others.retain(|case| case.purpose.is_tested() && case.emulated && case.work() <= LARGEST_EMULATED);
+        others.sort_by_key(|case| std::cmp::Reverse(case.work()));
+        first.extend(others);
+        first
     }
 
     /// The cases that are tested, with each type in turn.
     pub fn tests(&self) -> impl Iterator<Item = Case> {
         let all = self.dtypes.iter().flat_map(|&dtype| (self.cases)(dtype));
-        all.filter(|case| case.purpose != Purpose::Bench)
+        all.filter(|case| case.purpose.is_tested())
     }
 }
 
@@ -137,6 +151,20 @@ pub enum Purpose {
     Bench,
     /// Both.
     Both,
+    /// The emulator counts what it does.
+    Count,
+}
+
+impl Purpose {
+    /// Whether tests run it.
+    pub fn is_tested(self) -> bool {
+        matches!(self, Purpose::Test | Purpose::Both)
+    }
+
+    /// Whether benches run it.
+    pub fn is_timed(self) -> bool {
+        matches!(self, Purpose::Bench | Purpose::Both)
+    }
 }
 
 /// A tensor that a case takes.
@@ -319,6 +347,11 @@ impl Case {
         Case { purpose: Purpose::Bench, ..self }
     }
 
+    /// The same, for the emulator to count what it does.
+    fn count(self) -> Case {
+        Case { purpose: Purpose::Count, ..self }
+    }
+
     /// The same, for benches too.
     fn bench_too(self) -> Case {
         Case { purpose: Purpose::Both, ..self }
@@ -405,8 +438,8 @@ mod tests {
                 let some = |kind: &str, has: &dyn Fn(&Case) -> bool| {
                     assert!(cases.iter().any(has), "{} {dtype} has no case {kind}", op.kernel.name);
                 };
-                some("for tests", &|case| case.purpose != Purpose::Bench && case.emulated);
-                some("for benches", &|case| case.purpose != Purpose::Test);
+                some("for tests", &|case| case.purpose.is_tested() && case.emulated);
+                some("for benches", &|case| case.purpose.is_timed());
                 some("under gates", &|case| case.gated);
                 assert!(cases.iter().all(|case| case.kernel.name == op.kernel.name && case.dtype == dtype));
             }

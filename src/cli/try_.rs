@@ -10,9 +10,12 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use steep::cases::ALL;
+use steep::lab::counts::Counted;
 use steep::lab::{Candidate, Language, Report, starter};
 use steep::{DType, Device, Error, Result, input};
 
+#[cfg(feature = "cuda")]
+pub use child::COUNTERS;
 use child::{Job, Target, Tried};
 
 /// Try a kernel of your own: is it right, and if not, where is it wrong?
@@ -68,7 +71,13 @@ pub struct Args {
     /// If it is right, time it among the op's own sources, as steep bench does; not in the emulator, whose times mean nothing
     #[arg(long)]
     bench: bool,
-    /// Print one object {file, op, language, values, right, reports, machine_code, times, notes}.
+    /// If it is right, count in the emulator what a call of the largest case does, line by line, the worst first: sectors of
+    /// global memory, conflicts of banks, barriers and who waits at them, products of tensor cores; and estimate what that
+    /// takes on an A100 and an H100. With nvdisasm (the Python package nvidia-cuda-nvdisasm), the main loop's instructions
+    #[cfg(feature = "cuda")]
+    #[arg(long)]
+    counters: bool,
+    /// Print one object {file, op, language, values, right, reports, machine_code, counters, times, notes}.
     /// `right` is null where no device ran a case; `times` has rows as docs/results.md describes them, and ratios {shape, dtype, best, ratio, half}
     #[arg(long)]
     json: bool,
@@ -95,6 +104,8 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         values,
         reports: vec![],
         codes: vec![],
+        counters: vec![],
+        estimates: vec![],
         times: vec![],
         notes: vec![],
     };
@@ -109,7 +120,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         }
         for seed in 0..args.seeds {
             let job = Job { args, path, target: &target, values: values.wrapping_add(seed), seed };
-            match job.run(&candidate, &mut outcome.times)? {
+            match job.run(&candidate, &mut outcome)? {
                 Tried::Report(report) => {
                     let right = report.passed();
                     outcome.add(args, report)?;
@@ -127,6 +138,10 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     }
     if candidate.language == Language::Cuda {
         machine_code::compile(args, &mut outcome)?;
+    }
+    #[cfg(feature = "cuda")]
+    if args.counters {
+        outcome.estimate(args)?;
     }
     if args.bench && outcome.right() == Some(true) && outcome.times.is_empty() {
         let why = "times: not measured: wanted a GPU or an adapter; the emulator's would mean nothing";
@@ -153,6 +168,10 @@ struct Outcome<'c> {
     reports: Vec<Report>,
     /// Rows of machine code.
     codes: Vec<Value>,
+    /// What the emulator counted.
+    counters: Vec<Counted>,
+    /// The same with estimates, as data.
+    estimates: Vec<Value>,
     /// Rows of times, and ratios.
     times: Vec<Value>,
     /// What could not be done.
@@ -184,6 +203,31 @@ impl Outcome<'_> {
         Ok(())
     }
 
+    /// What is counted, in words or as data.
+    #[cfg(feature = "cuda")]
+    fn estimate(&mut self, args: &Args) -> Result<()> {
+        use super::counters::{Tools, data, show};
+        let steep::device::Code::Cuda(code) = &self.candidate.source().code else {
+            return self.note(args, "counters: of CUDA alone, which the emulator runs".into());
+        };
+        if self.counters.is_empty() {
+            return self
+                .note(args, "counters: not counted: wanted a kernel that is right in the emulator".into());
+        }
+        let tools = Tools::find();
+        if let Some(note) = tools.note() {
+            self.note(args, note)?;
+        }
+        for counted in std::mem::take(&mut self.counters) {
+            let estimates = tools.estimates(&counted.counts, &code.text)?;
+            if !args.json {
+                super::say(&show(&counted, &estimates))?;
+            }
+            self.estimates.push(data(&counted, &estimates));
+        }
+        Ok(())
+    }
+
     fn end(&self, args: &Args) -> Result<()> {
         if args.json {
             let all = json!({
@@ -194,6 +238,7 @@ impl Outcome<'_> {
                 "right": self.right(),
                 "reports": self.reports,
                 "machine_code": self.codes,
+                "counters": self.estimates,
                 "times": self.times,
                 "notes": self.notes,
             });

@@ -29,6 +29,9 @@ files!(
     "memory.h",
     "memory.cpp",
     "warp.cpp",
+    "counters.h",
+    "counters.cpp",
+    "trace.cpp",
     "device.h",
     "ptx.h",
     "kernel.cpp",
@@ -55,7 +58,7 @@ const FLAGS: [&str; 9] = [
 /// Calls of the sanitizer go to the emulator's own hooks.
 const WATCHED: [&str; 3] =
     ["-U_FORTIFY_SOURCE", "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"];
-const PARTS: [&str; 3] = ["machine", "memory", "warp"];
+const PARTS: [&str; 5] = ["machine", "memory", "warp", "counters", "trace"];
 /// Of the library that poses as a GPU's.
 const DRIVER: [&str; 4] = ["driver", "launch", "graphs", "nvrtc"];
 
@@ -97,6 +100,11 @@ impl Emulator {
     /// Where it is, and keeps what it compiles.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Where a process of this program may write what it reads again: a file of its own.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.folder.join("programs").join(format!("{}.{name}", std::process::id()))
     }
 
     /// What a process is started with, to find it as a GPU. A fault ends only the case that it happens in.

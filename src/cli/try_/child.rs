@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use steep::lab::{Candidate, Filter, Finding, Kind, Language, Progress, Report, time, trial};
+use steep::lab::counts::Counted;
+use steep::lab::{Candidate, Filter, Finding, Kind, LABEL, Language, Progress, Report, time, trial};
 use steep::results::Seen;
 use steep::{Device, Error, Result};
 
 use super::super::{go_on, progress, setup};
-use super::{Args, show};
+use super::{Args, Outcome, show};
 
 /// What the process writes.
 #[derive(Serialize, Deserialize)]
@@ -34,6 +35,8 @@ enum Line {
     Report(Report),
     /// A row of times, or the ratio to the best: for people, and as data.
     Time(String, Value),
+    /// What the emulator counted.
+    Counted(Counted),
     /// The device lacks what the file needs: a sentence.
     Lacks(String),
     /// What, and what is wrong with it.
@@ -100,7 +103,26 @@ async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Result<
     if args.bench && report.passed() && !device.is_emulated() {
         times(&device, candidate, &filter, &mut report).await?;
     }
+    if let Some(file) = std::env::var_os(COUNTERS).filter(|_| report.passed()) {
+        count(&device, candidate, &filter, Path::new(&file)).await?;
+    }
     Ok(Ok(report))
+}
+
+/// Names the file for what the emulator counts, in the environment.
+pub const COUNTERS: &str = "EMULATOR_COUNTERS";
+
+/// Counts the largest case of each type.
+async fn count(device: &Device, candidate: &Candidate, filter: &Filter, file: &Path) -> Result<()> {
+    device.substitute(Some((candidate.op.kernel, candidate.source())));
+    for &dtype in &candidate.dtypes {
+        let cases = filter.counted(candidate, dtype);
+        if let Some(counted) = Counted::first(device, cases, LABEL, file).await? {
+            write(&Line::Counted(counted))?;
+        }
+    }
+    device.substitute(None);
+    Ok(())
 }
 
 /// Times it. A result that is wrong then is one more finding.
@@ -191,8 +213,11 @@ impl Target {
     }
 
     #[cfg(feature = "cuda")]
-    fn prepare(&self, command: &mut Command, seed: u32) {
+    fn prepare(&self, command: &mut Command, seed: u32, args: &Args) {
         if let Some(emulator) = &self.emulator {
+            if args.counters && seed == 0 {
+                command.env(COUNTERS, emulator.scratch("counters"));
+            }
             // Launches count on from the seed.
             command.envs(emulator.environment()).env("EMULATOR_SEED", (1 + 10_000 * seed).to_string());
             command.env("STEEP_CACHE", emulator.folder().join("cubins"));
@@ -200,7 +225,7 @@ impl Target {
     }
 
     #[cfg(not(feature = "cuda"))]
-    fn prepare(&self, _: &mut Command, _: u32) {}
+    fn prepare(&self, _: &mut Command, _: u32, _: &Args) {}
 }
 
 /// One run of all cases on a device.
@@ -214,7 +239,7 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     /// Runs it.
-    pub fn run(&self, candidate: &Candidate, times: &mut Vec<Value>) -> Result<Tried> {
+    pub fn run(&self, candidate: &Candidate, outcome: &mut Outcome<'_>) -> Result<Tried> {
         let program = std::env::current_exe().map_err(|e| Error::file("steep itself", e))?;
         let mut command = Command::new(program);
         command.arg("try").arg(self.path).args(["--here", "--device", &self.target.name]);
@@ -235,7 +260,7 @@ impl Job<'_> {
         if self.target.is_gpu_of_cuda() {
             command.arg("--passed");
         }
-        self.target.prepare(&mut command, self.seed);
+        self.target.prepare(&mut command, self.seed, self.args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| Error::file("steep itself", e))?;
         let (sender, lines) = channel();
@@ -247,7 +272,7 @@ impl Job<'_> {
             let _ = std::io::Read::read_to_end(&mut errors, &mut text);
             String::from_utf8_lossy(&text).trim().to_string()
         });
-        let followed = self.follow(candidate, &lines, times);
+        let followed = self.follow(candidate, &lines, outcome);
         // It may be at its endless work still.
         let _ = child.kill();
         let status = child.wait().map_err(|e| Error::file("steep itself", e))?;
@@ -270,13 +295,13 @@ impl Job<'_> {
         &self,
         candidate: &Candidate,
         lines: &Receiver<String>,
-        times: &mut Vec<Value>,
+        outcome: &mut Outcome<'_>,
     ) -> Result<Followed> {
         const TICK: Duration = Duration::from_millis(100);
         let mut bar: Option<indicatif::ProgressBar> = None;
         let mut so_far = SoFar::new(candidate, &self.target.name);
         let mut since = Instant::now();
-        let outcome = loop {
+        let followed = loop {
             go_on()?;
             match lines.recv_timeout(TICK) {
                 Ok(line) => match serde_json::from_str(&line) {
@@ -295,7 +320,11 @@ impl Job<'_> {
                         if !self.args.json {
                             super::super::say(&text)?;
                         }
-                        times.push(row);
+                        outcome.times.push(row);
+                        since = Instant::now();
+                    }
+                    Ok(Line::Counted(counted)) => {
+                        outcome.counters.push(counted);
                         since = Instant::now();
                     }
                     Ok(Line::Report(report)) => break Followed::Report(report),
@@ -317,7 +346,7 @@ impl Job<'_> {
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        Ok(outcome)
+        Ok(followed)
     }
 }
 
