@@ -141,7 +141,8 @@ void Counters::account(Site &s, const Group &group) {
         s.least += (bytes + SECTOR - 1) / SECTOR;
         return;
     }
-    // A round serves a word of each bank; lanes of 8 bytes come in halves of the warp, lanes of 16 in quarters.
+    // A round serves a word of each bank; lanes of 8 bytes come in halves of the warp, lanes of 16 in
+    // quarters.
     const unsigned together = widest <= 4 ? 32 : widest <= 8 ? 16 : 8;
     for (unsigned first = 0; first < 32; first += together) {
         unsigned of_bank[BANKS] = {}, most = 0;
@@ -189,16 +190,20 @@ void Counters::write(const Launch &launch, const std::string &defines) {
         exit(2);
     }
     const Index b = launch.block;
-    fprintf(file, "{\"defines\":\"%s\",\"blocks\":%llu,\"threads\":%u,\"read_bytes\":%llu,\"written_bytes\":%llu,\"rows\":[",
-            quoted(defines).c_str(), static_cast<unsigned long long>(blocks), b.x * b.y * b.z, sectors(read), sectors(written));
+    fprintf(file,
+            "{\"defines\":\"%s\",\"blocks\":%llu,\"threads\":%u,\"read_bytes\":%llu,\"written_bytes\":%llu,"
+            "\"rows\":[",
+            quoted(defines).c_str(), static_cast<unsigned long long>(blocks), b.x * b.y * b.z, sectors(read),
+            sectors(written));
     size_t i = 0;
     for (const auto &[key, s] : sites) {
         const auto n = [](uint64_t x) { return static_cast<unsigned long long>(x); };
-        fprintf(file,
-                "%s{\"kind\":\"%s\",\"place\":\"%s\",\"count\":%llu,\"lanes\":%llu,\"bytes\":%llu,\"moved\":%llu,"
-                "\"least\":%llu,\"idle\":%llu,\"slots\":%llu}",
-                i == 0 ? "" : ",", name_of(s.kind), quoted(names[i]).c_str(), n(s.count), n(s.lanes), n(s.bytes),
-                n(s.moved), n(s.least), n(s.idle), n(s.slots));
+        fprintf(
+            file,
+            "%s{\"kind\":\"%s\",\"place\":\"%s\",\"count\":%llu,\"lanes\":%llu,\"bytes\":%llu,\"moved\":%llu,"
+            "\"least\":%llu,\"idle\":%llu,\"slots\":%llu}",
+            i == 0 ? "" : ",", name_of(s.kind), quoted(names[i]).c_str(), n(s.count), n(s.lanes), n(s.bytes),
+            n(s.moved), n(s.least), n(s.idle), n(s.slots));
         i++;
     }
     fprintf(file, "]}\n");

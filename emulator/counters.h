@@ -1,9 +1,10 @@
-// What a launch does, counted: the numbers of a GPU's profiler that follow from addresses, and who did what when.
+// What a launch does, counted: the numbers of a GPU's profiler that follow from addresses, and who did what
+// when.
 //
-// A GPU's warp executes an instruction for its 32 lanes at once. Here each lane is a fibre that runs ahead of the others, so
-// the accesses of a warp are put together afterwards: those that its lanes make at one place of the program, each for the nth
-// time in its block, are one access of the warp. That is exact where the lanes take one path together, and an estimate where
-// they part.
+// A GPU's warp executes an instruction for its 32 lanes at once. Here each lane is a fibre that runs ahead of
+// the others, so the accesses of a warp are put together afterwards: those that its lanes make at one place
+// of the program, each for the nth time in its block, are one access of the warp. That is exact where the
+// lanes take one path together, and an estimate where they part.
 #pragma once
 #include <deque>
 #include <map>
@@ -15,9 +16,20 @@
 
 namespace emulator {
 
-enum class Kind { GLOBAL_READ, GLOBAL_WRITE, SHARED_READ, SHARED_WRITE, ATOMIC, BARRIER, EXCHANGE, MMA, SPECIAL };
+enum class Kind {
+    GLOBAL_READ,
+    GLOBAL_WRITE,
+    SHARED_READ,
+    SHARED_WRITE,
+    ATOMIC,
+    BARRIER,
+    EXCHANGE,
+    MMA,
+    SPECIAL
+};
 
-/// Counts where EMULATOR_COUNTERS names a file that is there, and appends to it one object of JSON for the launch.
+/// Counts where EMULATOR_COUNTERS names a file that is there, and appends to it one object of JSON for the
+/// launch.
 class Counters {
   public:
     Counters();
@@ -57,7 +69,8 @@ class Counters {
         std::vector<Warp> warps;
         // Of warps; of their lanes; bytes that lanes asked for.
         uint64_t count = 0, lanes = 0, bytes = 0;
-        // What the hardware moves (sectors of 32 bytes, or rounds of shared memory), and the least that would do.
+        // What the hardware moves (sectors of 32 bytes, or rounds of shared memory), and the least that would
+        // do.
         uint64_t moved = 0, least = 0;
         // At barriers: what warps could have done while they waited, of all that they could have.
         uint64_t idle = 0, slots = 0;

@@ -138,6 +138,8 @@ void fault(const char *kind, const std::string &what) {
     const std::string place = where.empty() ? "" : where.substr(0, comma) + ": ";
     const std::string inner = comma == std::string::npos ? "" : " (" + where.substr(comma + 2) + ")";
     fprintf(stderr, "%s%s: %s%s%s\n", place.c_str(), kind, who.c_str(), what.c_str(), inner.c_str());
+    // What led to it.
+    trace.write();
     _Exit(1);
 }
 

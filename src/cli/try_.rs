@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use steep::cases::ALL;
 use steep::lab::counts::Counted;
@@ -77,7 +78,13 @@ pub struct Args {
     #[cfg(feature = "cuda")]
     #[arg(long)]
     counters: bool,
-    /// Print one object {file, op, language, values, right, reports, machine_code, counters, times, notes}.
+    /// Show what the threads of a block, or of one of its warps, do in the emulator, at which lines: barriers, copies,
+    /// instructions of a whole warp. Blocks are counted from 0, x first. It is the smallest case that fails, or else the smallest;
+    /// --shape chooses another. A page at most; --json has all
+    #[cfg(feature = "cuda")]
+    #[arg(long, value_name = "BLOCK[,WARP]", value_parser = block_and_warp)]
+    trace: Option<String>,
+    /// Print one object {file, op, language, values, right, reports, machine_code, counters, trace, times, notes}.
     /// `right` is null where no device ran a case; `times` has rows as docs/results.md describes them, and ratios {shape, dtype, best, ratio, half}
     #[arg(long)]
     json: bool,
@@ -105,6 +112,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         reports: vec![],
         codes: vec![],
         counters: vec![],
+        trace: None,
         estimates: vec![],
         times: vec![],
         notes: vec![],
@@ -143,6 +151,15 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     if args.counters {
         outcome.estimate(args)?;
     }
+    #[cfg(feature = "cuda")]
+    if args.trace.is_some() {
+        match &outcome.trace {
+            Some(trace) if !args.json => super::say(&show::trace(trace))?,
+            Some(_) => {}
+            None => outcome
+                .note(args, "trace: none: of CUDA alone, in the emulator, and of what compiles".into())?,
+        }
+    }
     if args.bench && outcome.right() == Some(true) && outcome.times.is_empty() {
         let why = "times: not measured: wanted a GPU or an adapter; the emulator's would mean nothing";
         outcome.note(args, why.into())?;
@@ -170,7 +187,9 @@ struct Outcome<'c> {
     codes: Vec<Value>,
     /// What the emulator counted.
     counters: Vec<Counted>,
-    /// The same with estimates, as data.
+    /// Who did what.
+    trace: Option<Trace>,
+    /// Counts with estimates, as data.
     estimates: Vec<Value>,
     /// Rows of times, and ratios.
     times: Vec<Value>,
@@ -239,6 +258,7 @@ impl Outcome<'_> {
                 "reports": self.reports,
                 "machine_code": self.codes,
                 "counters": self.estimates,
+                "trace": self.trace,
                 "times": self.times,
                 "notes": self.notes,
             });
@@ -249,6 +269,30 @@ impl Outcome<'_> {
             Some(false) => super::say("wrong\n"),
             None => Ok(()),
         }
+    }
+}
+
+/// What the threads of a block, or of one of its warps, did.
+#[derive(Debug, Serialize, Deserialize)]
+struct Trace {
+    /// The block, and perhaps the warp, that was asked for.
+    of: String,
+    dtype: String,
+    case: String,
+    /// Of each: the place, the threads, and what they did.
+    lines: Vec<[String; 3]>,
+}
+
+/// `BLOCK` or `BLOCK,WARP`.
+#[cfg(feature = "cuda")]
+fn block_and_warp(text: &str) -> Result<String> {
+    let (block, warp) = text.split_once(',').unwrap_or((text, "0"));
+    match (block.trim().parse::<u32>(), warp.trim().parse::<u32>()) {
+        (Ok(_), Ok(warp)) if warp < 32 => Ok(text.replace(' ', "")),
+        _ => Err(Error::setting(
+            format!("--trace {text}"),
+            "BLOCK or BLOCK,WARP, such as 0 or 3,1: blocks from 0, warps from 0 to 31",
+        )),
     }
 }
 

@@ -205,16 +205,41 @@ impl Counts {
 ///
 /// If the result is wrong, the device fails, or nothing was counted.
 pub async fn count(device: &Device, case: Case, source: &'static str, file: &Path) -> Result<Option<Counts>> {
+    let (text, verified) = watched(device, case, source, file).await?;
+    if verified? { Counts::parse(&text).map(Some) } else { Ok(None) }
+}
+
+/// Runs a case once with a source on an emulated GPU, and returns who did what at which line, in tab-separated columns: the
+/// place, the threads, and what they did. `file` is the path that the process was started with as `EMULATOR_TRACE_TO`. A
+/// fault ends the trace.
+///
+/// # Errors
+///
+/// If there is no memory for the operands, or the file cannot be written.
+pub async fn trace(device: &Device, case: Case, source: &'static str, file: &Path) -> Result<String> {
+    let (text, ended) = watched(device, case, source, file).await?;
+    if ended.is_err() {
+        let _ = device.recover();
+    }
+    Ok(text)
+}
+
+/// What the emulator writes to a file while a case runs once; and whether the source took the case, or what went wrong.
+async fn watched(
+    device: &Device,
+    case: Case,
+    source: &'static str,
+    file: &Path,
+) -> Result<(String, Result<bool>)> {
     let mut bench = Bench::new(device, case)?;
-    // The emulator counts while the file is there.
+    // The emulator looks whether the file is there.
     std::fs::write(file, "").map_err(|e| Error::file(file, e))?;
     device.prefer(Some(source));
     let verified = bench.verify().await;
     device.prefer(None);
     let text = std::fs::read_to_string(file).map_err(|e| Error::file(file, e));
     let _ = std::fs::remove_file(file);
-    verified?;
-    if bench.took(source) { Counts::parse(&text?).map(Some) } else { Ok(None) }
+    Ok((text?, verified.map(|_| bench.took(source))))
 }
 
 /// What was counted, of which kernel.

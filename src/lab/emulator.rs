@@ -10,6 +10,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::device::cuda::modules;
 use crate::device::cuda::nvrtc::HEADERS;
@@ -148,13 +149,14 @@ impl Emulator {
         arguments.push(path("-I", &self.folder));
         arguments.push(path("-I", &self.folder.join("kernels")));
         arguments.extend(["-c".into(), self.folder.join("kernel.cpp").into()]);
-        let object = program.with_extension("o");
+        let object = unfinished(&program).with_extension("o");
         compile(&object, arguments)?;
         // Linked without the sanitizer, whose library would answer the calls. The emulator comes first: of templates that
         // both have an instance of, the linker takes the first, and that must not be the watched one.
-        let objects = PARTS.iter().map(|part| self.object(part)).chain([object]);
-        compile(&program, objects.map(OsString::from).collect())?;
-        Ok(program)
+        let objects = PARTS.iter().map(|part| self.object(part)).chain([object.clone()]);
+        let linked = compile(&program, objects.map(OsString::from).collect());
+        let _ = fs::remove_file(&object);
+        linked.map(|()| program)
     }
 
     fn library(&self) -> PathBuf {
@@ -211,9 +213,11 @@ fn path(option: &str, folder: &Path) -> OsString {
     all
 }
 
-/// Under a name of its own first: two programs may make the same thing, and none may find half of it.
+/// Under a name of its own first: two programs, or two threads, may make the same thing, and none may find half of it.
 fn unfinished(path: &Path) -> PathBuf {
-    path.with_extension(format!("{}.tmp", std::process::id()))
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    path.with_extension(format!("{}-{made}.tmp", std::process::id()))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use steep::cases::Case;
 use steep::lab::counts::Counted;
 use steep::lab::{Candidate, Filter, Finding, Kind, LABEL, Language, Progress, Report, time, trial};
 use steep::results::Seen;
 use steep::{Device, Error, Result};
 
 use super::super::{go_on, progress, setup};
-use super::{Args, Outcome, show};
+use super::{Args, Outcome, Trace, show};
 
 /// What the process writes.
 #[derive(Serialize, Deserialize)]
@@ -37,6 +38,8 @@ enum Line {
     Time(String, Value),
     /// What the emulator counted.
     Counted(Counted),
+    /// What it traced.
+    Traced(Trace),
     /// The device lacks what the file needs: a sentence.
     Lacks(String),
     /// What, and what is wrong with it.
@@ -106,7 +109,38 @@ async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Result<
     if let Some(file) = std::env::var_os(COUNTERS).filter(|_| report.passed()) {
         count(&device, candidate, &filter, Path::new(&file)).await?;
     }
+    if let (Some(file), Some(of)) = (std::env::var_os(TRACE_TO), std::env::var(TRACE).ok()) {
+        trace(&device, candidate, &filter, &report, (Path::new(&file), of)).await?;
+    }
     Ok(Ok(report))
+}
+
+/// Names of the environment: what the emulator traces, and to which file.
+const TRACE: &str = "EMULATOR_TRACE";
+const TRACE_TO: &str = "EMULATOR_TRACE_TO";
+
+/// Traces the smallest case that fails, or the smallest.
+async fn trace(
+    device: &Device,
+    candidate: &Candidate,
+    filter: &Filter,
+    report: &Report,
+    (file, of): (&Path, String),
+) -> Result<()> {
+    let wrong = report.findings.iter().find(|finding| finding.kind != Kind::Compile);
+    let named =
+        |case: &Case| wrong.is_none_or(|f| (&f.case, &f.dtype) == (&case.name, &case.dtype.to_string()));
+    let Some(case) = filter.cases(candidate, device).into_iter().find(named) else { return Ok(()) };
+    let (dtype, name) = (case.dtype.to_string(), case.name.clone());
+    device.substitute(Some((candidate.op.kernel, candidate.source())));
+    let text = steep::lab::counts::trace(device, case, LABEL, file).await;
+    device.substitute(None);
+    let columns = |line: &str| {
+        let mut columns = line.splitn(3, '\t').map(str::to_string);
+        [0; 3].map(|_| columns.next().unwrap_or_default())
+    };
+    let lines = text?.lines().map(columns).collect();
+    write(&Line::Traced(Trace { of, dtype, case: name, lines }))
 }
 
 /// Names the file for what the emulator counts, in the environment.
@@ -218,6 +252,9 @@ impl Target {
             if args.counters && seed == 0 {
                 command.env(COUNTERS, emulator.scratch("counters"));
             }
+            if let Some(of) = args.trace.as_ref().filter(|_| seed == 0) {
+                command.env(TRACE, of).env(TRACE_TO, emulator.scratch("trace"));
+            }
             // Launches count on from the seed.
             command.envs(emulator.environment()).env("EMULATOR_SEED", (1 + 10_000 * seed).to_string());
             command.env("STEEP_CACHE", emulator.folder().join("cubins"));
@@ -325,6 +362,10 @@ impl Job<'_> {
                     }
                     Ok(Line::Counted(counted)) => {
                         outcome.counters.push(counted);
+                        since = Instant::now();
+                    }
+                    Ok(Line::Traced(trace)) => {
+                        outcome.trace = Some(trace);
                         since = Instant::now();
                     }
                     Ok(Line::Report(report)) => break Followed::Report(report),
