@@ -89,15 +89,18 @@ impl Op {
         (self.cases)(dtype).into_iter().filter(|case| case.purpose.is_timed()).collect()
     }
 
-    /// What a call is counted with, in this type: the cases that are there for it, then those of the tests that an emulated
-    /// GPU runs, the largest first. A source may take some of them only.
+    /// What a call is counted with, in this type: the cases that are there for it, then those of benches and of tests that an
+    /// emulated GPU can run, the largest first. A source may take some of them only.
     pub fn counted(&self, dtype: DType) -> Vec<Case> {
-        let (mut first, mut others): (Vec<Case>, Vec<Case>) =
-            (self.cases)(dtype).into_iter().partition(|case| case.purpose == Purpose::Count);
-        others.retain(|case| case.purpose.is_tested() && case.emulated && case.work() <= LARGEST_EMULATED);
-        others.sort_by_key(|case| std::cmp::Reverse(case.work()));
-        first.extend(others);
-        first
+        let small = |case: &Case| case.purpose == Purpose::Count || case.work() <= LARGEST_EMULATED;
+        let emulated = |case: &Case| case.purpose != Purpose::Test || case.emulated;
+        let mut all: Vec<Case> =
+            (self.cases)(dtype).into_iter().filter(|c| small(c) && emulated(c)).collect();
+        all.sort_by_key(|case| {
+            let rank = [case.purpose == Purpose::Count, case.purpose.is_timed(), true];
+            (rank.iter().position(|&is| is), std::cmp::Reverse(case.work()))
+        });
+        all
     }
 
     /// The cases that are tested, with each type in turn.

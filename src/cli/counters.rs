@@ -94,7 +94,7 @@ pub fn show(counted: &Counted, estimates: &[(Bound, Option<Loop>)]) -> String {
         let Bound { gpu, arch, us, by, memory_us, cycles } = bound;
         let parts = cycles.named().map(|(name, cycles)| format!("{name} {cycles:.0}")).join(", ");
         text += &format!(
-            "  {arch} ({gpu}), an estimate: at least {us:.2} µs, bound by {by}; memory {memory_us:.2} µs; cycles of a block: \
+            "  {arch} ({gpu}), an estimate: {us:.2} µs, bound by {by}; memory {memory_us:.2} µs; cycles of a block: \
              {parts}\n"
         );
         if let Some(Loop { instructions, classes }) = main {

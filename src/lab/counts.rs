@@ -210,18 +210,18 @@ pub async fn count(device: &Device, case: Case, source: &'static str, file: &Pat
 }
 
 /// Runs a case once with a source on an emulated GPU, and returns who did what at which line, in tab-separated columns: the
-/// place, the threads, and what they did. `file` is the path that the process was started with as `EMULATOR_TRACE_TO`. A
+/// place, the threads, and what they did. `None` where the source does not take the case. `file` is the path that the process was started with as `EMULATOR_TRACE_TO`. A
 /// fault ends the trace.
 ///
 /// # Errors
 ///
 /// If there is no memory for the operands, or the file cannot be written.
-pub async fn trace(device: &Device, case: Case, source: &'static str, file: &Path) -> Result<String> {
+pub async fn trace(device: &Device, case: Case, source: &'static str, file: &Path) -> Result<Option<String>> {
     let (text, ended) = watched(device, case, source, file).await?;
     if ended.is_err() {
         let _ = device.recover();
     }
-    Ok(text)
+    Ok(ended.unwrap_or(true).then_some(text))
 }
 
 /// What the emulator writes to a file while a case runs once; and whether the source took the case, or what went wrong.

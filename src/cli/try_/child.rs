@@ -130,17 +130,21 @@ async fn trace(
     let wrong = report.findings.iter().find(|finding| finding.kind != Kind::Compile);
     let named =
         |case: &Case| wrong.is_none_or(|f| (&f.case, &f.dtype) == (&case.name, &case.dtype.to_string()));
-    let Some(case) = filter.cases(candidate, device).into_iter().find(named) else { return Ok(()) };
-    let (dtype, name) = (case.dtype.to_string(), case.name.clone());
-    device.substitute(Some((candidate.op.kernel, candidate.source())));
-    let text = steep::lab::counts::trace(device, case, LABEL, file).await;
-    device.substitute(None);
     let columns = |line: &str| {
         let mut columns = line.splitn(3, '\t').map(str::to_string);
         [0; 3].map(|_| columns.next().unwrap_or_default())
     };
-    let lines = text?.lines().map(columns).collect();
-    write(&Line::Traced(Trace { of, dtype, case: name, lines }))
+    device.substitute(Some((candidate.op.kernel, candidate.source())));
+    for case in filter.cases(candidate, device).into_iter().filter(named) {
+        let (dtype, name) = (case.dtype.to_string(), case.name.clone());
+        if let Some(text) = steep::lab::counts::trace(device, case, LABEL, file).await? {
+            let lines = text.lines().map(columns).collect();
+            write(&Line::Traced(Trace { of, dtype, case: name, lines }))?;
+            break;
+        }
+    }
+    device.substitute(None);
+    Ok(())
 }
 
 /// Names the file for what the emulator counts, in the environment.
