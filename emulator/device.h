@@ -40,6 +40,8 @@ unsigned ballot(const char *name, unsigned mask, bool predicate);
 unsigned lane();
 void fence();
 void atomic(void *address, size_t bytes);
+/// The current thread uses the unit for special functions.
+void special();
 /// What is there, unwatched.
 uint64_t peek(const void *address, size_t bytes);
 void poke(void *address, uint64_t value, size_t bytes);
@@ -129,9 +131,11 @@ STEEP_INLINE unsigned __float_as_uint(float x) {
     return static_cast<unsigned>(emulator::to_bits(x));
 }
 STEEP_INLINE float rsqrtf(float x) {
-    return 1.0f / sqrtf(x);
+    emulator::special();
+    return 1.0f / (sqrtf)(x);
 }
 STEEP_INLINE float __fdividef(float a, float b) {
+    emulator::special();
     return a / b;
 }
 /// The lowest bit that is set, from 1; 0 where there is none.
@@ -144,6 +148,15 @@ STEEP_INLINE int __clz(int bits) {
 STEEP_INLINE int __popc(unsigned bits) {
     return __builtin_popcount(bits);
 }
+// What a GPU does with its unit for special functions, however much it does around that.
+#define sqrtf(x) (emulator::special(), (sqrtf)(x))
+#define expf(x) (emulator::special(), (expf)(x))
+#define exp2f(x) (emulator::special(), (exp2f)(x))
+#define logf(x) (emulator::special(), (logf)(x))
+#define log2f(x) (emulator::special(), (log2f)(x))
+#define sinf(x) (emulator::special(), (sinf)(x))
+#define cosf(x) (emulator::special(), (cosf)(x))
+#define tanhf(x) (emulator::special(), (tanhf)(x))
 STEEP_INLINE int min(int a, int b) {
     return a < b ? a : b;
 }

@@ -22,9 +22,14 @@ struct Gate;
 #include <utility>
 #include <vector>
 
+#include "counters.h"
 #include "machine.h"
 #include "memory.h"
 
+/// The macros of the kernel, as the driver tells them.
+#ifndef STEEP_DEFINES
+#define STEEP_DEFINES ""
+#endif
 #define UNWATCHED __attribute__((no_sanitize("thread")))
 #define NAME_(x) #x
 #define NAME(x) NAME_(x)
@@ -127,7 +132,7 @@ extern "C" UNWATCHED void cudaGraphSetConditional(unsigned long long handle, uns
 UNWATCHED int main(int count, char **) {
     using namespace emulator;
     if (count > 1) {
-        signature(ENTRY);
+        signature(::ENTRY);
         return 0;
     }
     Launch launch;
@@ -161,9 +166,11 @@ UNWATCHED int main(int count, char **) {
         word();
     }
     arguments.want = word();
-    Kernel kernel(ENTRY, arguments);
+    Kernel kernel(::ENTRY, arguments);
     launch.kernel = kernel.start;
     machine.run(launch);
+    emulator::counters.write(launch, STEEP_DEFINES);
+    emulator::trace.write();
     for (const auto &[at, bytes] : written) fwrite(at, 1, bytes, stdout);
     fwrite(conditions, 4, condition_words, stdout);
     return fflush(stdout) == 0 ? 0 : 2;

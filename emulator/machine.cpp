@@ -14,6 +14,7 @@
 #include <cstring>
 #include <map>
 
+#include "counters.h"
 #include "memory.h"
 
 namespace emulator {
@@ -52,32 +53,36 @@ std::string without_folder(std::string place) {
     return slash == std::string::npos ? place : place.substr(slash + 1);
 }
 
-/// What addr2line says: the innermost function first, then those that it was inlined into.
-std::vector<std::string> frames(const void *address) {
+/// What addr2line says of each address: the innermost function first, then those that it was inlined into.
+std::vector<std::vector<std::string>> frames(const std::vector<const void *> &addresses) {
+    std::vector<std::vector<std::string>> found(addresses.size());
     char program[4096] = {};
-    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0) return {};
+    if (addresses.empty() || readlink("/proc/self/exe", program, sizeof program - 1) < 0) return found;
+    std::string command = "exec addr2line -a -i -e '" + std::string(program) + "'";
     // The address of a call is before the one that it returns to.
-    const std::string command = text("exec addr2line -i -e '%s' 0x%zx 2>/dev/null", program,
-                                     reinterpret_cast<uintptr_t>(address) - 1 - base());
-    FILE *pipe = popen(command.c_str(), "r");
-    if (pipe == nullptr) return {};
-    std::vector<std::string> found;
+    for (const void *address : addresses) command += text(" 0x%zx", reinterpret_cast<uintptr_t>(address) - 1 - base());
+    FILE *pipe = popen((command + " 2>/dev/null").c_str(), "r");
+    if (pipe == nullptr) return found;
+    size_t next = 0;
     char line[4096];
     while (fgets(line, sizeof line, pipe)) {
         std::string place = line;
         while (!place.empty() && place.back() == '\n') place.pop_back();
-        found.push_back(without_folder(place));
+        // Each address stands above its frames.
+        if (place.compare(0, 2, "0x") == 0) {
+            next++;
+        } else if (next > 0 && next <= found.size()) {
+            found[next - 1].push_back(without_folder(place));
+        }
     }
     pclose(pipe);
     return found;
 }
 
-} // namespace
-
-std::string line(const void *address) {
-    if (address == nullptr) return "";
+/// The user's line among the frames of an address.
+std::string user_line(const std::vector<std::string> &frames) {
     std::string inner;
-    for (const std::string &place : frames(address)) {
+    for (const std::string &place : frames) {
         const std::string file = place.substr(0, place.rfind(':'));
         const auto ends = [&](const char *with) {
             return file.size() > strlen(with) && file.compare(file.size() - strlen(with), strlen(with), with) == 0;
@@ -87,6 +92,38 @@ std::string line(const void *address) {
         if (ends(".cuh")) inner = place;
     }
     return inner;
+}
+
+} // namespace
+
+std::string line(const void *address) {
+    return address == nullptr ? "" : user_line(frames({address}).front());
+}
+
+std::vector<std::string> lines(const std::vector<const void *> &addresses) {
+    // A command has room for many, not for all.
+    constexpr size_t AT_ONCE = 1000;
+    std::map<const void *, std::string> known;
+    for (const void *address : addresses) known[address];
+    std::vector<const void *> all;
+    for (const auto &entry : known) all.push_back(entry.first);
+    for (size_t from = 0; from < all.size(); from += AT_ONCE) {
+        const std::vector<const void *> some(all.begin() + from, all.begin() + std::min(all.size(), from + AT_ONCE));
+        const auto found = frames(some);
+        for (size_t i = 0; i < some.size(); i++) known[some[i]] = user_line(found[i]);
+    }
+    std::vector<std::string> names;
+    for (const void *address : addresses) names.push_back(known[address]);
+    return names;
+}
+
+std::string quoted(const std::string &text) {
+    std::string all;
+    for (const char c : text) {
+        if (c == '"' || c == '\\') all += '\\';
+        if (static_cast<unsigned char>(c) >= ' ') all += c;
+    }
+    return all;
 }
 
 std::string at_line(const void *address) {
@@ -101,6 +138,8 @@ void fault(const char *kind, const std::string &what) {
     const std::string place = where.empty() ? "" : where.substr(0, comma) + ": ";
     const std::string inner = comma == std::string::npos ? "" : " (" + where.substr(comma + 2) + ")";
     fprintf(stderr, "%s%s: %s%s%s\n", place.c_str(), kind, who.c_str(), what.c_str(), inner.c_str());
+    // What led to it.
+    trace.write();
     _Exit(1);
 }
 
@@ -166,6 +205,7 @@ void Machine::run_block() {
     std::fill(barriers, barriers + 16, Barrier());
     warps.assign((count + 31) / 32, {});
     memory.begin_block();
+    counters.begin_block(count);
     const auto nothing = std::make_shared<const Clock>(count, 0);
     for (unsigned id = 0; id < count; id++) {
         Thread &t = threads[id];
@@ -194,6 +234,7 @@ void Machine::run_block() {
         thread = nullptr;
     }
     memory.end_block();
+    counters.end_block();
 }
 
 void Machine::fibre() {
@@ -202,6 +243,10 @@ void Machine::fibre() {
     if (!t.uncommitted.empty()) fault("unfinished copy", "returns without having committed a cp.async");
     for (const auto &group : t.groups) {
         if (!group.empty()) fault("unfinished copy", "returns without having waited for a cp.async");
+    }
+    if (trace.sees()) {
+        machine.here = nullptr;
+        trace.note("returns");
     }
     t.done = true;
     machine.running--;
@@ -271,6 +316,8 @@ void Machine::barrier(unsigned id, unsigned expected, bool waits) {
     }
     b.arrived++;
     b.meeting.join(*thread);
+    counters.arrive(id);
+    if (trace.sees()) trace.note(text("%s at barrier %u", waits ? "waits" : "arrives", id));
     if (waits) b.waiting.push_back(thread);
     if (b.arrived == b.expected) {
         const auto all = std::make_shared<const Clock>(std::move(b.meeting.all));
@@ -279,6 +326,8 @@ void Machine::barrier(unsigned id, unsigned expected, bool waits) {
             if (t != thread) wake(t);
         }
         b = Barrier();
+        counters.open(id);
+        if (trace.sees()) trace.note_all(text("barrier %u opens", id));
     } else if (waits) {
         wait({nullptr, id, expected});
     }
@@ -306,6 +355,13 @@ void Machine::collective(const char *name, unsigned mask, void *operands, void (
               text("executes %s with mask %08x while others of its warp wait in %s with mask %08x", name,
                    mask, it->name, it->mask));
     }
+    // What ldmatrix reads, its lanes have told.
+    if (strncmp(name, "mma", 3) == 0) {
+        counters.event(Kind::MMA);
+    } else if (strncmp(name, "ldmatrix", 8) != 0) {
+        counters.event(Kind::EXCHANGE);
+    }
+    if (trace.sees()) trace.note(name);
     it->lanes[lane] = thread;
     it->operands[lane] = operands;
     it->arrived |= 1u << lane;

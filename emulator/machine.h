@@ -134,10 +134,14 @@ extern Machine machine;
 /// `FILE:LINE` of an address in the kernel; where that is not in the user's file, how the user's file came there:
 /// `FILE:LINE, in common.cuh:87`. Nothing if it is not known.
 std::string line(const void *address);
+/// The same of many addresses at once.
+std::vector<std::string> lines(const std::vector<const void *> &addresses);
 /// The same in parentheses behind a space, for the end of a clause.
 std::string at_line(const void *address);
 /// "thread 3 of block (0, 1, 0)"
 std::string name(const Thread &thread);
+/// As it stands between quotes.
+std::string quoted(const std::string &text);
 /// printf into a string.
 std::string text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

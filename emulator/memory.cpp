@@ -1,6 +1,8 @@
 // Bounds, races and asynchronous copies; the hooks that the compiler calls.
 #include "memory.h"
 
+#include "counters.h"
+
 #include <cxxabi.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -23,6 +25,8 @@ Memory memory;
 namespace {
 
 constexpr size_t MOST_THREADS = 1024, MOST_SHARED = 227 << 10;
+/// Bytes around an argument that are nobody's, and as far as an address is said to be at it.
+constexpr size_t ROOM = 1 << 20;
 /// Accesses of a launch, barriers among them: five times as many as the largest case of the crate makes.
 uint64_t most_accesses() {
     const char *value = getenv("EMULATOR_ACCESSES");
@@ -107,8 +111,7 @@ Memory::Memory() {
 }
 
 uint8_t *Memory::add_buffer(const std::string &name, size_t bytes, bool writable) {
-    // Addresses as an allocator of device memory gives them, with room on both sides that is nobody's.
-    constexpr size_t ROOM = 1 << 20;
+    // Addresses as an allocator of device memory gives them, with room on both sides.
     uint8_t *at = reserve(bytes + 2 * ROOM) + ROOM;
     latest = nullptr;
     regions.push_back({name, at, bytes, false, writable, {}});
@@ -144,8 +147,14 @@ Region *Memory::find(const void *address, size_t bytes, const char *verb) {
     size_t distance = SIZE_MAX;
     for (Region &r : regions) {
         if (inside(r)) return latest = &r;
-        const size_t away = at < r.at ? r.at - at : at - r.at;
+        const uint8_t *end = r.at + r.bytes;
+        const size_t away = at < r.at ? r.at - at : at < end ? 0 : at - end;
         if (away < distance) distance = away, nearest = &r;
+    }
+    if (distance > ROOM) {
+        fault("out of bounds", text("%s %zu bytes near no tensor and no shared memory: an index below 0 wraps to a "
+                                    "large one, and a pointer that nobody set points anywhere",
+                                    verb, bytes));
     }
     fault("out of bounds", text("%s %zu bytes at %s, which has %zu bytes", verb, bytes,
                                 place(*nearest, at).c_str(), nearest->bytes));
@@ -210,7 +219,7 @@ void Memory::step() {
     if (++accesses > most) endless(text("%llu accesses", static_cast<unsigned long long>(most)));
 }
 
-void Memory::access(const void *address, size_t bytes, bool write, bool aligned) {
+void Memory::check(const void *address, size_t bytes, bool write, bool aligned, bool counted) {
     if (!machine.thread) return;
     step();
     const char *verb = write ? "writes" : "reads";
@@ -221,6 +230,10 @@ void Memory::access(const void *address, size_t bytes, bool write, bool aligned)
         fault("misaligned", text("%s %zu bytes at %s", verb, bytes, place(*r, at).c_str()));
     }
     touch(*r, at, bytes, write);
+    if (!counted) return;
+    const Kind kind = r->shared ? write ? Kind::SHARED_WRITE : Kind::SHARED_READ
+                                : write ? Kind::GLOBAL_WRITE : Kind::GLOBAL_READ;
+    counters.access(kind, static_cast<unsigned>(r - regions.data()), at - r->at, bytes);
 }
 
 void Memory::cp_async(void *to, const void *from, unsigned bytes) {
@@ -239,12 +252,17 @@ void Memory::cp_async(void *to, const void *from, unsigned bytes) {
     copy.early = machine.coin();
     if (copy.early) memcpy(copy.data, from, bytes);
     machine.thread->uncommitted.push_back(copy);
+    if (trace.sees()) {
+        const Region *source = bytes > 0 ? find(from, bytes, "reads") : nullptr;
+        const std::string what = source ? place(*source, from) : "nowhere";
+        trace.note(text("copies %u of 16 bytes from %s to %s", bytes, what.c_str(), place(*r, to).c_str()));
+    }
 }
 
 void Memory::finish(const Copy &copy) {
     Region *r = find(copy.to, 16, "copies");
     const Thread &me = *machine.thread;
-    if (!copy.early && copy.bytes > 0) access(copy.from, copy.bytes, false, false);
+    if (!copy.early && copy.bytes > 0) check(copy.from, copy.bytes, false, false, false);
     memset(copy.to, 0, 16);
     memcpy(copy.to, copy.early ? copy.data : copy.from, copy.bytes);
     const size_t first = (copy.to - r->at) / 2;
@@ -256,12 +274,16 @@ void Memory::finish(const Copy &copy) {
 
 void Memory::cp_async_commit() {
     Thread &me = *machine.thread;
+    if (trace.sees()) trace.note(me.uncommitted.empty() ? "commits no copy" : "commits its copies");
     me.groups.push_back(std::move(me.uncommitted));
     me.uncommitted.clear();
 }
 
 void Memory::cp_async_wait(unsigned pending) {
     auto &groups = machine.thread->groups;
+    if (trace.sees()) {
+        trace.note(text("waits until %u of %zu groups of copies are unfinished", pending, groups.size()));
+    }
     while (groups.size() > pending) {
         for (const Copy &copy : groups.front()) finish(copy);
         groups.erase(groups.begin());
@@ -281,6 +303,7 @@ void Memory::atomic(void *address, size_t bytes) {
     if (reinterpret_cast<uintptr_t>(address) % bytes != 0) {
         fault("misaligned", text("updates %zu bytes at %s", bytes, place(*r, address).c_str()));
     }
+    counters.access(Kind::ATOMIC, static_cast<unsigned>(r - regions.data()), static_cast<uint8_t *>(address) - r->at, bytes);
     const auto join = [](Clock &all, const Clock &more) {
         all.resize(std::max(all.size(), more.size()), 0);
         for (size_t i = 0; i < more.size(); i++) all[i] = std::max(all[i], more[i]);

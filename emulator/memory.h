@@ -54,7 +54,7 @@ class Memory {
     /// Counts what a thread does, and ends a launch that does too much.
     void step();
     /// The current thread reads or writes; `aligned` if the address must be a multiple of the size.
-    void access(const void *address, size_t bytes, bool write, bool aligned);
+    void access(const void *address, size_t bytes, bool write, bool aligned) { check(address, bytes, write, aligned, true); }
     void cp_async(void *to, const void *from, unsigned bytes);
     void cp_async_commit();
     void cp_async_wait(unsigned pending);
@@ -64,6 +64,8 @@ class Memory {
     void fence();
 
   private:
+    /// `counted`: whether it is an instruction of the kernel, and not the end of a copy.
+    void check(const void *address, size_t bytes, bool write, bool aligned, bool counted);
     Region *find(const void *address, size_t bytes, const char *verb);
     void touch(Region &region, const uint8_t *at, size_t bytes, bool write);
     bool ordered(const Epoch &epoch) const;

@@ -84,13 +84,14 @@ DEVICE u32 bf16x2_bits(float low, float high) {
 }
 /// As bad as the instruction may be: a unit in the last place off, and 0 where normal numbers end.
 DEVICE float reciprocal_approx(float x) {
+    emulator::special();
     const float y = std::fabs(x) < 1.17549435e-38f ? std::copysign(INFINITY, x) : 1.0f / x;
     const bool exact = !std::isfinite(y) || y == 0.0f;
     return std::fabs(y) < 1.17549435e-38f ? std::copysign(0.0f, y) : exact ? y : __uint_as_float(__float_as_uint(y) ^ 1u);
 }
 /// As bad as the instruction may be: two units in the last place off, and 0 where normal numbers end.
 DEVICE float exp2_approx(float x) {
-    const float y = exp2f(x);
+    const float y = exp2f(x); // counted
     const bool exact = x == 0.0f || !std::isfinite(y);
     return y < 1.17549435e-38f ? 0.0f : exact ? y : __uint_as_float(__float_as_uint(y) ^ 2u);
 }

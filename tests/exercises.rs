@@ -175,6 +175,8 @@ fn every_folder_is_whole() {
         has("</details>", 3);
         has("## What to look at", 1);
         has("## What to measure", 1);
+        let measure = page.split("## What to measure").nth(1).unwrap();
+        assert!(measure.contains("--bench"), "{folder}: what to measure is one's own kernel");
         let mistakes = files(folder, Language::Cuda).len() + files(folder, Language::Wgsl).len() - 4;
         assert!(mistakes >= 2, "{folder}: {mistakes} mistakes");
     }

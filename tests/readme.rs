@@ -238,6 +238,41 @@ fn table(kind: &str, results: &Value) -> String {
             )
             .unwrap();
         }
+        // What the emulator counts in the CUDA kernels, and an estimate of what it means.
+        "counters" => {
+            t += "| op | source | case | sectors used | rounds | lanes | waiting | A100 | H100 | main loop |\n";
+            t += "|---|---|---|---|---|---|---|---|---|---|\n";
+            for row in results.as_array().unwrap() {
+                let [op, source, case, dtype] = ["op", "source", "case", "dtype"].map(|key| text(row, key));
+                let case = case.split([',', ' ']).next().unwrap_or(case);
+                let sums = &row["sums"];
+                let percent = |key| format!("{:.0} %", 100.0 * number(sums, key));
+                let (lanes, rounds) = (32.0 * number(sums, "active"), number(sums, "conflicts"));
+                let estimates = row["estimates"].as_array().unwrap();
+                let bounds: Vec<String> = estimates
+                    .iter()
+                    .map(|e| format!("{:.1} µs, {}", number(e, "us"), text(e, "by")))
+                    .collect();
+                let main = &estimates[0]["main_loop"];
+                let main = match main["instructions"].as_u64() {
+                    None => String::new(),
+                    Some(n) => {
+                        let of = |class: &str| main["classes"][class].as_u64().unwrap_or(0);
+                        match (of("tensor"), of("float")) {
+                            (0, float) => format!("{n}, {float} float"),
+                            (tensor, _) => format!("{n}, {tensor} tensor"),
+                        }
+                    }
+                };
+                let (coalesced, idle) = (percent("coalesced"), percent("idle"));
+                writeln!(
+                    t,
+                    "| `{op}` | {source} | {dtype} {case} | {coalesced} | {rounds:.2} | {lanes:.0} | {idle} | {} | {main} |",
+                    bounds.join(" | ")
+                )
+                .unwrap();
+            }
+        }
         "peers" => {
             t += "| op | shape | steep | burn-wgpu | ratio |\n|---|---|---|---|---|\n";
             for row in results.as_array().unwrap() {

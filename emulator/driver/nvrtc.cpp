@@ -123,6 +123,10 @@ API int nvrtcCompileProgram(Program *program, int count, const char *const *opti
             compile.push_back(word);
         }
         compile.insert(compile.end(), defines.begin(), defines.end());
+        // For those who count what it does: what it was compiled with.
+        std::string all;
+        for (const std::string &define : defines) all += (all.empty() ? "" : " ") + define.substr(2);
+        compile.push_back("-DSTEEP_DEFINES=\"" + all + "\"");
         for (const std::string &word : {std::string("-o"), object}) compile.push_back(word);
         for (const std::string &word : lines("EMULATOR_PARTS")) link.push_back(word);
         for (const std::string &word : {object, std::string("-o"), mine}) link.push_back(word);

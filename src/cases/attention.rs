@@ -89,6 +89,7 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     // One key: softmax is 1 and the value comes out to the bit.
     all.push(case([2, 1, 5, 2, 40], Frames, PLAIN));
     all.push(case([1, 2, 200, 3, 40], Tokens, PLAIN));
+    all.push(case([1, 1, 128, 1, 64], Tokens, PLAIN).count());
     let shipped = [2, 16, 16, 3, 64];
     for (dims, over) in
         [(shipped, Tokens), (shipped, Frames), ([1, 1, 1024, 8, 64], Tokens), ([1, 1, 256, 16, 72], Tokens)]

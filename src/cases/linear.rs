@@ -77,6 +77,7 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         let out = if then == Silu { dtype } else { f32 };
         all.push(case([dtype, out], [135, 16, 136], then, (5, 1), 0.0).gated());
     }
+    all.push(case([dtype, dtype], [128, 64, 128], Bias, (1, 1), 0.0).named("128×128×64").count());
     for (name, dims, then) in [
         // The shipped model.
         ("mods ", [2, 192, 1152], Bias),

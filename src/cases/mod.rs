@@ -79,17 +79,34 @@ pub struct Op {
     pub wrong: fn() -> Vec<Wrong>,
 }
 
+/// The largest case that an emulated GPU is given; see [`Case::work`].
+pub const LARGEST_EMULATED: usize = 2_500_000;
+
 impl Op {
     /// The cases that are benchmarked, with matrix operands of this type if the op knows it, else of f32.
     pub fn benches(&self, dtype: DType) -> Vec<Case> {
         let dtype = if self.dtypes.contains(&dtype) { dtype } else { DType::F32 };
-        (self.cases)(dtype).into_iter().filter(|case| case.purpose != Purpose::Test).collect()
+        (self.cases)(dtype).into_iter().filter(|case| case.purpose.is_timed()).collect()
+    }
+
+    /// What a call is counted with, in this type: the cases that are there for it, then those of benches and of tests that an
+    /// emulated GPU can run, the largest first. A source may take some of them only.
+    pub fn counted(&self, dtype: DType) -> Vec<Case> {
+        let small = |case: &Case| case.purpose == Purpose::Count || case.work() <= LARGEST_EMULATED;
+        let emulated = |case: &Case| case.purpose != Purpose::Test || case.emulated;
+        let mut all: Vec<Case> =
+            (self.cases)(dtype).into_iter().filter(|c| small(c) && emulated(c)).collect();
+        all.sort_by_key(|case| {
+            let rank = [case.purpose == Purpose::Count, case.purpose.is_timed(), true];
+            (rank.iter().position(|&is| is), std::cmp::Reverse(case.work()))
+        });
+        all
     }
 
     /// The cases that are tested, with each type in turn.
     pub fn tests(&self) -> impl Iterator<Item = Case> {
         let all = self.dtypes.iter().flat_map(|&dtype| (self.cases)(dtype));
-        all.filter(|case| case.purpose != Purpose::Bench)
+        all.filter(|case| case.purpose.is_tested())
     }
 }
 
@@ -137,6 +154,20 @@ pub enum Purpose {
     Bench,
     /// Both.
     Both,
+    /// The emulator counts what it does.
+    Count,
+}
+
+impl Purpose {
+    /// Whether tests run it.
+    pub fn is_tested(self) -> bool {
+        matches!(self, Purpose::Test | Purpose::Both)
+    }
+
+    /// Whether benches run it.
+    pub fn is_timed(self) -> bool {
+        matches!(self, Purpose::Bench | Purpose::Both)
+    }
 }
 
 /// A tensor that a case takes.
@@ -319,6 +350,11 @@ impl Case {
         Case { purpose: Purpose::Bench, ..self }
     }
 
+    /// The same, for the emulator to count what it does.
+    fn count(self) -> Case {
+        Case { purpose: Purpose::Count, ..self }
+    }
+
     /// The same, for benches too.
     fn bench_too(self) -> Case {
         Case { purpose: Purpose::Both, ..self }
@@ -405,8 +441,8 @@ mod tests {
                 let some = |kind: &str, has: &dyn Fn(&Case) -> bool| {
                     assert!(cases.iter().any(has), "{} {dtype} has no case {kind}", op.kernel.name);
                 };
-                some("for tests", &|case| case.purpose != Purpose::Bench && case.emulated);
-                some("for benches", &|case| case.purpose != Purpose::Test);
+                some("for tests", &|case| case.purpose.is_tested() && case.emulated);
+                some("for benches", &|case| case.purpose.is_timed());
                 some("under gates", &|case| case.gated);
                 assert!(cases.iter().all(|case| case.kernel.name == op.kernel.name && case.dtype == dtype));
             }

@@ -4,6 +4,8 @@ mod bench;
 mod calibrate;
 mod clips;
 mod compare;
+#[cfg(feature = "cuda")]
+mod counters;
 mod devices;
 mod forward;
 mod generate;

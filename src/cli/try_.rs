@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use steep::cases::ALL;
+use steep::lab::counts::Counted;
 use steep::lab::{Candidate, Language, Report, starter};
 use steep::{DType, Device, Error, Result, input};
 
-use child::{Job, Target};
+#[cfg(feature = "cuda")]
+pub use child::COUNTERS;
+use child::{Job, Target, Tried};
 
 /// Try a kernel of your own: is it right, and if not, where is it wrong?
 ///
@@ -68,8 +72,20 @@ pub struct Args {
     /// If it is right, time it among the op's own sources, as steep bench does; not in the emulator, whose times mean nothing
     #[arg(long)]
     bench: bool,
-    /// Print one object {file, op, language, values, right, reports, machine_code, times, notes}.
-    /// `times` has rows as docs/results.md describes them, and ratios {shape, dtype, best, ratio, half}
+    /// If it is right, count in the emulator what a call of the largest case does, line by line, the worst first: sectors of
+    /// global memory, conflicts of banks, barriers and who waits at them, products of tensor cores; and estimate what that
+    /// takes on an A100 and an H100. With nvdisasm (the Python package nvidia-cuda-nvdisasm), the main loop's instructions
+    #[cfg(feature = "cuda")]
+    #[arg(long)]
+    counters: bool,
+    /// Show what the threads of a block, or of one of its warps, do in the emulator, at which lines: barriers, copies,
+    /// instructions of a whole warp. Blocks are counted from 0, x first. It is the smallest case that fails, or else the smallest;
+    /// --shape chooses another. A page at most; --json has all
+    #[cfg(feature = "cuda")]
+    #[arg(long, value_name = "BLOCK[,WARP]", value_parser = block_and_warp)]
+    trace: Option<String>,
+    /// Print one object {file, op, language, values, right, reports, machine_code, counters, trace, times, notes}.
+    /// `right` is null where no device ran a case; `times` has rows as docs/results.md describes them, and ratios {shape, dtype, best, ratio, half}
     #[arg(long)]
     json: bool,
     /// Internal: try it in this process, on one device
@@ -95,6 +111,9 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         values,
         reports: vec![],
         codes: vec![],
+        counters: vec![],
+        trace: None,
+        estimates: vec![],
         times: vec![],
         notes: vec![],
     };
@@ -103,37 +122,60 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         super::say(&format!("{}: {op} in {language}, values {values}\n", candidate.file))?;
     }
     for target in Target::all(args, candidate.language).await? {
-        // No GPU runs what is known to be wrong.
-        if target.is_gpu_of_cuda() && !outcome.right() {
+        // No GPU runs what is known to be wrong, or what nothing has tried.
+        if target.is_gpu_of_cuda() && outcome.right() != Some(true) {
             continue;
         }
         for seed in 0..args.seeds {
             let job = Job { args, path, target: &target, values: values.wrapping_add(seed), seed };
-            match job.run(&candidate, &mut outcome.times)? {
-                Some(report) => {
+            match job.run(&candidate, &mut outcome)? {
+                Tried::Report(report) => {
                     let right = report.passed();
                     outcome.add(args, report)?;
                     if !right {
                         break;
                     }
                 }
-                None => break,
+                Tried::LeftOut(note) => {
+                    outcome.note(args, note)?;
+                    break;
+                }
+                Tried::Absent => break,
             }
         }
     }
     if candidate.language == Language::Cuda {
         machine_code::compile(args, &mut outcome)?;
     }
-    if args.bench && outcome.right() && outcome.times.is_empty() {
+    #[cfg(feature = "cuda")]
+    if args.counters {
+        outcome.estimate(args)?;
+    }
+    #[cfg(feature = "cuda")]
+    if args.trace.is_some() {
+        match &outcome.trace {
+            Some(trace) if !args.json => super::say(&show::trace(trace))?,
+            Some(_) => {}
+            None => outcome
+                .note(args, "trace: none: of CUDA alone, in the emulator, and of what compiles".into())?,
+        }
+    }
+    if args.bench && outcome.right() == Some(true) && outcome.times.is_empty() {
         let why = "times: not measured: wanted a GPU or an adapter; the emulator's would mean nothing";
         outcome.note(args, why.into())?;
     }
-    if outcome.reports.is_empty() {
-        let wanted = "an adapter or a device that runs the file; see steep devices";
-        return Err(Error::setting(format!("{}: nothing ran it", candidate.file), wanted));
-    }
     outcome.end(args)?;
-    Ok(ExitCode::from(u8::from(!outcome.right())))
+    match outcome.right() {
+        Some(right) => Ok(ExitCode::from(u8::from(!right))),
+        None if outcome.reports.is_empty() => {
+            let wanted = "an adapter or a device that runs the file; see steep devices";
+            Err(Error::setting(format!("{}: nothing ran it", candidate.file), wanted))
+        }
+        None => {
+            let wanted = "other filters, or a header (multiple, dtypes) that lets some of them through";
+            Err(Error::setting(format!("{}: it takes none of the cases", candidate.file), wanted))
+        }
+    }
 }
 
 /// What there is to say.
@@ -143,6 +185,12 @@ struct Outcome<'c> {
     reports: Vec<Report>,
     /// Rows of machine code.
     codes: Vec<Value>,
+    /// What the emulator counted.
+    counters: Vec<Counted>,
+    /// Who did what.
+    trace: Option<Trace>,
+    /// Counts with estimates, as data.
+    estimates: Vec<Value>,
     /// Rows of times, and ratios.
     times: Vec<Value>,
     /// What could not be done.
@@ -150,9 +198,12 @@ struct Outcome<'c> {
 }
 
 impl Outcome<'_> {
-    fn right(&self) -> bool {
-        let wrong = |row: &Value| row.get("error").is_some();
-        self.reports.iter().all(Report::passed) && !self.codes.iter().any(wrong)
+    /// Whether it is; `None` where nothing is wrong, but no device ran a case.
+    fn right(&self) -> Option<bool> {
+        let fails = |row: &Value| row.get("error").is_some();
+        let wrong = self.reports.iter().any(Report::failed) || self.codes.iter().any(fails);
+        let tried = self.reports.iter().any(Report::passed);
+        (wrong || tried).then_some(!wrong)
     }
 
     fn add(&mut self, args: &Args, report: Report) -> Result<()> {
@@ -171,6 +222,31 @@ impl Outcome<'_> {
         Ok(())
     }
 
+    /// What is counted, in words or as data.
+    #[cfg(feature = "cuda")]
+    fn estimate(&mut self, args: &Args) -> Result<()> {
+        use super::counters::{Tools, data, show};
+        let steep::device::Code::Cuda(code) = &self.candidate.source().code else {
+            return self.note(args, "counters: of CUDA alone, which the emulator runs".into());
+        };
+        if self.counters.is_empty() {
+            return self
+                .note(args, "counters: not counted: wanted a kernel that is right in the emulator".into());
+        }
+        let tools = Tools::find();
+        if let Some(note) = tools.note() {
+            self.note(args, note)?;
+        }
+        for counted in std::mem::take(&mut self.counters) {
+            let estimates = tools.estimates(&counted.counts, &code.text)?;
+            if !args.json {
+                super::say(&show(&counted, &estimates))?;
+            }
+            self.estimates.push(data(&counted, &estimates));
+        }
+        Ok(())
+    }
+
     fn end(&self, args: &Args) -> Result<()> {
         if args.json {
             let all = json!({
@@ -181,12 +257,42 @@ impl Outcome<'_> {
                 "right": self.right(),
                 "reports": self.reports,
                 "machine_code": self.codes,
+                "counters": self.estimates,
+                "trace": self.trace,
                 "times": self.times,
                 "notes": self.notes,
             });
             return super::say(&format!("{all:#}\n"));
         }
-        super::say(if self.right() { "right\n" } else { "wrong\n" })
+        match self.right() {
+            Some(true) => super::say("right\n"),
+            Some(false) => super::say("wrong\n"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the threads of a block, or of one of its warps, did.
+#[derive(Debug, Serialize, Deserialize)]
+struct Trace {
+    /// The block, and perhaps the warp, that was asked for.
+    of: String,
+    dtype: String,
+    case: String,
+    /// Of each: the place, the threads, and what they did.
+    lines: Vec<[String; 3]>,
+}
+
+/// `BLOCK` or `BLOCK,WARP`.
+#[cfg(feature = "cuda")]
+fn block_and_warp(text: &str) -> Result<String> {
+    let (block, warp) = text.split_once(',').unwrap_or((text, "0"));
+    match (block.trim().parse::<u32>(), warp.trim().parse::<u32>()) {
+        (Ok(_), Ok(warp)) if warp < 32 => Ok(text.replace(' ', "")),
+        _ => Err(Error::setting(
+            format!("--trace {text}"),
+            "BLOCK or BLOCK,WARP, such as 0 or 3,1: blocks from 0, warps from 0 to 31",
+        )),
     }
 }
 

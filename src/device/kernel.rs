@@ -310,6 +310,19 @@ impl Need {
     }
 }
 
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Need::Nothing => "nothing",
+            Need::Subgroups => "subgroups on a GPU",
+            Need::CpuAdapter => "a software adapter with subgroups of one size",
+            Need::Avx2 => "AVX2, FMA and F16C",
+            Need::Avx512 => "AVX-512",
+            Need::Sm80 => "compute capability 8.0",
+        })
+    }
+}
+
 /// The languages.
 pub enum Code {
     /// A function over one tile of the work.

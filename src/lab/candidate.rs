@@ -95,11 +95,9 @@ impl Candidate {
         let header = Header::parse(file, text)?;
         let mut entries = entries(language, text);
         let asked = op.map(|op| (None, op)).or(header.op.as_ref().map(|(line, op)| (Some(*line), &op[..])));
-        if let (Some((line, op)), []) = (asked, &entries[..])
-            && language == Language::Wgsl
-            && text.contains("#include")
+        if let Some((line, op)) = asked
+            && entry_is_included(language, text)
         {
-            // What it includes has the entry point; if it has none, the shader does not compile.
             entries.push((line.unwrap_or(1), op.to_string()));
         }
         let (name, entry) = match (asked, &entries[..]) {
@@ -267,11 +265,16 @@ pub fn as_file(kernel: &Kernel, source: &Source, dtypes: &[DType]) -> Option<(La
         Code::Cuda(code) => (Language::Cuda, &code.text),
         Code::Cpu { .. } => return None,
     };
-    if entries(language, text.text).is_empty() {
-        // Its entry point is in what it includes.
+    if entry_is_included(language, text.text) {
         header.op = Some((0, kernel.name.into()));
     }
     Some((language, format!("// {} {}\n{header}{}", kernel.name, source.label, text.text)))
+}
+
+/// Whether what a shader includes has its entry point, so that only its header can say which op it is. If that has none
+/// either, the shader does not compile.
+fn entry_is_included(language: Language, text: &str) -> bool {
+    language == Language::Wgsl && text.contains("#include") && entries(language, text).is_empty()
 }
 
 /// Line and name of every entry point.

@@ -10,6 +10,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::device::cuda::modules;
 use crate::device::cuda::nvrtc::HEADERS;
@@ -29,6 +30,9 @@ files!(
     "memory.h",
     "memory.cpp",
     "warp.cpp",
+    "counters.h",
+    "counters.cpp",
+    "trace.cpp",
     "device.h",
     "ptx.h",
     "kernel.cpp",
@@ -55,7 +59,7 @@ const FLAGS: [&str; 9] = [
 /// Calls of the sanitizer go to the emulator's own hooks.
 const WATCHED: [&str; 3] =
     ["-U_FORTIFY_SOURCE", "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"];
-const PARTS: [&str; 3] = ["machine", "memory", "warp"];
+const PARTS: [&str; 5] = ["machine", "memory", "warp", "counters", "trace"];
 /// Of the library that poses as a GPU's.
 const DRIVER: [&str; 4] = ["driver", "launch", "graphs", "nvrtc"];
 
@@ -99,6 +103,11 @@ impl Emulator {
         &self.folder
     }
 
+    /// Where a process of this program may write what it reads again: a file of its own.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.folder.join("programs").join(format!("{}.{name}", std::process::id()))
+    }
+
     /// What a process is started with, to find it as a GPU. A fault ends only the case that it happens in.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         let mut compile: Vec<OsString> = vec!["g++".into()];
@@ -140,13 +149,14 @@ impl Emulator {
         arguments.push(path("-I", &self.folder));
         arguments.push(path("-I", &self.folder.join("kernels")));
         arguments.extend(["-c".into(), self.folder.join("kernel.cpp").into()]);
-        let object = program.with_extension("o");
+        let object = unfinished(&program).with_extension("o");
         compile(&object, arguments)?;
         // Linked without the sanitizer, whose library would answer the calls. The emulator comes first: of templates that
         // both have an instance of, the linker takes the first, and that must not be the watched one.
-        let objects = PARTS.iter().map(|part| self.object(part)).chain([object]);
-        compile(&program, objects.map(OsString::from).collect())?;
-        Ok(program)
+        let objects = PARTS.iter().map(|part| self.object(part)).chain([object.clone()]);
+        let linked = compile(&program, objects.map(OsString::from).collect());
+        let _ = fs::remove_file(&object);
+        linked.map(|()| program)
     }
 
     fn library(&self) -> PathBuf {
@@ -203,9 +213,11 @@ fn path(option: &str, folder: &Path) -> OsString {
     all
 }
 
-/// Under a name of its own first: two programs may make the same thing, and none may find half of it.
+/// Under a name of its own first: two programs, or two threads, may make the same thing, and none may find half of it.
 fn unfinished(path: &Path) -> PathBuf {
-    path.with_extension(format!("{}.tmp", std::process::id()))
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    path.with_extension(format!("{}-{made}.tmp", std::process::id()))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

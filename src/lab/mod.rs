@@ -13,10 +13,13 @@
 #![doc = include_str!("header.md")]
 
 mod candidate;
+pub mod counts;
 #[cfg(feature = "cuda")]
 pub mod emulator;
+pub mod estimate;
 mod header;
 mod report;
+pub mod sass;
 mod starter;
 mod timing;
 mod trial;

@@ -50,6 +50,11 @@ impl Report {
     pub fn passed(&self) -> bool {
         self.findings.is_empty() && self.cases > 0
     }
+
+    /// Whether something is wrong. A kernel that takes none of the cases has neither passed nor failed.
+    pub fn failed(&self) -> bool {
+        !self.findings.is_empty()
+    }
 }
 
 /// One thing that is wrong.

@@ -3,7 +3,7 @@
 use super::report::{apart, words};
 use super::{Candidate, Finding, Kind, LABEL, Language, Place, Report};
 use crate::cases::run::{Ready, Trial};
-use crate::cases::{Case, Fill};
+use crate::cases::{Case, Fill, LARGEST_EMULATED};
 use crate::{DType, Device, Error, Result};
 
 /// Which cases are tried, and on what numbers.
@@ -20,9 +20,6 @@ pub struct Filter {
     pub values: u64,
 }
 
-/// The largest case that an emulated GPU is given.
-const LARGEST_EMULATED: usize = 2_500_000;
-
 impl Filter {
     /// The cases of a candidate's op that it lets through, in the types that the candidate takes, the smallest first.
     pub fn cases(&self, candidate: &Candidate, device: &Device) -> Vec<Case> {
@@ -37,6 +34,17 @@ impl Filter {
         let mut all: Vec<Case> = candidate.op.tests().filter(wanted).collect();
         all.sort_by_key(Case::work);
         all.iter_mut().for_each(|case| self.renew(case));
+        all
+    }
+
+    /// What a call of a candidate is counted with, in one type; see [`Op::counted`](crate::cases::Op::counted).
+    pub fn counted(&self, candidate: &Candidate, dtype: DType) -> Vec<Case> {
+        let mut all = candidate.op.counted(dtype);
+        all.retain(|case| {
+            self.dtype.is_none_or(|only| only == dtype)
+                && self.names(case)
+                && self.largest.is_none_or(|largest| case.work() <= largest)
+        });
         all
     }
 
@@ -147,7 +155,7 @@ fn suits(device: &Device, candidate: &Candidate) -> Result<()> {
     }
     match device.has(candidate.needs()) {
         true => Ok(()),
-        false => Err(Error::device(runs, format!("lacks what {file} needs: {:?}", candidate.needs()))),
+        false => Err(Error::device(runs, format!("lacks what {file} needs: {}", candidate.needs()))),
     }
 }
 

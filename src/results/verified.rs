@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Seen, Watch};
 use crate::cases::run::{Ready, Trial, sources};
-use crate::cases::{ALL, Case, Finding, Op, Purpose};
+use crate::cases::{ALL, Case, Finding, Op};
 use crate::{DType, Device, Error, Result};
 
 /// An op with one source and type of operands, after all of its cases.
@@ -42,7 +42,7 @@ pub async fn verify(
     let mut groups: Vec<(&Op, DType, Vec<Case>)> = vec![];
     for op in ALL {
         for &dtype in op.dtypes.iter().filter(|&&dtype| wanted(op, dtype)) {
-            let cases = (op.cases)(dtype).into_iter().filter(|case| case.purpose != Purpose::Bench);
+            let cases = (op.cases)(dtype).into_iter().filter(|case| case.purpose.is_tested());
             groups.push((op, dtype, cases.collect()));
         }
     }

@@ -27,6 +27,9 @@ DEVICE void reads_past_a_shared_array(const Case &c) {
 DEVICE void reads_past_an_argument(const Case &c) {
     c.out[c.t] = c.in[c.right ? 63 : 64];
 }
+DEVICE void reads_far_away(const Case &c) {
+    c.out[c.t] = c.in[c.right ? 0u : c.t - c.t - 1u];
+}
 DEVICE void writes_before_an_argument(const Case &c) {
     c.out[c.t == 0 && !c.right ? -1 : static_cast<int>(c.t)] = 1;
 }
@@ -245,6 +248,7 @@ extern "C" __global__ void faults(u32 *out, u32 *counter, const u32 *in, Params 
     const Kernel all[] = {
         reads_past_a_shared_array,
         reads_past_an_argument,
+        reads_far_away,
         writes_before_an_argument,
         reads_past_dynamic_shared_memory,
         loads_a_misaligned_vector,

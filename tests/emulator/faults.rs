@@ -11,12 +11,13 @@ fn bytes<T, const N: usize>(words: &[T], to: impl Fn(&T) -> [u8; N]) -> Vec<u8> 
 }
 
 /// In the order of faults.cu: what the report says.
-const FAULTS: [(&str, &[&str]); 28] = [
+const FAULTS: [(&str, &[&str]); 29] = [
     ("reads past a shared array", &["out of bounds: thread", "reads 4 bytes at shared faults::shared + 256"]),
     (
         "reads past an argument",
         &["out of bounds: thread", "reads 4 bytes at argument 2 + 256, which has 256 bytes"],
     ),
+    ("reads far away", &["out of bounds: thread", "reads 4 bytes near no tensor and no shared memory"]),
     ("writes before an argument", &["out of bounds: thread 0 of", "writes 4 bytes at argument 0 + -4"]),
     (
         "reads past dynamic shared memory",

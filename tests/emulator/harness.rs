@@ -1,6 +1,6 @@
 //! The emulator for tests, and launches of kernels that belong to no op.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -67,6 +67,16 @@ pub struct Launch {
 impl Launch {
     /// Executes the kernel in the order of things that `seed` decides. Returns the written tensors, or the fault.
     pub fn run(&self, program: &Path, seed: u32) -> Result<Vec<Vec<u8>>, String> {
+        self.run_with(program, seed, &[])
+    }
+
+    /// The same, with more in the environment.
+    pub fn run_with(
+        &self,
+        program: &Path,
+        seed: u32,
+        environment: &[(&str, &OsStr)],
+    ) -> Result<Vec<Vec<u8>>, String> {
         let mut input = vec![];
         let mut words = |words: &[u32]| input.extend(words.iter().flat_map(|w| w.to_le_bytes()));
         words(&[seed]);
@@ -82,6 +92,7 @@ impl Launch {
         input.extend([0; 12]);
         let mut child = Command::new(program)
             .env("EMULATOR_ACCESSES", "1000000")
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -11,6 +11,8 @@ mod cases;
 #[cfg(feature = "cuda")]
 mod conditions;
 #[cfg(feature = "cuda")]
+mod counters;
+#[cfg(feature = "cuda")]
 mod executor;
 mod faults;
 #[cfg(feature = "cuda")]

@@ -105,6 +105,50 @@ fn nothing_to_try() {
     place.run("mine.wgsl --device wgpu:77").refused(&["wgpu:77", "no such adapter"]);
 }
 
+/// A header that lets no case through, in either language: neither right nor wrong.
+#[test]
+fn a_kernel_that_takes_no_case_was_not_tried() {
+    for language in [Language::Wgsl, Language::Cuda] {
+        let Some(device) = device(language) else { continue };
+        let name = format!("mine.{}", language.extension());
+        let text = kernel(&format!("rel_l1.{}", language.extension()));
+        let tile = "// steep: tile = 1, 1, 1";
+        // The smallest runs have one element and three.
+        let text = edited(&text, tile, &format!("{tile}\n// steep: multiple = 64"));
+        let place = Place::with(&name, text);
+        let asked = format!("{name} --device {device} --dtype f32 --largest 50");
+        let out = place.run(&asked);
+        out.refused(&[&name, "it takes none of the cases: wanted other filters"]);
+        assert!(out.out.contains("not tried: it takes none of the cases"), "{}", out.out);
+        assert!(!out.out.contains("wrong"), "{}", out.out);
+        let out = place.run(&format!("{asked} --json"));
+        out.refused(&["it takes none of the cases"]);
+        let all: serde_json::Value = serde_json::from_str(&out.out).unwrap();
+        assert!(all["right"].is_null() && all["reports"][0]["cases"] == 0, "{all}");
+    }
+}
+
+/// An adapter without what a shader needs is left out in words, and the others judge.
+#[test]
+fn an_adapter_that_lacks_something_is_left_out() {
+    let Some(device) = device(Language::Wgsl) else { return };
+    let tile = "// steep: tile = 1, 1, 1";
+    let text = edited(&kernel("rel_l1.wgsl"), tile, &format!("{tile}\n// steep: needs = cpu_adapter"));
+    let place = Place::with("mine.wgsl", text);
+    let run = |devices: &str| place.run(&format!("mine.wgsl --device {devices} --largest 200"));
+    let lacks = "not tried: it lacks what the file needs: a software adapter with subgroups";
+    // What every browser promises has no subgroups, on any adapter.
+    let out = run("wgpu:core");
+    out.refused(&["mine.wgsl: nothing ran it: wanted an adapter"]);
+    assert!(out.out.contains(lacks), "{}", out.out);
+    let out = run(&format!("wgpu:core,{device}"));
+    assert!(out.out.contains(lacks), "{}", out.out);
+    match pollster::block_on(steep::Device::open(device)).unwrap().has(steep::device::Need::CpuAdapter) {
+        true => out.right(),
+        false => out.refused(&["nothing ran it"]),
+    }
+}
+
 /// Without a compiler there is no emulator, and that is what is said.
 #[test]
 fn a_missing_compiler_is_named() {

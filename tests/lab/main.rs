@@ -5,6 +5,7 @@
 
 mod answers;
 mod bad_input;
+mod counters;
 mod ladder;
 mod mutants;
 

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use steep::lab::{Candidate, Filter, Finding, Kind, Language, Progress, Report, time, trial};
+use steep::cases::Case;
+use steep::lab::counts::Counted;
+use steep::lab::{Candidate, Filter, Finding, Kind, LABEL, Language, Progress, Report, time, trial};
 use steep::results::Seen;
 use steep::{Device, Error, Result};
 
 use super::super::{go_on, progress, setup};
-use super::{Args, show};
+use super::{Args, Outcome, Trace, show};
 
 /// What the process writes.
 #[derive(Serialize, Deserialize)]
@@ -34,6 +36,12 @@ enum Line {
     Report(Report),
     /// A row of times, or the ratio to the best: for people, and as data.
     Time(String, Value),
+    /// What the emulator counted.
+    Counted(Counted),
+    /// What it traced.
+    Traced(Trace),
+    /// The device lacks what the file needs: a sentence.
+    Lacks(String),
     /// What, and what is wrong with it.
     Error(String, String),
 }
@@ -50,7 +58,8 @@ pub async fn run(args: &Args, candidate: Candidate) -> Result<()> {
         false => candidate,
     };
     let line = match tried(args, &candidate, name).await {
-        Ok(report) => Line::Report(report),
+        Ok(Ok(report)) => Line::Report(report),
+        Ok(Err(lacks)) => Line::Lacks(lacks),
         Err(e) => {
             let text = e.to_string();
             let (what, why) = text.split_once(": ").unwrap_or(("steep", &text));
@@ -60,13 +69,18 @@ pub async fn run(args: &Args, candidate: Candidate) -> Result<()> {
     write(&line)
 }
 
-async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Report> {
+/// The report; or, in words, what the device lacks.
+async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Result<Report, String>> {
     let device = match name {
         "emulator" => Device::open("cuda").await?,
         name => setup::open(name).await?,
     };
     if name == "emulator" && !device.is_emulated() {
         return Err(Error::device("emulator", format!("found {} in its place", device.describe())));
+    }
+    if !device.has(candidate.needs()) {
+        let (name, needs) = (device.describe(), candidate.needs());
+        return Ok(Err(format!("{name}: not tried: it lacks what the file needs: {needs}")));
     }
     let values = args.values.unwrap_or_default().into();
     let filter = Filter { dtype: args.dtype, shape: args.shape.clone(), largest: args.largest, values };
@@ -92,7 +106,61 @@ async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Report>
     if args.bench && report.passed() && !device.is_emulated() {
         times(&device, candidate, &filter, &mut report).await?;
     }
-    Ok(report)
+    if let Some(file) = std::env::var_os(COUNTERS).filter(|_| report.passed()) {
+        count(&device, candidate, &filter, Path::new(&file)).await?;
+    }
+    if let (Some(file), Some(of)) = (std::env::var_os(TRACE_TO), std::env::var(TRACE).ok()) {
+        trace(&device, candidate, &filter, &report, (Path::new(&file), of)).await?;
+    }
+    Ok(Ok(report))
+}
+
+/// Names of the environment: what the emulator traces, and to which file.
+const TRACE: &str = "EMULATOR_TRACE";
+const TRACE_TO: &str = "EMULATOR_TRACE_TO";
+
+/// Traces the smallest case that fails, or the smallest.
+async fn trace(
+    device: &Device,
+    candidate: &Candidate,
+    filter: &Filter,
+    report: &Report,
+    (file, of): (&Path, String),
+) -> Result<()> {
+    let wrong = report.findings.iter().find(|finding| finding.kind != Kind::Compile);
+    let named =
+        |case: &Case| wrong.is_none_or(|f| (&f.case, &f.dtype) == (&case.name, &case.dtype.to_string()));
+    let columns = |line: &str| {
+        let mut columns = line.splitn(3, '\t').map(str::to_string);
+        [0; 3].map(|_| columns.next().unwrap_or_default())
+    };
+    device.substitute(Some((candidate.op.kernel, candidate.source())));
+    for case in filter.cases(candidate, device).into_iter().filter(named) {
+        let (dtype, name) = (case.dtype.to_string(), case.name.clone());
+        if let Some(text) = steep::lab::counts::trace(device, case, LABEL, file).await? {
+            let lines = text.lines().map(columns).collect();
+            write(&Line::Traced(Trace { of, dtype, case: name, lines }))?;
+            break;
+        }
+    }
+    device.substitute(None);
+    Ok(())
+}
+
+/// Names the file for what the emulator counts, in the environment.
+pub const COUNTERS: &str = "EMULATOR_COUNTERS";
+
+/// Counts the largest case of each type.
+async fn count(device: &Device, candidate: &Candidate, filter: &Filter, file: &Path) -> Result<()> {
+    device.substitute(Some((candidate.op.kernel, candidate.source())));
+    for &dtype in &candidate.dtypes {
+        let cases = filter.counted(candidate, dtype);
+        if let Some(counted) = Counted::first(device, cases, LABEL, file).await? {
+            write(&Line::Counted(counted))?;
+        }
+    }
+    device.substitute(None);
+    Ok(())
 }
 
 /// Times it. A result that is wrong then is one more finding.
@@ -183,8 +251,14 @@ impl Target {
     }
 
     #[cfg(feature = "cuda")]
-    fn prepare(&self, command: &mut Command, seed: u32) {
+    fn prepare(&self, command: &mut Command, seed: u32, args: &Args) {
         if let Some(emulator) = &self.emulator {
+            if args.counters && seed == 0 {
+                command.env(COUNTERS, emulator.scratch("counters"));
+            }
+            if let Some(of) = args.trace.as_ref().filter(|_| seed == 0) {
+                command.env(TRACE, of).env(TRACE_TO, emulator.scratch("trace"));
+            }
             // Launches count on from the seed.
             command.envs(emulator.environment()).env("EMULATOR_SEED", (1 + 10_000 * seed).to_string());
             command.env("STEEP_CACHE", emulator.folder().join("cubins"));
@@ -192,7 +266,7 @@ impl Target {
     }
 
     #[cfg(not(feature = "cuda"))]
-    fn prepare(&self, _: &mut Command, _: u32) {}
+    fn prepare(&self, _: &mut Command, _: u32, _: &Args) {}
 }
 
 /// One run of all cases on a device.
@@ -205,8 +279,8 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Runs it. `None` where the device is missing and nobody asked for it.
-    pub fn run(&self, candidate: &Candidate, times: &mut Vec<Value>) -> Result<Option<Report>> {
+    /// Runs it.
+    pub fn run(&self, candidate: &Candidate, outcome: &mut Outcome<'_>) -> Result<Tried> {
         let program = std::env::current_exe().map_err(|e| Error::file("steep itself", e))?;
         let mut command = Command::new(program);
         command.arg("try").arg(self.path).args(["--here", "--device", &self.target.name]);
@@ -227,7 +301,7 @@ impl Job<'_> {
         if self.target.is_gpu_of_cuda() {
             command.arg("--passed");
         }
-        self.target.prepare(&mut command, self.seed);
+        self.target.prepare(&mut command, self.seed, self.args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| Error::file("steep itself", e))?;
         let (sender, lines) = channel();
@@ -239,20 +313,21 @@ impl Job<'_> {
             let _ = std::io::Read::read_to_end(&mut errors, &mut text);
             String::from_utf8_lossy(&text).trim().to_string()
         });
-        let followed = self.follow(candidate, &lines, times);
+        let followed = self.follow(candidate, &lines, outcome);
         // It may be at its endless work still.
         let _ = child.kill();
         let status = child.wait().map_err(|e| Error::file("steep itself", e))?;
         match followed? {
-            Followed::Report(report) => Ok(Some(report)),
-            Followed::Missing(..) if !self.target.asked && self.target.is_gpu_of_cuda() => Ok(None),
+            Followed::Report(report) => Ok(Tried::Report(report)),
+            Followed::Lacks(what) => Ok(Tried::LeftOut(what)),
+            Followed::Missing(..) if !self.target.asked && self.target.is_gpu_of_cuda() => Ok(Tried::Absent),
             Followed::Missing(what, why) => Err(Error::file(what, why)),
             Followed::Crashed(mut so_far) => {
                 let said = errors.join().unwrap_or_default();
                 let said = said.lines().next().unwrap_or_default();
                 let what = format!("the process that ran it ended without a result ({status}): {said}");
                 so_far.end(Kind::Fault, what);
-                Ok(Some(so_far.report))
+                Ok(Tried::Report(so_far.report))
             }
         }
     }
@@ -261,13 +336,13 @@ impl Job<'_> {
         &self,
         candidate: &Candidate,
         lines: &Receiver<String>,
-        times: &mut Vec<Value>,
+        outcome: &mut Outcome<'_>,
     ) -> Result<Followed> {
         const TICK: Duration = Duration::from_millis(100);
         let mut bar: Option<indicatif::ProgressBar> = None;
         let mut so_far = SoFar::new(candidate, &self.target.name);
         let mut since = Instant::now();
-        let outcome = loop {
+        let followed = loop {
             go_on()?;
             match lines.recv_timeout(TICK) {
                 Ok(line) => match serde_json::from_str(&line) {
@@ -286,10 +361,19 @@ impl Job<'_> {
                         if !self.args.json {
                             super::super::say(&text)?;
                         }
-                        times.push(row);
+                        outcome.times.push(row);
+                        since = Instant::now();
+                    }
+                    Ok(Line::Counted(counted)) => {
+                        outcome.counters.push(counted);
+                        since = Instant::now();
+                    }
+                    Ok(Line::Traced(trace)) => {
+                        outcome.trace = Some(trace);
                         since = Instant::now();
                     }
                     Ok(Line::Report(report)) => break Followed::Report(report),
+                    Ok(Line::Lacks(what)) => break Followed::Lacks(what),
                     Ok(Line::Error(what, why)) => break Followed::Missing(what, why),
                     // A kernel in the emulator may print what it likes; it is not ours.
                     Err(_) => {}
@@ -307,12 +391,22 @@ impl Job<'_> {
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        Ok(outcome)
+        Ok(followed)
     }
+}
+
+/// What became of a job.
+pub enum Tried {
+    Report(Report),
+    /// The device lacks what the file needs: a sentence.
+    LeftOut(String),
+    /// Nobody asked for the device, and it is not there.
+    Absent,
 }
 
 enum Followed {
     Report(Report),
+    Lacks(String),
     Missing(String, String),
     Crashed(SoFar),
 }

@@ -30,6 +30,33 @@ pub fn report(report: &Report) -> String {
     text
 }
 
+/// Lines of a trace that are shown.
+#[cfg(feature = "cuda")]
+const PAGE: usize = 60;
+
+/// Who did what, a page at most.
+#[cfg(feature = "cuda")]
+pub fn trace(trace: &super::Trace) -> String {
+    let super::Trace { of, dtype, case, lines } = trace;
+    let what = match of.split_once(',') {
+        Some((block, warp)) => format!("warp {warp} of block {block}"),
+        None => format!("block {of}"),
+    };
+    let mut text = format!("trace of {what}, {dtype} {}:\n", short(case));
+    if lines.is_empty() {
+        text += "  nothing: there is no such block or warp, or it does nothing of the kind\n";
+    }
+    let width = |i: usize| lines.iter().take(PAGE).map(|line| line[i].chars().count()).max().unwrap_or(0);
+    let (places, threads) = (width(0), width(1));
+    for [place, who, what] in lines.iter().take(PAGE) {
+        text += &format!("  {place:places$}  {who:threads$}  {what}\n");
+    }
+    if lines.len() > PAGE {
+        text += &format!("  and {} more; --json has all\n", lines.len() - PAGE);
+    }
+    text
+}
+
 /// As much of a case's name as fits in a line.
 fn short(name: &str) -> String {
     const MOST: usize = 60;
