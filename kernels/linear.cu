@@ -26,7 +26,7 @@ constexpr u32 DEPTH = 32, CHUNKS = DEPTH / 8; // of a tile: elements and 16-byte
 constexpr u32 THREADS = 32 * WARPS_DOWN * WARPS_ACROSS;
 constexpr u32 MMA_ROWS = TILE_ROWS / WARPS_DOWN / 16, MMA_COLUMNS = TILE_COLUMNS / WARPS_ACROSS / 8;
 constexpr u32 STAGE = (TILE_ROWS + TILE_COLUMNS) * DEPTH;
-constexpr u32 SUM_PITCH = TILE_COLUMNS + 4; // floats
+constexpr u32 SUM_PITCH = TILE_COLUMNS + 8; // floats; the eight rows of an mma tile are eight banks apart
 // Dynamic shared memory: the stages, and in the end the sums in their place.
 constexpr u32 STAGE_BYTES = 2 * STAGES * STAGE, SUM_BYTES = 4 * TILE_ROWS * SUM_PITCH;
 constexpr u32 LAYOUT_BYTES = STAGE_BYTES > SUM_BYTES ? STAGE_BYTES : SUM_BYTES;
@@ -70,6 +70,18 @@ struct Loader {
         k += DEPTH;
     }
 };
+
+/// Eight neighbours from shared memory. Of eight threads that it serves together, the second four begin with the second
+/// half: so all banks have work.
+DEVICE void load8_in_turns(const float *from, float (&v)[8]) {
+    const bool second = threadIdx.x / 4 % 2 != 0;
+    const Quad a = load16(from + (second ? 4 : 0)), b = load16(from + (second ? 0 : 4));
+#pragma unroll
+    for (u32 i = 0; i < 4; i++) {
+        v[i] = __uint_as_float(second ? b.word[i] : a.word[i]);
+        v[4 + i] = __uint_as_float(second ? a.word[i] : b.word[i]);
+    }
+}
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     linear(O *out, const T *__restrict__ x, const T *__restrict__ w, const f32 *__restrict__ bias,
@@ -143,8 +155,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         for (u32 j = 0; j < MMA_COLUMNS; j++) {
             float *const at =
                 sums + (warp_row + 16 * i + lane / 4) * SUM_PITCH + warp_column + 8 * j + lane % 4 * 2;
-            at[0] = acc[i][j][0], at[1] = acc[i][j][1];
-            at[8 * SUM_PITCH] = acc[i][j][2], at[8 * SUM_PITCH + 1] = acc[i][j][3];
+            store2(at, acc[i][j][0], acc[i][j][1]);
+            store2(at + 8 * SUM_PITCH, acc[i][j][2], acc[i][j][3]);
         }
     }
     __syncthreads();
@@ -154,7 +166,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         const u32 row = i / (TILE_COLUMNS / 8), column = i % (TILE_COLUMNS / 8) * 8;
         if (row0 + row < p.rows && column0 + column < p.columns) {
             float y[8];
-            load8(sums + row * SUM_PITCH + column, y);
+            load8_in_turns(sums + row * SUM_PITCH + column, y);
             if (vector) {
                 finish8<true>(p, f, row0 + row, column0 + column, y);
             } else {
