@@ -118,7 +118,7 @@ test("what goes wrong is an error of one line, and the next run goes on", async 
     await assert.rejects(generate(settings), (e) => message.test(e.message) && !e.message.includes("\n"), `${message}`);
   }
   await assert.rejects(Steep.open("cpu", "x", weights.subarray(0, 100)), /^Error: x\b.*safetensors/);
-  await assert.rejects(Steep.open("wgpu", "m", weights), /^Error: device wgpu: no adapter: this browser has no WebGPU/);
+  await assert.rejects(Steep.open("wgpu", "m", weights), /^DeviceError: device wgpu: no adapter: this browser has no WebGPU/);
   const auto = await Steep.open("auto", "m", weights);
   assert.equal(JSON.parse(auto.about()).device, "cpu");
 
