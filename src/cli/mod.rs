@@ -18,6 +18,7 @@ mod plan;
 mod progress;
 mod report;
 mod setup;
+mod shell;
 mod sidecar;
 mod stop;
 mod try_;
@@ -72,6 +73,8 @@ enum Verb {
     #[cfg(feature = "cuda")]
     Kernels(kernels::Args),
     Devices(devices::Args),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 /// The grammar. A number below zero is a value of the option before it, so that the option is what is complained of.
@@ -129,6 +132,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "cuda")]
         Verb::Kernels(args) => kernels::run(args),
         Verb::Devices(args) => pollster::block_on(devices::run(args)),
+        Verb::Completions(args) => shell::completions(args),
+        Verb::Man(args) => shell::man(args),
     })
 }
 

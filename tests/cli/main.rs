@@ -18,6 +18,7 @@ mod kills;
 mod plan;
 #[path = "../common/random.rs"]
 mod random;
+mod shell;
 #[allow(dead_code)]
 #[path = "../teacache/tables.rs"]
 mod tables;
