@@ -13,7 +13,8 @@ pub(super) fn cases(_: DType) -> Vec<Case> {
     let mut all: Vec<_> = sizes.into_iter().flat_map(|n| PASTS.map(|past| random(n, past))).collect();
     all.push(random(40, "CSC").gated());
     // More skipped steps than a warp looks at together, before and behind the last that computed.
-    const LONG: &str = "CSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSCSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSS";
+    const LONG: &str =
+        "CSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSCSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSS";
     all.push(random(9, LONG));
     // By hand: computed at 1 and 3, now 4 and then 5, half and whole intervals on. R = 10, R' = 6.
     for (past, name) in [("CCSC", "112 by hand"), ("CCSCS", "114 by hand")] {
