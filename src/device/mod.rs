@@ -527,14 +527,14 @@ impl Device {
     /// running it tells why.
     fn choose(&self, call: &Call<'_, '_>) -> Result<&'static Source> {
         let taking: Vec<_> = self.sources(call.kernel).filter(|s| s.takes(call)).collect();
-        let substitute = self.choice().substitute.get().map(|(_, source)| source);
-        let fits = |s: &&Source| substitute.is_some_and(|own| std::ptr::eq(own, *s)) || self.fits(s, call);
-        let fitting: Vec<_> = taking.iter().copied().filter(fits).collect();
-        let preferred = self.choice().preferred.get();
-        let source = (fitting.iter().find(|s| Some(s.label) == preferred))
-            .or_else(|| fitting.iter().find(|s| s.suits(call)))
-            .or_else(|| fitting.first())
-            .or_else(|| taking.first());
+        let Choice { preferred, substitute, .. } = self.choice();
+        let (preferred, substitute) = (preferred.get(), substitute.get().map(|(_, source)| source));
+        let fits = |s: &Source| substitute.is_some_and(|own| std::ptr::eq(own, s)) || self.fits(s, call);
+        let first = |wanted: &dyn Fn(&Source) -> bool| taking.iter().copied().find(|s| wanted(s) && fits(s));
+        let source = first(&|s| Some(s.label) == preferred)
+            .or_else(|| first(&|s| s.suits(call)))
+            .or_else(|| first(&|_| true))
+            .or_else(|| taking.first().copied());
         let source = source.ok_or_else(|| {
             Error::device(self.name(), format!("no source of `{}` runs here", call.kernel.name))
         })?;

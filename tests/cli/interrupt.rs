@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,14 @@ fn ended(place: &Place, args: &[&str], signal: &str) -> (Output, Duration) {
 /// The same, once `begun` says that there is something to keep.
 fn ended_after(place: &Place, args: &[&str], signal: &str, begun: impl Fn() -> bool) -> (Output, Duration) {
     let mut command = place.command(args);
+    // Who runs the tests with `nohup` has hangups ignored, and so would the program.
+    // SAFETY: the call is one that may be made between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_DFL);
+            Ok(())
+        })
+    };
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     listening(&child);
     let start = Instant::now();

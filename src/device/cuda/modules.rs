@@ -115,14 +115,14 @@ fn has_output_type(code: &CudaCode) -> bool {
     included.map(|(_, text)| *text).chain([code.text.text]).any(|text| text.contains(" O *"))
 }
 
-/// Values of the call's constants that the source takes.
-fn taken(code: &CudaCode, call: &Call<'_, '_>) -> Result<Vec<u32>> {
+fn key(source: &Source, code: &CudaCode, call: &Call<'_, '_>) -> Result<Key> {
     let value = |name: &&'static str| {
         let found = call.constants.iter().find(|(n, _)| n == name);
         let missing = || Error::argument(call.kernel.name, name, "a constant of the call", "none");
         found.map(|(_, value)| *value).ok_or_else(missing)
     };
-    code.takes.iter().map(value).collect()
+    let taken = code.takes.iter().map(value).collect::<Result<_>>()?;
+    Ok((std::ptr::from_ref(source) as usize, call.operands(), call.output(), taken))
 }
 
 impl Cuda {
@@ -130,8 +130,12 @@ impl Cuda {
     /// What is wrong otherwise, whoever runs it hears.
     pub(in crate::device) fn fits(&self, source: &Source, call: &Call<'_, '_>) -> bool {
         let Code::Cuda(code) = &source.code else { return true };
-        let shared = taken(code, call).and_then(|taken| code.shared_bytes(&taken));
-        shared.map_or(true, |bytes| bytes <= self.most_shared) && self.grid(code, call).is_ok()
+        let fits = |key: &Key| {
+            // What was loaded once need not be worked out at every call.
+            self.functions.borrow().contains_key(key)
+                || code.shared_bytes(&key.3).map_or(true, |bytes| bytes <= self.most_shared)
+        };
+        key(source, code, call).map_or(true, |key| fits(&key)) && self.grid(code, call).is_ok()
     }
 
     /// Blocks along x, y and z.
@@ -150,12 +154,11 @@ impl Cuda {
     /// The function that a call runs.
     pub(super) fn function(&self, source: &'static Source, call: &Call<'_, '_>) -> Result<Function> {
         let Code::Cuda(code) = &source.code else { unreachable!("a source of this language") };
-        let (operands, output) = (call.operands(), call.output());
-        let key = (std::ptr::from_ref(source) as usize, operands, output, taken(code, call)?);
+        let key = key(source, code, call)?;
         if let Some(function) = self.functions.borrow().get(&key) {
             return Ok(*function);
         }
-        let unit = unit(code, operands, output, &key.3)?;
+        let unit = unit(code, key.1, key.2, &key.3)?;
         let op = call.kernel.name;
         let shared = code.shared_bytes(&key.3)?;
         if shared > self.most_shared {
