@@ -248,7 +248,8 @@ pub fn folder() -> Option<PathBuf> {
 fn file_name(op: &str, unit: &Unit, target: &str, nvrtc: &Nvrtc) -> String {
     let hash = |salt: u8| {
         let mut hasher = DefaultHasher::new();
-        (salt, unit.text, &unit.defines, HEADERS, OPTIONS, target, nvrtc.version).hash(&mut hasher);
+        (salt, unit.file, unit.text, &unit.defines, HEADERS, OPTIONS, target, nvrtc.version)
+            .hash(&mut hasher);
         hasher.finish()
     };
     format!("{op}-{target}-{:016x}{:016x}.code", hash(0), hash(1))
