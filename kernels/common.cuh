@@ -102,11 +102,6 @@ DEVICE void load8(const E *from, float (&v)[8]) {
     }
 }
 
-/// Two numbers to an address that is a multiple of 8.
-DEVICE void store2(f32 *to, float a, float b) {
-    *reinterpret_cast<u64 *>(to) = __float_as_uint(a) | static_cast<u64>(__float_as_uint(b)) << 32;
-}
-
 DEVICE void store8(f32 *to, const float (&v)[8]) {
     Quad a, b;
 #pragma unroll

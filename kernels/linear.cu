@@ -26,7 +26,7 @@ constexpr u32 DEPTH = 32, CHUNKS = DEPTH / 8; // of a tile: elements and 16-byte
 constexpr u32 THREADS = 32 * WARPS_DOWN * WARPS_ACROSS;
 constexpr u32 MMA_ROWS = TILE_ROWS / WARPS_DOWN / 16, MMA_COLUMNS = TILE_COLUMNS / WARPS_ACROSS / 8;
 constexpr u32 STAGE = (TILE_ROWS + TILE_COLUMNS) * DEPTH;
-constexpr u32 SUM_PITCH = TILE_COLUMNS + 8; // floats; the eight rows of an mma tile are eight banks apart
+constexpr u32 SUM_PITCH = TILE_COLUMNS + 4; // floats
 // Dynamic shared memory: the stages, and in the end the sums in their place.
 constexpr u32 STAGE_BYTES = 2 * STAGES * STAGE, SUM_BYTES = 4 * TILE_ROWS * SUM_PITCH;
 constexpr u32 LAYOUT_BYTES = STAGE_BYTES > SUM_BYTES ? STAGE_BYTES : SUM_BYTES;
@@ -155,8 +155,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         for (u32 j = 0; j < MMA_COLUMNS; j++) {
             float *const at =
                 sums + (warp_row + 16 * i + lane / 4) * SUM_PITCH + warp_column + 8 * j + lane % 4 * 2;
-            store2(at, acc[i][j][0], acc[i][j][1]);
-            store2(at + 8 * SUM_PITCH, acc[i][j][2], acc[i][j][3]);
+            at[0] = acc[i][j][0], at[1] = acc[i][j][1];
+            at[8 * SUM_PITCH] = acc[i][j][2], at[8 * SUM_PITCH + 1] = acc[i][j][3];
         }
     }
     __syncthreads();

@@ -23,7 +23,7 @@ pub static LINEAR: Kernel = Kernel {
             .halves()
             .multiple(8)
             // The sums need more than the four stages.
-            .shared("4 * 128 * (128 + 8)")
+            .shared("4 * 128 * (128 + 4)")
             .suited_to(|[_, rows, columns]| rows.div_ceil(128) * columns.div_ceil(128) >= WIDE),
         // For products of few tiles.
         Source::cuda("mma_small", cu!("linear"), 128, [1, 64, 64])
