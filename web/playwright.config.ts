@@ -10,5 +10,7 @@ export default defineConfig({
   timeout: 300_000,
   use: {
     launchOptions: LAUNCH,
+    // A button that stays disabled is found at once, and not at the end of the test.
+    actionTimeout: 60_000,
   },
 });
