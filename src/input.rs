@@ -7,6 +7,19 @@ use std::sync::Mutex;
 
 use crate::{Error, Result, memory};
 
+/// Where what is made once is kept, such as machine code: `STEEP_CACHE` (empty: nowhere), or the user's folder for such
+/// things.
+pub fn kept_folder() -> Option<PathBuf> {
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if std::env::var_os("STEEP_CACHE").is_some() {
+        return named("STEEP_CACHE");
+    }
+    let base = named("XDG_CACHE_HOME")
+        .or_else(|| named("LOCALAPPDATA"))
+        .or_else(|| named("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("steep"))
+}
+
 /// Every regular file that this process has opened here.
 static INPUTS: Mutex<Vec<Identity>> = Mutex::new(vec![]);
 

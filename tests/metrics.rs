@@ -5,7 +5,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, TensorView};
 use steep::evaluate::metrics::{
     Digits, Estimate, Moments, Motion, Normal, foreground_psnr, frechet, jackknife, psnr, speedup, student,
-    velocity_error, wilson,
+    unpaired_speedup, velocity_error, wilson,
 };
 use steep::noise::normal;
 use steep::video::Video;
@@ -394,6 +394,12 @@ fn what_is_noise_is_known_as_such() {
     assert!(!of(10.67, Some(0.5)).is_within_bound() && !of(1.2, None).is_within_bound());
     assert!(of(1.03, Some(0.04)).is_within_bound() && of(3.0, Some(0.5)).scaled(1.0 / 2.5).is_within_bound());
     assert_eq!(of(3.0, Some(0.5)).scaled(-2.0), of(-6.0, Some(1.0)));
+    // Means of 3 and 2, errors of the means of 1/√3 and 0; Welch's two degrees of freedom: 4.30265.
+    let apart = unpaired_speedup(&[2.0, 3.0, 4.0], &[2.0, 2.0]);
+    let half = apart.half.unwrap();
+    assert!(apart.value == 1.5 && (half - 4.30265 * 1.5 / 27f64.sqrt()).abs() < 1e-12, "{half}");
+    assert_eq!(unpaired_speedup(&[2.0], &[1.0, 1.0]).half, None);
+    assert_eq!(unpaired_speedup(&[2.0, 2.0], &[1.0, 1.0]), of(2.0, Some(0.0)));
     let once = speedup(&[[2.0, 1.0]]);
     assert!(once.value == 2.0 && !once.is_timed() && !once.is_noise(), "one pair has no interval");
 }

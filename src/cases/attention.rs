@@ -62,6 +62,12 @@ use Data::*;
 
 const PLAIN: Data = Normal { scores: 1.0, keys: 0.0 };
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["sequences", "heads", "length", "head"],
+    case: |dtype, n| case(dtype, [n[0], 1, n[2], n[1], n[3]], Over::Tokens, PLAIN),
+    operations: |case| case.flops,
+};
+
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
     use Over::{Frames, Tokens};
     let case = |dims, over, data| case(dtype, dims, over, data);

@@ -6,6 +6,12 @@ use crate::ops::{AXPBY, axpby};
 /// The factors of a residual that is stored, one that is reused, and a sampler's update.
 const FACTORS: [[f32; 2]; 3] = [[1.0, -1.0], [1.0, 1.0], [0.75, -0.3]];
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["rows", "d"],
+    case: |_, n| case([1.0, 1.0], n, false, 0.0),
+    operations: |case| 3 * case.longest(),
+};
+
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let mut all = vec![];
     let sizes = [1, 3, 7, 8, 15, 16, 40, 561, 2047, 2048, 2049, 4097, 4101, 16385, 33000, 33196, 33389];

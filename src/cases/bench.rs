@@ -60,6 +60,8 @@ pub struct Bench {
     pub bytes: usize,
     /// Operations of matrix products; 0 where memory is the limit.
     pub flops: usize,
+    /// Operations of the formula; see [`Case::operations`]. 0 of a model.
+    pub operations: usize,
     pub(super) device: Device,
     pub(super) writes: Vec<Tensor>,
     pub(super) reads: Vec<Tensor>,
@@ -91,7 +93,7 @@ impl Bench {
             Box::new(move |after| checks.iter().map(|check| check.judge(&before, after)).collect());
         let (op, shape, dtype) = (case.kernel.name, case.name.clone(), case.dtype);
         let mut bench = Bench::of(device, (op, shape, dtype), (writes, reads), run, judge);
-        (bench.bytes, bench.flops) = (case.bytes, case.flops);
+        (bench.bytes, bench.flops, bench.operations) = (case.bytes, case.flops, case.operations());
         bench.case = Some((case, values));
         Ok(bench)
     }
@@ -116,6 +118,7 @@ impl Bench {
             spares,
             bytes: 0,
             flops: 0,
+            operations: 0,
             case: None,
             turn: 0,
         }

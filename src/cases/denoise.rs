@@ -24,6 +24,16 @@ const DDIM: Update = Update { keep: 1.037, add: -0.211, guidance: 7.5 };
 /// The clip is not read. Not the prediction itself, which may be a copy of the tokens.
 const FRESH: Update = Update { keep: 0.0, add: -1.0, guidance: 1.0 };
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["clips", "frames", "channels", "height", "width"],
+    case: |_, n| {
+        // A patch that divides height and width; guidance has two halves.
+        let p = if n[3] % 2 + n[4] % 2 == 0 { 2 } else { 1 };
+        random([2 * n[0], n[0], n[1], n[2], n[3], n[4], p, n[2]], EULER, 0.0)
+    },
+    operations: |case| 6 * case.longest(),
+};
+
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let mut all = vec![];
     for (dims, mean) in SHAPES.into_iter().flat_map(|dims| MEANS.map(|mean| (dims, mean))) {

@@ -5,6 +5,9 @@ use crate::ops::{EASY_DISTANCE, EasySums, PARTIALS, easy_distance};
 
 const NAMES: [&str; 4] = ["moved", "inputs", "outputs", "sizes"];
 
+pub(super) const SIZES: Sizes =
+    Sizes { names: &["pairs"], case: |_, n| random(n[0]), operations: |case| 4 * case.longest() };
+
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let mut all: Vec<_> = [1, 7, 64, 65, 255, PARTIALS, 600, 1025].map(random).into();
     all.push(random(5).gated());

@@ -7,6 +7,18 @@ use crate::ops::{LABEL_EMBED, label_embed};
 const SHAPES: [[usize; 3]; 8] =
     [[1, 1, 1], [1, 3, 2], [2, 16, 11], [5, 72, 11], [16, 17, 5], [17, 72, 11], [33, 193, 3], [3, 1100, 3]];
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["clips", "d"],
+    case: |dtype, n| random(dtype, n[0], n[1]),
+    operations: |case| 5 * case.longest(),
+};
+
+fn random(dtype: DType, b: usize, d: usize) -> Case {
+    let (time, table) = (normal("time", DType::F32, [b, d], 3), normal("table", DType::F32, [11, d], 4));
+    let labels = (0..b as u32).map(|i| i * 7 % 11).collect();
+    case(dtype, time, table, labels)
+}
+
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let mut all = vec![];
     for [b, d, rows] in SHAPES {
@@ -24,9 +36,7 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let large = given("time", [1, 7], [-1e4, -100.0, -88.0, -87.0, 0.0, 88.0, 1e4]);
     all.push(case(dtype, large, given("table", [1, 7], [0.0; 7]), vec![0]).named("SiLU of large numbers"));
     for (b, d) in [(2, 192), (64, 1152)] {
-        let (time, table) = (normal("time", DType::F32, [b, d], 3), normal("table", DType::F32, [11, d], 4));
-        let labels = (0..b as u32).map(|i| i * 7 % 11).collect();
-        all.push(case(dtype, time, table, labels).named(format!("{b}×{d}")).bench());
+        all.push(random(dtype, b, d).named(format!("{b}×{d}")).bench());
     }
     all
 }

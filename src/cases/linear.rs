@@ -52,6 +52,12 @@ enum Then {
 }
 use Then::*;
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["rows", "n", "k"],
+    case: |dtype, n| pass(case([dtype; 2], [n[0], n[2], n[1]], Bias, (1, 1), 0.0), n[0]),
+    operations: |case| case.flops.max(2 * case.longest()),
+};
+
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let f32 = DType::F32;
     let mut all = vec![];
@@ -91,10 +97,14 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         let out = if then == Residual || name == "mods " { f32 } else { dtype };
         let [rows, k, n] = dims;
         let case = case([dtype, out], dims, then, (2, 2), 0.0).named(format!("{name}{rows}×{n}×{k}")).bench();
-        // A row per clip: the product is a pass over the weights.
-        all.push(if rows > 2 { case } else { case.flops(0) });
+        all.push(pass(case, rows));
     }
     all
+}
+
+/// A row per clip: the product is a pass over the weights.
+fn pass(case: Case, rows: usize) -> Case {
+    if rows > 2 { case } else { case.flops(0) }
 }
 
 /// α is chunk `at` of 3·at of a sample's modulation.

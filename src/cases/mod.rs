@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use measure::{Bound, Check, Derived, Finding, Of, nmse, normal_numbers, round, totals, wide};
 
 use crate::device::{Gate, Kernel};
-use crate::{DType, Result, Shape, Tensor, ops};
+use crate::{DType, Error, Result, Shape, Tensor, ops};
 
 /// The one list: hands each op's name, the name of its [`Kernel`], and the types of its matrix operands to a macro.
 ///
@@ -62,6 +62,7 @@ macro_rules! list {
             dtypes: $dtypes,
             cases: $name::cases,
             wrong: $name::wrong,
+            sizes: $name::SIZES,
         }),*];
     };
 }
@@ -77,6 +78,19 @@ pub struct Op {
     pub cases: fn(DType) -> Vec<Case>,
     /// Calls that it refuses.
     pub wrong: fn() -> Vec<Wrong>,
+    /// Calls of any size.
+    pub sizes: Sizes,
+}
+
+/// How a call of a chosen size is made, and how much arithmetic one has.
+pub struct Sizes {
+    /// What the numbers of a size are, such as `["rows", "d"]`.
+    pub names: &'static [&'static str],
+    /// The case; a number of at least 1 for each name.
+    pub case: fn(DType, &[usize]) -> Case,
+    /// Operations of the formula in a case: additions, multiplications, comparisons, and as one each a quotient, a root or
+    /// an exponential. What a source does beyond that, such as working out an index, is not among them.
+    pub operations: fn(&Case) -> usize,
 }
 
 /// The largest case that an emulated GPU is given; see [`Case::work`].
@@ -87,6 +101,37 @@ impl Op {
     pub fn benches(&self, dtype: DType) -> Vec<Case> {
         let dtype = if self.dtypes.contains(&dtype) { dtype } else { DType::F32 };
         (self.cases)(dtype).into_iter().filter(|case| case.purpose.is_timed()).collect()
+    }
+
+    /// A case of a size as text, `512x192` or `512×192`, to be timed.
+    ///
+    /// # Errors
+    ///
+    /// If it is no size of the op, or too large to be checked: more than 2^28 elements.
+    pub fn sized(&self, dtype: DType, size: &str) -> Result<Case> {
+        /// Of all tensors; of one number; of the numbers' product, so that no count of operations overflows.
+        const MOST: [usize; 3] = [1 << 28, 1 << 22, 1 << 39];
+        let names = self.sizes.names;
+        let refused = |wanted: String| {
+            let what = format!("size {size} of {}", self.kernel.name);
+            Err(Error::setting(what, format!("{}, {wanted}", names.join("×"))))
+        };
+        let numbers = size.split(['x', '×']).map(|n| n.trim().parse().ok().filter(|&n: &usize| n > 0));
+        let Some(numbers) = numbers.collect::<Option<Vec<_>>>().filter(|all| all.len() == names.len()) else {
+            return refused(format!("such as {}", vec!["64"; names.len()].join("x")));
+        };
+        let too_large = || refused("at most 2^22 each and 2^28 elements in all tensors".into());
+        let product = numbers.iter().try_fold(1usize, |all, &n| all.checked_mul(n));
+        if numbers.iter().any(|&n| n > MOST[1]) || product.is_none_or(|all| all > MOST[2]) {
+            return too_large();
+        }
+        let dtype = if self.dtypes.contains(&dtype) { dtype } else { DType::F32 };
+        let case = (self.sizes.case)(dtype, &numbers);
+        if case.writes.iter().chain(&case.reads).map(Operand::elements).sum::<usize>() > MOST[0] {
+            return too_large();
+        }
+        let name: Vec<String> = numbers.iter().map(usize::to_string).collect();
+        Ok(case.named(name.join("×")).bench())
     }
 
     /// What a call is counted with, in this type: the cases that are there for it, then those of benches and of tests that an
@@ -406,6 +451,17 @@ impl Case {
     pub fn work(&self) -> usize {
         let elements: usize = self.writes.iter().chain(&self.reads).map(Operand::elements).sum();
         elements.max(self.flops)
+    }
+
+    /// Operations of the formula: additions, multiplications, and the like; see [`Sizes::operations`].
+    pub fn operations(&self) -> usize {
+        let op = ALL.iter().find(|op| std::ptr::eq(op.kernel, self.kernel));
+        op.map_or(self.flops, |op| (op.sizes.operations)(self))
+    }
+
+    /// The elements of its largest operand that the op touches.
+    fn longest(&self) -> usize {
+        self.writes.iter().chain(&self.reads).map(|operand| operand.touched).max().unwrap_or_default()
     }
 
     /// What the operands hold before the call.

@@ -33,6 +33,17 @@ pub(super) const WHY: &str = "a few roundings of f32; around 100 the mean is rou
     row moves by up to that: 1e-11 of a variance of 1, and more in rows of three, some of which vary less \
     (a variance by E[x²] − E[x]² would make it 1e-6)";
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["rows", "d"],
+    case: |dtype, n| case(dtype, [samples(n[0]), n[0], n[1]], |x| x, 0.0),
+    operations: |case| 9 * case.longest(),
+};
+
+/// Two where that divides the rows.
+pub(super) fn samples(rows: usize) -> usize {
+    2 - rows % 2
+}
+
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let mut all = vec![];
     for (dims, mean) in SHAPES.into_iter().flat_map(|dims| MEANS.map(|mean| (dims, mean))) {

@@ -1,8 +1,14 @@
 //! Bytes: x in, signal in and out, shift and scale of each sample in, the partial sums out.
 
-use super::modulate::{BENCHES, CHUNKS, SHAPES, WHY, naive, two_passes};
+use super::modulate::{BENCHES, CHUNKS, SHAPES, WHY, naive, samples, two_passes};
 use super::*;
 use crate::ops::{MODULATE_REL_L1, PARTIALS, modulate_rel_l1};
+
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["rows", "d"],
+    case: |dtype, n| case(dtype, [samples(n[0]), n[0], n[1]], PARTIALS, 0.0),
+    operations: |case| 14 * case.longest(),
+};
 
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let mut all = vec![];

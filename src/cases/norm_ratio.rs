@@ -15,6 +15,12 @@ const SHAPES: [[usize; 4]; 8] = [
     [1, 4, 33, 193],
 ];
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["rows", "d"],
+    case: |_, n| random([1, 1, n[0], n[1]], PARTIALS, 0.0),
+    operations: |case| 4 * case.longest(),
+};
+
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let mut all = vec![];
     for (shape, mean) in SHAPES.into_iter().flat_map(|shape| MEANS.map(|mean| (shape, mean))) {

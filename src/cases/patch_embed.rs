@@ -24,6 +24,15 @@ const SHAPES: [Dims; 12] = [
 /// The shipped model, and eight frames of DiT-XL/2's latents.
 const BENCHES: [Dims; 2] = [[2, 1, 16, 1, 32, 32, 8, 192], [2, 1, 8, 4, 32, 32, 2, 1152]];
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["clips", "frames", "channels", "height", "width", "patch", "d"],
+    case: |dtype, n| {
+        let up = |n: usize, p: usize| n.div_ceil(p) * p;
+        case(dtype, [n[0], n[0], n[1], n[2], up(n[3], n[5]), up(n[4], n[5]), n[5], n[6]], 0.0)
+    },
+    operations: |case| case.flops,
+};
+
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let tests = SHAPES.into_iter().flat_map(|dims| MEANS.map(|mean| case(dtype, dims, mean)));
     let gated = case(dtype, [2, 1, 2, 1, 4, 4, 2, 67], 0.0).gated();

@@ -3,11 +3,14 @@
 use super::*;
 use crate::ops::{PARTIALS, REL_L1, rel_l1};
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["rows", "d"],
+    case: |dtype, n| case(dtype, pair(dtype, n[0] * n[1], 0.0), PARTIALS, 1e-6),
+    operations: |case| 5 * case.longest(),
+};
+
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
-    let pair = |n: usize, mean: f32| {
-        let of = |name, seed| normal(name, dtype, [n], seed).around(mean);
-        (of("prev", 2), of("cur", 1))
-    };
+    let pair = |n: usize, mean: f32| pair(dtype, n, mean);
     let mut all = vec![];
     for (n, mean) in [1, 3, 15, 16, 17, 33, 193, 1000, 4099, 30001, 70001]
         .into_iter()
@@ -50,6 +53,11 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
             .map(|(n, name)| case(dtype, pair(n, 0.0), PARTIALS, 1e-6).named(name).bench()),
     );
     all
+}
+
+fn pair(dtype: DType, n: usize, mean: f32) -> (Operand, Operand) {
+    let of = |name, seed| normal(name, dtype, [n], seed).around(mean);
+    (of("prev", 2), of("cur", 1))
 }
 
 /// The sums to within `relative`, and that prev becomes cur.

@@ -3,6 +3,12 @@
 use super::*;
 use crate::ops::{PARTIALS, RESIDUAL_DISTANCE, residual_distance};
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["rows", "d"],
+    case: |_, n| case(random(n, 0.0), PARTIALS, 0.0),
+    operations: |case| 7 * case.longest(),
+};
+
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let mut all = vec![];
     for n in [1, 3, 7, 8, 16, 33, 40, 1000, 2049, 4099, 4101, 70001] {

@@ -7,6 +7,12 @@ use crate::ops::{DECISION, RESIDUAL_EXTRAPOLATE, TRACE_COLUMNS, residual_extrapo
 const PASTS: [&str; 12] =
     ["", "C", "CS", "CC", "CSC", "CSSC", "CSSCS", "CCSSS", "CSCSSSCSS", "SS", "SC", "CSSSSSSSSSSSC"];
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["rows", "d"],
+    case: |_, n| case(["input", "residual", "before"].map(|name| of(name, n)), "CSCS"),
+    operations: |case| 4 * case.longest(),
+};
+
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let sizes = [1, 3, 7, 8, 16, 40, 2049, 4097, 33000];
     let random = |n, past| case(["input", "residual", "before"].map(|name| of(name, &[n])), past);

@@ -18,6 +18,12 @@ const SHAPES: [Dims; 9] = [
     [2, 30, 64],
 ];
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["outer", "n", "stride"],
+    case: |dtype, n| case(dtype, [n[0], n[1], n[2]], 0.0),
+    operations: |case| 2 * case.longest() * case.reads[1].shape.dims()[1],
+};
+
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let mut all: Vec<_> = SHAPES.map(|dims| case(dtype, dims, 0.0)).into();
     all.push(case(dtype, [3, 4, 24], 10.0));

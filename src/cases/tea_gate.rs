@@ -25,6 +25,16 @@ const fn rule(threshold: f64, coefficients: [f64; 5]) -> Threshold {
     }
 }
 
+pub(super) const SIZES: Sizes =
+    Sizes { names: &["pairs"], case: |_, n| of(n[0]), operations: |case| case.longest() };
+
+/// A step that is skipped, with so many pairs.
+fn of(n: usize) -> Case {
+    let partials = normal("partials", DType::F32, [n, 2], 4).around(4.0);
+    let computed = State { sum: 0.0, primed: true, skips: 0 };
+    case(rule(1e6, [0.1, 0.2, 0.3, 0.4, 0.5]), 1, false, partials, computed)
+}
+
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let mut all = vec![];
     let at = |rule, index, pair, before| case(rule, index, false, pairs(1, pair, 1), before);
@@ -108,9 +118,7 @@ pub(super) fn cases(_: DType) -> Vec<Case> {
         // A few lists of each length say enough about a kernel that an emulator runs.
         all.extend(played.into_iter().map(|case| Case { emulated: seed.is_multiple_of(8), ..case }));
     }
-    let partials = normal("partials", DType::F32, [PARTIALS, 2], 4).around(4.0);
-    let bench = case(rule(1e6, [0.1, 0.2, 0.3, 0.4, 0.5]), 1, false, partials, computed);
-    all.push(bench.named(format!("{PARTIALS}×2")).bench_too());
+    all.push(of(PARTIALS).named(format!("{PARTIALS}×2")).bench_too());
     all
 }
 

@@ -17,6 +17,12 @@ const SHAPES: [[usize; 4]; 10] = [
     [2, 2, 1, 1100],
 ];
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["clips", "frames", "tokens", "d"],
+    case: |_, n| case([n[0], n[1], n[2], n[3]], 0.0),
+    operations: |case| case.longest(),
+};
+
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let tests = SHAPES
         .into_iter()

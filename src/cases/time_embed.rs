@@ -6,15 +6,24 @@ use crate::ops::{FREQUENCIES, TIME_EMBED, time_embed};
 /// Times as samplers hand them over: the ends of the range, fractions, integers. And some that they never do.
 const TIMES: [f32; 9] = [0.0, 1000.0, 999.0, 1e-3, 33.333, 500.0, 721.9, -0.7, -333.25];
 
+pub(super) const SIZES: Sizes = Sizes {
+    names: &["times"],
+    case: |dtype, n| near_zero(dtype, n[0]),
+    operations: |case| 4 * case.longest(),
+};
+
+/// Times near 0, as good as any others.
+fn near_zero(dtype: DType, batch: usize) -> Case {
+    case(dtype, batch, normal("times", DType::F32, [1, batch], 2), 0)
+}
+
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let make = |batch: usize| move || (0..2 * batch).map(|i| TIMES[i % 9] / (1 + i / 9) as f32).collect();
     let tests = [1, 2, 7, 16, 33].map(|batch| {
         let case = case(dtype, batch, numbers("times", DType::F32, [2, batch], make(batch)), 1);
         if batch == 2 { case.gated() } else { case }
     });
-    // Times near 0, as good as any others.
-    let benches =
-        [2, 64].map(|batch| case(dtype, batch, normal("times", DType::F32, [1, batch], 2), 0).bench_too());
+    let benches = [2, 64].map(|batch| near_zero(dtype, batch).bench_too());
     tests.into_iter().chain(benches).collect()
 }
 

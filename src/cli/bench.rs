@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use steep::cases::bench::{Bench, Bound};
+use serde_json::json;
+use steep::cases::bench::Bench;
 use steep::cases::{ALL, forward};
 use steep::model::Checkpoint;
 use steep::results::{Ceilings, Machine, OnDevice, Results, Seen, Timed, Timing, time_cases};
-use steep::{DType, Result};
+use steep::{DType, Error, Result};
 
+use super::timings::{Options, head};
 use super::{progress, setup};
 
 /// Time every op with every source, and the whole model, beside what this machine can do at best
@@ -30,50 +32,76 @@ use super::{progress, setup};
 #[command(after_help = "\
 Examples:
   steep bench --op modulate --dtype bf16
+  steep bench --op linear --shapes 64x64x64,256x256x256,1024x1024x1024 --roofline linear.svg
+  steep bench --op rel_l1 --save before
   steep bench --json > benches/results/2026-01-31-epyc-2.ops.json")]
 pub struct Args {
     /// One op only, by name; `forward` is one evaluation of the model
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
     #[arg(long, value_name = "NAMES", default_value = "auto", value_delimiter = ',', help = setup::devices_help())]
-    device: Vec<String>,
-    /// Type of matrix operands: f32, f16 or bf16
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    dtype: DType,
+    pub device: Vec<String>,
+    /// Type of matrix operands: f32, f16 or bf16 [default: f32, with --source all that the file takes]
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<DType>,
     /// Checkpoint of `forward` (safetensors); without it, the shipped model
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Clips of `forward`
     #[arg(long, value_name = "B", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
-    /// Go from operands to other operands, so that no cache holds them; on a GPU always
-    #[arg(long)]
-    cold: bool,
+    /// Time a kernel of your own among the op's, as steep try FILE --bench does
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["op", "model", "batch", "redraw"])]
+    pub source: Option<PathBuf>,
+    #[command(flatten)]
+    pub options: Options,
+    /// Draw the --roofline of a file of results, and time nothing
+    #[arg(long, value_name = "FILE", requires = "roofline", conflicts_with_all = ["op", "shapes", "json", "save", "against"])]
+    redraw: Option<PathBuf>,
     /// Print one object of machine, devices and their rows, as docs/results.md describes it
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 const FORWARD: &str = "forward";
 
 pub async fn run(args: &Args) -> Result<()> {
+    if let Some(results) = &args.redraw {
+        return args.options.redraw(results);
+    }
+    if !args.options.shapes.is_empty() && args.op.as_deref().is_none_or(|op| op == FORWARD) {
+        return Err(Error::setting("--shapes", "one op, with --op NAME: sizes of different ops differ"));
+    }
+    let baseline = args.options.baseline()?;
+    let dtype = args.dtype.unwrap_or(DType::F32);
     let wanted = |name: &str| args.op.as_deref().is_none_or(|op| op == name);
     setup::check_op(args.op.as_deref(), &[FORWARD])?;
     let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let mut cases = vec![];
+    for op in ALL.iter().filter(|op| wanted(op.kernel.name)) {
+        match args.options.shapes.is_empty() {
+            true => cases.extend(op.benches(dtype)),
+            false => {
+                for size in &args.options.shapes {
+                    cases.push(op.sized(dtype, size)?);
+                }
+            }
+        }
+    }
     let mut devices = vec![];
     for name in &args.device {
         devices.push(setup::open(name).await?);
     }
     let mut results = Results::new(Machine::this());
     for (device, i) in devices.into_iter().zip(0..) {
-        let mut ceilings = Ceilings::new(&device, args.dtype)?;
-        let timing = Timing::of(&device, args.cold);
+        let mut ceilings = Ceilings::new(&device, dtype)?;
+        let timing = Timing::of(&device, args.options.cold);
         let mut found = OnDevice::new(&device);
+        found.measure(&mut ceilings).await?;
         if !args.json {
-            head(&found, &mut ceilings, i == 0).await?;
+            let between = if i == 0 { "" } else { "\n" };
+            super::say(&format!("{between}{}", head(&found, timing.cold)))?;
         }
-        let cases: Vec<_> =
-            ALL.iter().filter(|op| wanted(op.kernel.name)).flat_map(|op| op.benches(args.dtype)).collect();
         // Without rows that come one by one, this is all there is to see.
         let bar = progress::bar("timing", cases.len() + usize::from(wanted(FORWARD)), !args.json);
         let mut watch = |seen: Seen<'_>| {
@@ -85,42 +113,24 @@ pub async fn run(args: &Args) -> Result<()> {
             }
             Ok(())
         };
-        for case in cases {
-            let bench = Bench::new(&device, case)?;
+        for case in &cases {
+            let bench = Bench::new(&device, case.clone())?;
             found.timed.extend(time_cases(bench, &mut ceilings, timing, &mut watch).await?);
             bar.inc(1);
         }
         if wanted(FORWARD) {
-            let bench = forward::bench(&device, &checkpoint, args.dtype, args.batch.into()).await?;
+            let bench = forward::bench(&device, &checkpoint, dtype, args.batch.into()).await?;
             found.timed.extend(time_cases(bench, &mut ceilings, timing, &mut watch).await?);
         }
         bar.finish_and_clear();
         results.devices.push(found);
     }
+    let mut results = json!(results);
+    args.options.finish(&mut results, baseline.as_ref(), args.json)?;
     match args.json {
         true => super::say_json(&results),
         false => Ok(()),
     }
-}
-
-/// What stands above the rows of a device.
-async fn head(found: &OnDevice, ceilings: &mut Ceilings, first: bool) -> Result<()> {
-    let copy = ceilings.measure(Bound::Copy, 0.3).await?;
-    let matmul = ceilings.measure(Bound::Matmul, 0.3).await?;
-    let between = if first { "" } else { "\n" };
-    super::say(&format!(
-        "{between}{}: copy {:.1} GB/s, matmul {:.0} GFLOP/s\n\n{:20} {:9} {:24} {:5} {:>10} {:>6} {:>14}  of its ceiling\n",
-        found.description,
-        copy / 1e9,
-        matmul / 1e9,
-        "op",
-        "source",
-        "shape",
-        "dtype",
-        "ms",
-        "spread",
-        "rate",
-    ))
 }
 
 pub fn line(row: &Timed) -> String {

@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 use steep::cases::ALL;
 use steep::lab::counts::Counted;
 use steep::lab::{Candidate, Language, Report, starter};
+use steep::results::{Machine, Results};
 use steep::{DType, Device, Error, Result, input};
 
+use super::timings::Options;
 #[cfg(feature = "cuda")]
 pub use child::COUNTERS;
 use child::{Job, Target, Tried};
@@ -32,11 +34,12 @@ use child::{Job, Target, Tried};
 /// your rights.
 ///
 /// Exit status: 0 the kernel is right, 1 it is wrong, 2 it could not be tried.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 #[command(after_help = "\
 Examples:
   steep try --new rel_l1 --language cuda
-  steep try rel_l1.cu --dtype f32 --seeds 4")]
+  steep try rel_l1.cu --dtype f32 --seeds 4
+  steep try rel_l1.wgsl --bench --shapes 512x192,4096x1152 --roofline rel_l1.svg")]
 pub struct Args {
     /// The kernel
     #[arg(value_name = "FILE", required_unless_present = "new")]
@@ -72,6 +75,8 @@ pub struct Args {
     /// If it is right, time it among the op's own sources, as steep bench does; not in the emulator, whose times mean nothing
     #[arg(long)]
     bench: bool,
+    #[command(flatten)]
+    options: Options,
     /// If it is right, count in the emulator what a call of the largest case does, line by line, the worst first: sectors of
     /// global memory, conflicts of banks, barriers and who waits at them, products of tensor cores; and estimate what that
     /// takes on an A100 and an H100. With nvdisasm (the Python package nvidia-cuda-nvdisasm), the main loop's instructions
@@ -84,8 +89,8 @@ pub struct Args {
     #[cfg(feature = "cuda")]
     #[arg(long, value_name = "BLOCK[,WARP]", value_parser = block_and_warp)]
     trace: Option<String>,
-    /// Print one object {file, op, language, values, right, reports, machine_code, counters, trace, times, notes}.
-    /// `right` is null where no device ran a case; `times` has rows as docs/results.md describes them, and ratios {shape, dtype, best, ratio, half}
+    /// Print one object {file, op, language, values, right, reports, machine_code, counters, trace, times, against, notes}.
+    /// `right` is null where no device ran a case; `times` has rows as docs/results.md describes them, and ratios {shape, dtype, best, ratio, half}; `against` is what --against found
     #[arg(long)]
     json: bool,
     /// Internal: try it in this process, on one device
@@ -94,6 +99,21 @@ pub struct Args {
     /// Internal: it passed in the emulator, so a GPU may run it
     #[arg(long, hide = true)]
     passed: bool,
+}
+
+impl Args {
+    /// Those that time a file; `device` is `auto` where nobody chose.
+    pub fn timing(
+        file: &Path,
+        device: &[String],
+        dtype: Option<DType>,
+        json: bool,
+        options: &Options,
+    ) -> Args {
+        let device = if device == ["auto"] { vec![] } else { device.to_vec() };
+        let (file, options) = (Some(file.to_path_buf()), options.clone());
+        Args { file, device, dtype, json, options, bench: true, seeds: 1, ..Args::default() }
+    }
 }
 
 pub async fn run(args: &Args) -> Result<ExitCode> {
@@ -105,6 +125,13 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     if args.here {
         return child::run(args, candidate).await.map(|()| ExitCode::SUCCESS);
     }
+    if args.options.any() && !args.bench {
+        return Err(Error::setting("--shapes, --cold, --save, --against, --roofline", "--bench with them"));
+    }
+    for size in &args.options.shapes {
+        candidate.op.sized(DType::F32, size)?;
+    }
+    let baseline = args.options.baseline()?;
     let values = args.values.unwrap_or_else(fresh);
     let mut outcome = Outcome {
         candidate: &candidate,
@@ -115,6 +142,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         trace: None,
         estimates: vec![],
         times: vec![],
+        timed: vec![],
         notes: vec![],
     };
     if !args.json {
@@ -164,7 +192,12 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         let why = "times: not measured: wanted a GPU or an adapter; the emulator's would mean nothing";
         outcome.note(args, why.into())?;
     }
-    outcome.end(args)?;
+    let mut results = json!(Results::new(Machine::this()));
+    results["devices"] = json!(outcome.timed);
+    if !outcome.timed.is_empty() {
+        args.options.finish(&mut results, baseline.as_ref(), args.json)?;
+    }
+    outcome.end(args, &results["against"])?;
     match outcome.right() {
         Some(right) => Ok(ExitCode::from(u8::from(!right))),
         None if outcome.reports.is_empty() => {
@@ -193,6 +226,8 @@ struct Outcome<'c> {
     estimates: Vec<Value>,
     /// Rows of times, and ratios.
     times: Vec<Value>,
+    /// The devices that it was timed on, with their rows, as in a file of results.
+    timed: Vec<Value>,
     /// What could not be done.
     notes: Vec<String>,
 }
@@ -247,7 +282,7 @@ impl Outcome<'_> {
         Ok(())
     }
 
-    fn end(&self, args: &Args) -> Result<()> {
+    fn end(&self, args: &Args, against: &Value) -> Result<()> {
         if args.json {
             let all = json!({
                 "file": self.candidate.file,
@@ -260,6 +295,7 @@ impl Outcome<'_> {
                 "counters": self.estimates,
                 "trace": self.trace,
                 "times": self.times,
+                "against": against,
                 "notes": self.notes,
             });
             return super::say(&format!("{all:#}\n"));

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::device::cuda::modules;
 use crate::device::cuda::nvrtc::HEADERS;
+use crate::input::kept_folder;
 use crate::{Error, Result};
 
 macro_rules! files {
@@ -75,7 +75,7 @@ impl Emulator {
     ///
     /// If the machine has no g++ or does not run Linux, or the folder cannot be written.
     pub fn open() -> Result<Emulator> {
-        let folder = modules::folder().ok_or_else(|| {
+        let folder = kept_folder().ok_or_else(|| {
             Error::device("emulator", "nowhere to keep what is built: wanted a folder in STEEP_CACHE")
         })?;
         Emulator::below(&folder)

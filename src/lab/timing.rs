@@ -24,9 +24,9 @@ pub struct Ratio {
     pub half: Option<f64>,
 }
 
-/// Times the shapes that the op is benchmarked with, in rounds that go through the candidate, the op's own sources and the
-/// ceiling in turn. All are verified before and again after. Returns a row for each source and shape, and the candidate's
-/// ratio for each shape that it takes.
+/// Times `sizes`, or where there are none the shapes that the op is benchmarked with, in rounds that go through the
+/// candidate, the op's own sources and the ceiling in turn. All are verified before and again after. Returns a row for each
+/// source and shape, and the candidate's ratio for each shape that it takes. `cold` as in [`Timing`].
 ///
 /// # Errors
 ///
@@ -35,6 +35,7 @@ pub async fn time(
     device: &Device,
     candidate: &Candidate,
     filter: &Filter,
+    (sizes, cold): (&[String], bool),
     watch: Watch<'_>,
 ) -> Result<(Vec<Timed>, Vec<Ratio>)> {
     device.substitute(Some((candidate.op.kernel, candidate.source())));
@@ -44,10 +45,14 @@ pub async fn time(
         candidate.dtypes.iter().copied().filter(|&dtype| filter.dtype.is_none_or(|only| only == dtype));
     for dtype in dtypes {
         let mut ceilings = Ceilings::new(device, dtype)?;
-        for mut case in candidate.op.benches(dtype).into_iter().filter(|case| filter.names(case)) {
+        let cases = match sizes.is_empty() {
+            true => candidate.op.benches(dtype),
+            false => sizes.iter().map(|size| candidate.op.sized(dtype, size)).collect::<Result<_>>()?,
+        };
+        for mut case in cases.into_iter().filter(|case| filter.names(case)) {
             filter.renew(&mut case);
             let bench = Bench::new(device, case)?;
-            let timed = time_cases(bench, &mut ceilings, Timing::of(device, false), watch).await?;
+            let timed = time_cases(bench, &mut ceilings, Timing::of(device, cold), watch).await?;
             ratios.extend(ratio(&timed));
             rows.extend(timed);
         }

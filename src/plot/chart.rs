@@ -50,6 +50,29 @@ pub fn plane<'a>(
     x: (&str, Range<f64>),
     y: (&str, Range<f64>),
 ) -> Result<Plane<'a>, DrawingAreaErrorKind<std::io::Error>> {
+    plane_with(area, x, y, number)
+}
+
+/// The same, of logarithms to base 10: ticks say what they are of.
+pub fn logarithmic_plane<'a>(
+    area: &Area<'a>,
+    x: (&str, Range<f64>),
+    y: (&str, Range<f64>),
+) -> Result<Plane<'a>, DrawingAreaErrorKind<std::io::Error>> {
+    // Between powers of ten two digits are enough.
+    let tick = |v: f64| {
+        let unit = 10f64.powf(v.floor() - 1.0);
+        number((10f64.powf(v) / unit).round() * unit)
+    };
+    plane_with(area, x, y, tick)
+}
+
+fn plane_with<'a>(
+    area: &Area<'a>,
+    x: (&str, Range<f64>),
+    y: (&str, Range<f64>),
+    tick: impl Fn(f64) -> String,
+) -> Result<Plane<'a>, DrawingAreaErrorKind<std::io::Error>> {
     let mut plane = ChartBuilder::on(area)
         .margin_top(units(TOP))
         .margin_right(units(SIZE[0] - LEGEND))
@@ -70,10 +93,16 @@ pub fn plane<'a>(
         .y_desc(y.0)
         .x_labels(9)
         .y_labels(9)
-        .x_label_formatter(&|v| number(*v))
-        .y_label_formatter(&|v| number(*v))
+        .x_label_formatter(&|v| tick(*v))
+        .y_label_formatter(&|v| tick(*v))
         .draw()?;
     Ok(plane)
+}
+
+/// Where a point of the plane is, in pixels.
+pub fn place_of(plane: &Plane, at: (f64, f64)) -> [f64; 2] {
+    let (x, y) = plane.backend_coord(&at);
+    [f64::from(x) / UNIT, f64::from(y) / UNIT]
 }
 
 /// What stands before a line of the legend.

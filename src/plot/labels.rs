@@ -1,5 +1,51 @@
 //! Where the labels of points stand, so that none covers another label or a point.
 
+use plotters::prelude::*;
+
+use super::chart::{self, Area, Drawn, Plane, UNIT, style, units};
+use super::svg;
+use crate::plain;
+
+/// The size of a label, in pixels.
+const LABEL: f64 = 10.5;
+/// A label that is further from its point than this, in pixels, is tied to it by a line.
+const NEAR: f64 = 14.0;
+
+/// Draws labels near their points, which are in pixels; those without room are left out.
+pub fn draw(
+    area: &Area,
+    plane: &Plane,
+    labels: &[([f64; 2], &str)],
+    marks: &[Block],
+    lines: &[[f64; 2]],
+) -> Drawn {
+    let (x, y) = plane.plotting_area().get_pixel_range();
+    let frame = Block([x.start, y.start, x.end, y.end].map(|v| f64::from(v) / UNIT));
+    let size = |text: &str| [svg::width_of(text, LABEL), 1.15 * LABEL];
+    let sizes: Vec<_> = labels.iter().map(|(at, text)| (*at, size(text))).collect();
+    for ((at, text), centre) in labels.iter().zip(place(&sizes, marks, lines, &frame)) {
+        let Some(centre) = centre.filter(|_| !text.is_empty()) else { continue };
+        let edge = Block::around(centre, size(text)).nearest(*at);
+        let [from, to, end] = [*at, centre, edge].map(|[x, y]| (units(x), units(y)));
+        if (edge[0] - at[0]).hypot(edge[1] - at[1]) > NEAR {
+            area.draw(&PathElement::new([from, end], chart::line(svg::FAINT, 0.7)))?;
+        }
+        let left = (to.0 - units(svg::width_of(text, LABEL) / 2.0), to.1);
+        area.draw(&Text::new(plain(text), left, style(LABEL, svg::INK)))?;
+    }
+    Ok(())
+}
+
+/// Points along a line, a few pixels apart.
+pub fn along([a, b]: [[f64; 2]; 2]) -> impl Iterator<Item = [f64; 2]> {
+    const APART: f64 = 4.0;
+    let pieces = ((b[0] - a[0]).hypot(b[1] - a[1]) / APART).ceil().clamp(1.0, 1000.0) as usize;
+    (0..=pieces).map(move |i| {
+        let share = i as f64 / pieces as f64;
+        [a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])]
+    })
+}
+
 /// A rectangle: left, top, right, bottom.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Block(pub [f64; 4]);

@@ -1,6 +1,6 @@
 //! Pictures, as SVG that stands alone and follows the reader's light or dark mode: a run's decisions ([`skip_map`]),
-//! policies' decisions over many clips ([`decisions`]), what caching gains against what it costs ([`pareto`]), and what
-//! polynomials were fitted to ([`fits`]).
+//! policies' decisions over many clips ([`decisions`]), what caching gains against what it costs ([`pareto`]), what
+//! polynomials were fitted to ([`fits`]), and what ops reach of a machine's limits ([`roofline`]).
 //!
 //! Charts with two axes of numbers are drawn with the crate `plotters`.
 
@@ -10,6 +10,7 @@ mod fits;
 mod labels;
 mod names;
 mod pareto;
+mod roofline;
 mod skip_map;
 mod svg;
 
@@ -17,6 +18,7 @@ pub use decisions::{DecisionBand, decisions};
 pub use fits::{FittedCurve, fits};
 pub use names::short_name;
 pub use pareto::{PolicyPoint, pareto};
+pub use roofline::{RooflinePoint, Roofs, roofline};
 pub use skip_map::{StepBar, skip_map};
 
 /// The number of 1, 2, 5, 10, 20, ... that is `at_least` or the next above.

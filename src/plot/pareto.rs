@@ -2,11 +2,10 @@
 
 use plotters::prelude::*;
 
-use super::chart::{self, Drawn, Key, Look, UNIT, colour, line, style, units};
-use super::labels::{Block, place};
+use super::chart::{self, Drawn, Key, Look, colour, line};
+use super::labels::{self, Block};
 use super::names::{family, kind, short_name};
 use super::{shown, svg};
-use crate::plain;
 
 /// A policy in [`pareto`]: a value and half its interval for each axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,12 +18,8 @@ pub struct PolicyPoint {
     pub quality: (f64, Option<f64>),
 }
 
-/// The size of a label, in pixels.
-const LABEL: f64 = 10.5;
 /// The room that a point takes, in pixels.
 const MARK: f64 = 13.0;
-/// A label that is further from its point than this, in pixels, is tied to it by a line.
-const NEAR: f64 = 14.0;
 
 /// A chart of policies: gain to the right, quality upwards.
 ///
@@ -53,11 +48,7 @@ pub fn pareto(title: &str, (gain, quality): (&str, &str), points: &[PolicyPoint]
         ];
 
         // What labels keep clear of, in pixels.
-        let (mut lines, mut marks, mut labels) = (vec![], vec![], vec![]);
-        let place_of = |plane: &chart::Plane, at: (f64, f64)| {
-            let (x, y) = plane.backend_coord(&at);
-            [f64::from(x) / UNIT, f64::from(y) / UNIT]
-        };
+        let (mut lines, mut marks, mut said_at) = (vec![], vec![], vec![]);
         let mut bars = vec![];
         for family in &families {
             let look = family.look;
@@ -66,12 +57,12 @@ pub fn pareto(title: &str, (gain, quality): (&str, &str), points: &[PolicyPoint]
                 let ([left, right], [low, high]) = (ends(point.gain), ends(point.quality));
                 for bar in [[(left, y), (right, y)], [(x, low), (x, high)]] {
                     bars.push(PathElement::new(bar, line(look.colour, 1.0)));
-                    lines.extend(along(bar.map(|end| place_of(&plane, end))));
+                    lines.extend(labels::along(bar.map(|end| chart::place_of(&plane, end))));
                 }
             }
             let path: Vec<(f64, f64)> = family.members.iter().map(|p| (p.gain.0, p.quality.0)).collect();
             for pair in path.windows(2) {
-                lines.extend(along([pair[0], pair[1]].map(|end| place_of(&plane, end))));
+                lines.extend(labels::along([pair[0], pair[1]].map(|end| chart::place_of(&plane, end))));
             }
             plane.draw_series([PathElement::new(path, colour(look.colour).mix(0.55).stroke_width(12))])?;
         }
@@ -81,31 +72,16 @@ pub fn pareto(title: &str, (gain, quality): (&str, &str), points: &[PolicyPoint]
             plane.draw_series(family.members.iter().map(|p| look.at((p.gain.0, p.quality.0))))?;
             said.push((family.name.clone(), Key::Mark(look)));
             for (point, label) in family.members.iter().zip(&family.settings) {
-                let at = place_of(&plane, (point.gain.0, point.quality.0));
+                let at = chart::place_of(&plane, (point.gain.0, point.quality.0));
                 marks.push(Block::around(at, [MARK, MARK]));
-                labels.push((at, label.as_str()));
+                said_at.push((at, label.as_str()));
             }
         }
         said.push((String::new(), Key::Nothing));
         said.push(("number: the … in the name".to_string(), Key::Nothing));
         chart::legend(area, &said)?;
 
-        let (x, y) = plane.plotting_area().get_pixel_range();
-        let frame = Block([x.start, y.start, x.end, y.end].map(|v| f64::from(v) / UNIT));
-        let size = |text: &str| [svg::width_of(text, LABEL), 1.15 * LABEL];
-        let block_of = |centre, text: &str| Block::around(centre, size(text));
-        let sizes: Vec<_> = labels.iter().map(|(at, text)| (*at, size(text))).collect();
-        for ((at, text), centre) in labels.iter().zip(place(&sizes, &marks, &lines, &frame)) {
-            let Some(centre) = centre.filter(|_| !text.is_empty()) else { continue };
-            let edge = block_of(centre, text).nearest(*at);
-            let [from, to, end] = [*at, centre, edge].map(|[x, y]| (units(x), units(y)));
-            if (edge[0] - at[0]).hypot(edge[1] - at[1]) > NEAR {
-                area.draw(&PathElement::new([from, end], line(svg::FAINT, 0.7)))?;
-            }
-            let left = (to.0 - units(svg::width_of(text, LABEL) / 2.0), to.1);
-            area.draw(&Text::new(plain(text), left, style(LABEL, svg::INK)))?;
-        }
-        Ok(())
+        labels::draw(area, &plane, &said_at, &marks, &lines)
     })
 }
 
@@ -155,14 +131,4 @@ fn frontier(points: &[&PolicyPoint]) -> Vec<(f64, f64)> {
     let mut front: Vec<(f64, f64)> = all.iter().copied().filter(|p| !beaten(p)).collect();
     front.sort_by(|a, b| a.0.total_cmp(&b.0));
     front
-}
-
-/// Points along a line, a few pixels apart.
-fn along([a, b]: [[f64; 2]; 2]) -> impl Iterator<Item = [f64; 2]> {
-    const APART: f64 = 4.0;
-    let pieces = ((b[0] - a[0]).hypot(b[1] - a[1]) / APART).ceil().clamp(1.0, 1000.0) as usize;
-    (0..=pieces).map(move |i| {
-        let share = i as f64 / pieces as f64;
-        [a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])]
-    })
 }

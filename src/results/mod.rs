@@ -15,6 +15,7 @@ use serde_json::Value;
 pub use timed::{Timed, Timing, time_cases};
 pub use verified::{Verified, verify};
 
+use crate::cases::bench::Bound;
 use crate::device::Facts;
 use crate::{Device, Result};
 
@@ -45,6 +46,10 @@ pub struct OnDevice {
     pub description: String,
     /// What it is.
     pub facts: Facts,
+    /// The best copy in 10⁹ bytes per second, measured before what was timed; None where nothing was.
+    pub copy_gbps: Option<f64>,
+    /// The best large matrix product in 10⁹ operations per second, likewise.
+    pub matmul_gflops: Option<f64>,
     /// Ops with their sources: right or wrong.
     pub verified: Vec<Verified>,
     /// Ops with their sources and shapes: how fast.
@@ -62,10 +67,30 @@ impl Results {
 }
 
 impl OnDevice {
+    /// Measures the two ceilings, which the rows to come will stand beside.
+    ///
+    /// # Errors
+    ///
+    /// If the device fails.
+    pub async fn measure(&mut self, ceilings: &mut Ceilings) -> Result<()> {
+        self.copy_gbps = Some(ceilings.measure(Bound::Copy, 0.3).await? / 1e9);
+        self.matmul_gflops = Some(ceilings.measure(Bound::Matmul, 0.3).await? / 1e9);
+        Ok(())
+    }
+
     /// Of a device, without findings.
     pub fn new(device: &Device) -> OnDevice {
         let (name, description) = (device.name(), device.describe());
-        OnDevice { name, description, facts: device.facts(), verified: vec![], timed: vec![], run: None }
+        OnDevice {
+            name,
+            description,
+            facts: device.facts(),
+            copy_gbps: None,
+            matmul_gflops: None,
+            verified: vec![],
+            timed: vec![],
+            run: None,
+        }
     }
 }
 

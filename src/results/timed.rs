@@ -23,6 +23,8 @@ pub struct Timed {
     pub bytes: usize,
     /// Multiplications and additions of matrix products; 0 where memory is the limit.
     pub flops: usize,
+    /// Operations of the formula, of which a roofline is made; see [`Sizes`](crate::cases::Sizes).
+    pub operations: usize,
     /// Milliseconds of one run, a number for each round: the median of those within it.
     pub samples_ms: Vec<f64>,
     /// The median of the rounds.
@@ -163,6 +165,7 @@ impl Timed {
             error,
             bytes: bench.bytes,
             flops: bench.flops,
+            operations: bench.operations,
             samples_ms: seconds.iter().map(|s| 1e3 * s).collect(),
             ms: ms(0.5),
             low_ms: ms(0.25),

@@ -83,3 +83,66 @@ fn what_is_verified_is_said() {
         crate::complaint(&place.run(&["verify", "--op", "x"]), 2).starts_with("op `x`: wanted patch_embed, ")
     );
 }
+
+/// Times that were kept are compared with, sizes are chosen, a roofline is drawn and drawn again.
+#[test]
+fn times_are_kept_and_compared() {
+    let place = Place::new();
+    let run = |args: &str| {
+        let mut command = place.command(&args.split(' ').collect::<Vec<_>>());
+        command.env("STEEP_CACHE", place.path("kept")).output().unwrap()
+    };
+    let ok = |args: &str| {
+        let out = run(args);
+        assert!(out.status.success(), "{args}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let bench = "bench --device cpu --op modulate --shapes 32x64,7x5";
+    let said = ok(&format!("{bench} --save before --roofline modulate.svg"));
+    assert!(said.contains(" 32×64 ") && said.contains(" 7×5 ") && said.contains("; warm: "), "{said}");
+    assert!(said.contains("before.json and modulate.svg"), "{said}");
+    let kept: Value =
+        serde_json::from_str(&std::fs::read_to_string(place.path("kept/times/before.json")).unwrap())
+            .unwrap();
+    let device = &kept["devices"][0];
+    assert!(device["copy_gbps"].as_f64() > Some(0.0) && device["matmul_gflops"].as_f64() > Some(0.0));
+    // Nine operations of the formula for each element.
+    let row = &device["timed"][0];
+    assert_eq!([&row["operations"], &row["bytes"]], [9 * 32 * 64, 4 * (2 * 32 * 64 + 2 * 2 * 64)]);
+
+    let said = ok(&format!("{bench} --against before --cold"));
+    assert!(said.contains("; cold: ") && said.contains("\nagainst before of 20"), "{said}");
+    let compared: Vec<&str> = said.lines().filter(|l| l.contains(" times as fast (95 %: ")).collect();
+    assert!(compared.len() >= 2 && compared.iter().all(|l| l.contains("ceiling of each run")), "{said}");
+    // The same file says nothing of another size; in JSON each change has its numbers.
+    let other = ok("bench --device cpu --op modulate --shapes 8x8 --against kept/times/before.json --json");
+    let other: Value = serde_json::from_str(&other).unwrap();
+    assert_eq!(other["against"], serde_json::json!([]));
+    let same: Value = serde_json::from_str(&ok(&format!("{bench} --against before --json"))).unwrap();
+    let change = &same["against"][0];
+    let both = [change["ratio"].as_f64(), change["half"].as_f64(), change["beside_ceiling"].as_f64()];
+    assert!(both.iter().all(|v| v.is_some_and(|v| v.is_finite() && v >= 0.0)), "{change}");
+
+    let drawn = |name: &str| std::fs::read_to_string(place.path(name)).unwrap();
+    let (chart, source) = (drawn("modulate.svg"), row["source"].as_str().unwrap());
+    for words in ["modulate, on cpu", "operations per byte", "copy ", "matrix product ", "32×64", source] {
+        assert!(chart.contains(words), "{words}");
+    }
+    ok("bench --redraw kept/times/before.json --roofline again.svg");
+    assert_eq!(drawn("again.svg"), chart);
+
+    for (args, words) in [
+        ("bench --shapes 3x3", "--shapes: wanted one op"),
+        ("bench --op modulate --shapes 3", "size 3 of modulate: wanted rows×d, such as 64x64"),
+        ("bench --op modulate --save ../a", "name `../a`: wanted letters"),
+        ("bench --op modulate --against never", "--against never: wanted times that --save never kept"),
+        ("bench --op modulate --roofline a.png", "a.png: wanted a name that ends in .svg"),
+        ("bench --redraw modulate.svg --roofline b.svg", "modulate.svg: expected value at line 1"),
+        ("bench --redraw kept/times/before.json --roofline kept/times/before.json", "is an input"),
+        ("try a.wgsl --shapes 3x3", "a.wgsl: "),
+    ] {
+        let out = run(args);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(2) && said.contains(words) && said.lines().count() == 1, "{said}");
+    }
+}

@@ -141,3 +141,25 @@ fn each_kind_of_mistake_has_its_words() {
         }
     }
 }
+
+/// What is right is timed among the op's own sources, in sizes of one's own, and compared with what was kept.
+#[test]
+fn what_is_right_is_timed() {
+    let Some(device) = device(Language::Wgsl) else { return };
+    let place = Place::with("rel_l1.wgsl", &kernel("rel_l1.wgsl"));
+    let bench = format!("--device {device} --dtype f32 {SMALL} --shapes 64x48");
+    place.run(&format!("rel_l1.wgsl {bench}")).refused(&["--bench with them"]);
+    place.run(&format!("rel_l1.wgsl {bench},3 --bench")).refused(&["size 3 of rel_l1: wanted rows×d"]);
+    let out = place.run(&format!("rel_l1.wgsl {bench} --bench --save times.json --roofline mine.svg"));
+    out.right();
+    for words in [" yours ", " 64×48 ", "f32 64×48: yours is ", "(95 %: ", "wrote times.json and mine.svg"]
+    {
+        assert!(out.out.contains(words), "no {words:?} in {}", out.out);
+    }
+    let chart = std::fs::read_to_string(place.0.path().join("mine.svg")).unwrap();
+    assert!(chart.contains("yours") && chart.contains("rel_l1, on "), "{chart}");
+    let out = place.run(&format!("rel_l1.wgsl {bench} --bench --against times.json --json"));
+    let found: serde_json::Value = serde_json::from_str(&out.out).unwrap();
+    let yours = found["against"].as_array().unwrap().iter().filter(|change| change["source"] == "yours");
+    assert!(yours.count() == 1 && found["right"] == true, "{}", found["against"]);
+}

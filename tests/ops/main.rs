@@ -116,3 +116,26 @@ fn every_case_can_fail() {
         }
     }
 }
+
+/// A size that somebody chooses is as right as a listed one; what is none says what would be.
+#[test]
+fn any_size_can_be_timed() {
+    for op in ALL {
+        let names = op.sizes.names.len();
+        for (dtype, number) in op.dtypes.iter().flat_map(|&dtype| [1, 3, 6].map(|n| (dtype, n))) {
+            let case = op.sized(dtype, &vec![number.to_string(); names].join("x")).unwrap();
+            assert_eq!(case.name, vec![number.to_string(); names].join("×"));
+            assert!(case.purpose.is_timed() && (case.operations() > 0 || op.kernel.name == "take"));
+            let ready = Ready::new(&case);
+            for label in sources(&Device::cpu(), op.kernel) {
+                let found = block_on(Trial::new(&ready, &Device::cpu(), true).unwrap().check(label)).unwrap();
+                pass(&on(&case, &Device::cpu()), &found.unwrap_or_default());
+            }
+        }
+        let wrong = ["", "0", "-1", "1.5", "3x", "x3", "1x1x1x1x1x1x1x1", "99999999999999999999"];
+        for size in wrong.into_iter().map(String::from).chain([vec!["4000000"; names.max(2)].join("x")]) {
+            let said = op.sized(steep::DType::F32, &size).err().expect("refused").to_string();
+            assert!(said.contains(op.kernel.name) && said.contains(&op.sizes.names.join("×")), "{said}");
+        }
+    }
+}

@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use steep::cases::Case;
 use steep::lab::counts::Counted;
 use steep::lab::{Candidate, Filter, Finding, Kind, LABEL, Language, Progress, Report, time, trial};
-use steep::results::Seen;
-use steep::{Device, Error, Result};
+use steep::results::{Ceilings, OnDevice, Seen, Timing};
+use steep::{DType, Device, Error, Result};
 
+use super::super::timings::{self, Options};
 use super::super::{go_on, progress, setup};
 use super::{Args, Outcome, Trace, show};
 
@@ -34,8 +35,10 @@ enum Line {
         found: Vec<Finding>,
     },
     Report(Report),
-    /// A row of times, or the ratio to the best: for people, and as data.
-    Time(String, Value),
+    /// A row of times, or the ratio to the best: for people, and as data. The line above the rows has none.
+    Time(String, Option<Value>),
+    /// The device with all its rows, as in a file of results.
+    Timed(Value),
     /// What the emulator counted.
     Counted(Counted),
     /// What it traced.
@@ -104,7 +107,7 @@ async fn tried(args: &Args, candidate: &Candidate, name: &str) -> Result<Result<
         return Err(error);
     }
     if args.bench && report.passed() && !device.is_emulated() {
-        times(&device, candidate, &filter, &mut report).await?;
+        times(&device, candidate, &filter, &args.options, &mut report).await?;
     }
     if let Some(file) = std::env::var_os(COUNTERS).filter(|_| report.passed()) {
         count(&device, candidate, &filter, Path::new(&file)).await?;
@@ -164,14 +167,28 @@ async fn count(device: &Device, candidate: &Candidate, filter: &Filter, file: &P
 }
 
 /// Times it. A result that is wrong then is one more finding.
-async fn times(device: &Device, candidate: &Candidate, filter: &Filter, report: &mut Report) -> Result<()> {
+async fn times(
+    device: &Device,
+    candidate: &Candidate,
+    filter: &Filter,
+    options: &Options,
+    report: &mut Report,
+) -> Result<()> {
+    let mut found = OnDevice::new(device);
+    let dtype = filter.dtype.or(candidate.dtypes.first().copied()).unwrap_or(DType::F32);
+    found.measure(&mut Ceilings::new(device, dtype)?).await?;
+    let cold = Timing::of(device, options.cold).cold;
+    write(&Line::Time(format!("\n{}", timings::head(&found, cold)), None))?;
     let mut watch = |seen: Seen<'_>| match seen {
-        Seen::Timed(row) => write(&Line::Time(super::super::bench::line(row), json!(row))),
+        Seen::Timed(row) => write(&Line::Time(super::super::bench::line(row), Some(json!(row)))),
         _ => Ok(()),
     };
-    match time(device, candidate, filter, &mut watch).await {
-        Ok((_, ratios)) => {
-            ratios.iter().try_for_each(|ratio| write(&Line::Time(show::ratio(ratio), json!(ratio))))
+    match time(device, candidate, filter, (&options.shapes, cold), &mut watch).await {
+        Ok((rows, ratios)) => {
+            found.timed = rows;
+            write(&Line::Timed(json!(found)))?;
+            let line = |ratio| Line::Time(show::ratio(ratio), Some(json!(ratio)));
+            ratios.iter().try_for_each(|ratio| write(&line(ratio)))
         }
         Err(e) if e.to_string().contains("wrong result") => {
             report.failed += 1;
@@ -297,6 +314,12 @@ impl Job<'_> {
         }
         if self.args.bench && self.seed == 0 {
             command.arg("--bench");
+            if !self.args.options.shapes.is_empty() {
+                command.args(["--shapes", &self.args.options.shapes.join(",")]);
+            }
+            if self.args.options.cold {
+                command.arg("--cold");
+            }
         }
         if self.target.is_gpu_of_cuda() {
             command.arg("--passed");
@@ -361,9 +384,10 @@ impl Job<'_> {
                         if !self.args.json {
                             super::super::say(&text)?;
                         }
-                        outcome.times.push(row);
+                        outcome.times.extend(row);
                         since = Instant::now();
                     }
+                    Ok(Line::Timed(device)) => outcome.timed.push(device),
                     Ok(Line::Counted(counted)) => {
                         outcome.counters.push(counted);
                         since = Instant::now();

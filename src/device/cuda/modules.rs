@@ -3,7 +3,6 @@
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::{CString, c_void};
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
 
 use cudarc::driver::{result, sys};
 
@@ -11,6 +10,7 @@ use super::nvrtc::{HEADERS, Nvrtc, OPTIONS, Unit};
 use super::queue::GateArgument;
 use super::{Cuda, kept};
 use crate::device::{Call, Code, CudaCode, Kernel, Source};
+use crate::input::kept_folder;
 use crate::{DType, Error, Result};
 
 /// What tells a function from others: the source (by its address), T, O, and the constants it takes.
@@ -204,7 +204,7 @@ impl Cuda {
 
     /// From the cache on disk if it has the code, else from the compiler.
     pub(super) fn load(&self, op: &str, entry: &str, unit: &Unit) -> Result<sys::CUfunction> {
-        let kept = folder().map(|folder| folder.join(file_name(op, unit, &self.target, &self.nvrtc)));
+        let kept = kept_folder().map(|folder| folder.join(file_name(op, unit, &self.target, &self.nvrtc)));
         if let Some(path) = &kept
             && let Some(code) = kept::read(path)
             && let Ok(function) = self.load_code(op, entry, &code)
@@ -230,18 +230,6 @@ impl Cuda {
         // SAFETY: the module was just loaded; it stays loaded as long as the context.
         self.check(op, unsafe { result::module::get_function(module, name) })
     }
-}
-
-/// Where machine code is kept: `STEEP_CACHE` (empty: nowhere), or the user's folder for such things.
-pub fn folder() -> Option<PathBuf> {
-    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if std::env::var_os("STEEP_CACHE").is_some() {
-        return named("STEEP_CACHE");
-    }
-    let base = named("XDG_CACHE_HOME")
-        .or_else(|| named("LOCALAPPDATA"))
-        .or_else(|| named("HOME").map(|home| home.join(".cache")))?;
-    Some(base.join("steep"))
 }
 
 /// The op, and a hash of everything that the machine code depends on.

@@ -43,6 +43,27 @@ pub fn speedup(pairs: &[[f64; 2]]) -> Estimate {
     jackknife(pairs.len(), |which| sum(which, 0) / sum(which, 1))
 }
 
+/// The same of two runs that were not interleaved, from the times of each: mean before / mean after, with Welch's interval
+/// (1947) for the relative errors of both.
+pub fn unpaired_speedup(before: &[f64], after: &[f64]) -> Estimate {
+    // The mean, and the square of its relative error.
+    let of = |times: &[f64]| {
+        let n = times.len() as f64;
+        let mean = times.iter().sum::<f64>() / n;
+        let squares: f64 = times.iter().map(|t| (t - mean).powi(2)).sum();
+        (mean, squares / (n - 1.0) / n / mean.powi(2))
+    };
+    let ((before_mean, a), (after_mean, b)) = (of(before), of(after));
+    let value = before_mean / after_mean;
+    if before.len() < 2 || after.len() < 2 {
+        return Estimate { value, half: None };
+    }
+    let of_each = a * a / (before.len() - 1) as f64 + b * b / (after.len() - 1) as f64;
+    let freedom = if of_each > 0.0 { (a + b).powi(2) / of_each } else { f64::INFINITY };
+    let half = student((freedom.min(1e9) as usize).max(1)) * value * (a + b).sqrt();
+    Estimate { value, half: Some(half) }
+}
+
 /// The 95 % interval of a proportion that was found in `n` independent trials, by Wilson's score (Wilson 1927):
 ///
 /// ```text

@@ -17,7 +17,7 @@ mod motion;
 
 pub use digits::{Digits, Seen};
 pub use frechet::{Moments, Normal, frechet};
-pub use interval::{Estimate, jackknife, speedup, student, wilson};
+pub use interval::{Estimate, jackknife, speedup, student, unpaired_speedup, wilson};
 pub use motion::{Motion, velocity_error};
 
 use crate::video::Video;
