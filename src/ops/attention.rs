@@ -6,7 +6,7 @@
 //! for each tile of keys:
 //!     s[key][query] = Σ_c k[key][c] · q[c][query]                lanes are queries, k is a scalar
 //!     m' = max(m, max over keys of s)                            one maximum per lane
-//!     p = exp(s − m');  r = exp(m − m');  l = l·r + Σ over keys of p
+//!     p = exp2(s − m');  r = exp2(m − m');  l = l·r + Σ over keys of p        s has the factor log2(e)/√h of q
 //!     o[query][c] = o[query][c]·r[query] + Σ over keys of p[key][query] · v[key][c]       lanes are channels
 //! out = o / l
 //! ```
@@ -126,27 +126,20 @@ fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
 fn heads<I: Isa, T: Element>(args: &Arguments<'_>, Tile([sequences, heads, queries]): &Tile) {
     for sequence in sequences.clone() {
         for head in heads.clone() {
-            let mut at = queries.start;
-            while at < queries.end {
-                // Two vectors of queries share each key that is read; the rest makes do with one.
-                if queries.end - at > LANES {
-                    lanes::<I, T, 2>(args, sequence, head, at..queries.end.min(at + 2 * LANES));
-                    at += 2 * LANES;
-                } else {
-                    lanes::<I, T, 1>(args, sequence, head, at..queries.end);
-                    at += LANES;
-                }
-            }
+            block::<I, T>(args, sequence, head, queries.clone());
         }
     }
 }
 
-/// Keys of a tile: with its values and its scores it stays in the first-level cache.
+/// Keys of a tile: with their values and a group's scores they stay in the first-level cache.
 const KEYS: usize = 32;
+/// log2 e: scores are in base 2, where an exponential costs less.
+const LOG2_E: f32 = std::f32::consts::LOG2_E;
 
-/// `Q`·16 queries of one head of one sequence.
+/// Queries of one head of one sequence. They go through the keys in groups, each with its part of the scratch; a tile of keys
+/// is copied out of its rows once for all groups, which read it many times.
 #[inline(always)]
-fn lanes<I: Isa, T: Element, const Q: usize>(
+fn block<I: Isa, T: Element>(
     args: &Arguments<'_>,
     sequence: usize,
     head: usize,
@@ -164,22 +157,30 @@ fn lanes<I: Isa, T: Element, const Q: usize>(
         &qkv[at..at + h]
     };
 
-    let width = Q * LANES;
+    // Two vectors of queries share each key that is read, where there are registers for that; a rest makes do with one.
+    let widest = if I::ACROSS > 1 { 2 * LANES } else { LANES };
     // Channels in whole vectors.
     let hv = h.next_multiple_of(LANES);
-    let mut scratch = Scratch::take(hv * width + width * hv + KEYS * width + 2 * KEYS * hv + 2 * width);
-    let (q, rest) = scratch.floats().split_at_mut(hv * width);
-    let (o, rest) = rest.split_at_mut(width * hv);
-    let (s, rest) = rest.split_at_mut(KEYS * width);
+    let all = queries.len().next_multiple_of(LANES);
+    let mut scratch = Scratch::take(2 * hv * all + 3 * all + (2 * hv + widest) * KEYS);
+    let (q, rest) = scratch.floats().split_at_mut(hv * all);
+    let (o, rest) = rest.split_at_mut(hv * all);
+    let (max, rest) = rest.split_at_mut(all);
+    let (sum, rest) = rest.split_at_mut(all);
+    let (rescale, rest) = rest.split_at_mut(all);
     let (k, rest) = rest.split_at_mut(KEYS * hv);
     let (v, rest) = rest.split_at_mut(KEYS * hv);
-    let (rescale, inverse) = rest[..2 * width].split_at_mut(width);
+    let s = &mut rest[..KEYS * widest];
+    let width_at = |at: usize| if all - at >= widest { widest } else { LANES };
 
-    let scale = V::splat(1.0 / (h as f32).sqrt());
-    for c in (0..h).step_by(LANES) {
-        for first in (0..width).step_by(LANES) {
+    let scale = V::splat(LOG2_E / (h as f32).sqrt());
+    let mut at = 0;
+    while at < all {
+        let width = width_at(at);
+        let q = &mut q[hv * at..hv * (at + width)];
+        for (c, first) in (0..h).step_by(LANES).flat_map(|c| (0..width).step_by(LANES).map(move |f| (c, f))) {
             // Lanes past the last query repeat it, and are not stored.
-            let token = |lane: usize| (queries.start + first + lane).min(queries.end - 1);
+            let token = |lane: usize| (queries.start + at + first + lane).min(queries.end - 1);
             let mut rows = [V::ZERO; LANES];
             for (lane, row) in rows.iter_mut().enumerate() {
                 *row = vector(part(token(lane), 0), c);
@@ -188,10 +189,11 @@ fn lanes<I: Isa, T: Element, const Q: usize>(
                 (column * scale).store(&mut q[(c + i) * width + first..]);
             }
         }
+        at += width;
     }
     o.fill(0.0);
-    let mut max = [V::splat(-3.4e38); Q];
-    let mut sum = [V::ZERO; Q];
+    max.fill(-3.4e38);
+    sum.fill(0.0);
 
     for first in (0..length).step_by(KEYS) {
         let keys = KEYS.min(length - first);
@@ -201,53 +203,93 @@ fn lanes<I: Isa, T: Element, const Q: usize>(
                 vector(part(first + j, 2), c).store(&mut v[j * hv + c..]);
             }
         }
-        let s = &mut s[..keys * width];
-        let by_key = Scalars { of: k, next: hv, step: 1 };
-        products::<I, Q>(s, width, None, by_key, &q[..h * width]);
-        for i in 0..Q {
-            let lanes = i * LANES;
-            let mut top = max[i];
-            for s in s.chunks_exact(width) {
-                top = V::load(&s[lanes..]).max(top);
+        let (k, v) = (&k[..keys * hv], &v[..keys * hv]);
+        let mut at = 0;
+        while at < all {
+            let width = width_at(at);
+            let group = Group {
+                q: &q[hv * at..][..h * width],
+                o: &mut o[hv * at..][..hv * width],
+                s: &mut s[..keys * width],
+                max: &mut max[at..at + width],
+                sum: &mut sum[at..at + width],
+                rescale: &mut rescale[at..at + width],
+            };
+            match width {
+                LANES => group.attend::<I, 1>(k, v, hv),
+                _ => group.attend::<I, 2>(k, v, hv),
             }
-            let r = (max[i] - top).exp::<I>();
-            r.store(&mut rescale[lanes..]);
-            max[i] = top;
-            let mut total = sum[i] * r;
-            for s in s.chunks_exact_mut(width) {
-                let p = (V::load(&s[lanes..]) - top).exp::<I>();
-                p.store(&mut s[lanes..]);
-                total = total + p;
-            }
-            sum[i] = total;
-        }
-        let by_query = Scalars { of: s, next: 1, step: width };
-        // Four vectors of channels at a time, then what is left over.
-        let mut c = 0;
-        while c + 4 * LANES <= hv {
-            products::<I, 4>(&mut o[c..], hv, Some(rescale), by_query, &v[c..keys * hv]);
-            c += 4 * LANES;
-        }
-        while c < hv {
-            products::<I, 1>(&mut o[c..], hv, Some(rescale), by_query, &v[c..keys * hv]);
-            c += LANES;
+            at += width;
         }
     }
 
-    for (i, sum) in sum.into_iter().enumerate() {
-        sum.map(|x| 1.0 / x).store(&mut inverse[i * LANES..]);
+    for sum in sum.chunks_exact_mut(LANES) {
+        V::load(sum).map(|x| 1.0 / x).store(sum);
     }
     for (lane, token) in queries.enumerate() {
         let at = row(token) * dim + head * h;
         // SAFETY: a token's output in one head belongs to one block.
         let out = unsafe { args.write::<T>(0, at..at + h) };
-        let (o, inverse) = (&o[lane * hv..][..hv], V::splat(inverse[lane]));
+        let (o, inverse) = (&o[lane * hv..][..hv], V::splat(sum[lane]));
         for (out, o) in out.chunks_mut(LANES).zip(o.chunks_exact(LANES)) {
             let o = V::load(o) * inverse;
             match out.len() {
                 LANES => T::store(o, out),
                 _ => T::store_tail(o, out),
             }
+        }
+    }
+}
+
+/// `Q` vectors of queries, between two tiles of keys.
+struct Group<'s> {
+    /// The queries, times log2(e)/√h: rows of a channel of all queries.
+    q: &'s [f32],
+    /// What the values have added up to: rows of a query, in whole vectors of channels.
+    o: &'s mut [f32],
+    /// Scores of the tile: rows of a key.
+    s: &'s mut [f32],
+    /// Of each query: the greatest score so far, the sum of the weights relative to it, what the sums shrink by.
+    max: &'s mut [f32],
+    sum: &'s mut [f32],
+    rescale: &'s mut [f32],
+}
+
+impl Group<'_> {
+    /// Takes a tile of keys and values in, which have rows of `hv`.
+    #[inline(always)]
+    fn attend<I: Isa, const Q: usize>(self, k: &[f32], v: &[f32], hv: usize) {
+        let width = Q * LANES;
+        let Group { q, o, s, max, sum, rescale } = self;
+        let by_key = Scalars { of: k, next: hv, step: 1 };
+        products::<I, Q>(s, width, None, by_key, q);
+        for lanes in (0..width).step_by(LANES) {
+            let old = V::load(&max[lanes..]);
+            let mut top = old;
+            for s in s.chunks_exact(width) {
+                top = V::load(&s[lanes..]).max(top);
+            }
+            let r = (old - top).exp2_of_negative::<I>();
+            r.store(&mut rescale[lanes..]);
+            top.store(&mut max[lanes..]);
+            let mut total = V::load(&sum[lanes..]) * r;
+            for s in s.chunks_exact_mut(width) {
+                let p = (V::load(&s[lanes..]) - top).exp2_of_negative::<I>();
+                p.store(&mut s[lanes..]);
+                total = total + p;
+            }
+            total.store(&mut sum[lanes..]);
+        }
+        let by_query = Scalars { of: s, next: 1, step: width };
+        // As many vectors of channels at a time as share a scalar well, then what is left over.
+        let mut c = 0;
+        while I::ACROSS == 4 && c + 4 * LANES <= hv {
+            products::<I, 4>(&mut o[c..], hv, Some(rescale), by_query, &v[c..]);
+            c += 4 * LANES;
+        }
+        while c < hv {
+            products::<I, 1>(&mut o[c..], hv, Some(rescale), by_query, &v[c..]);
+            c += LANES;
         }
     }
 }
@@ -283,6 +325,9 @@ fn products<I: Isa, const Q: usize>(
     // As many rows at once as the registers hold.
     if I::ACCUMULATORS >= 16 * Q {
         i = rows_at_once::<I, Q, 16>(out, stride, rescale, x, y, i);
+    }
+    if I::ACCUMULATORS >= 6 * Q && I::ACCUMULATORS < 8 * Q {
+        i = rows_at_once::<I, Q, 6>(out, stride, rescale, x, y, i);
     }
     if I::ACCUMULATORS >= 8 * Q {
         i = rows_at_once::<I, Q, 8>(out, stride, rescale, x, y, i);
@@ -320,14 +365,18 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
             }
         }
         let x_tile = &x.of[i * x.next..];
-        // The last scalar that is touched: checked once, so that the loop need not.
+        // The last that are touched: checked once, so that the loop need not. Its checks would be half its instructions.
         assert!((R - 1) * x.next + (terms - 1) * x.step < x_tile.len());
-        for (j, y) in y.chunks(stride).enumerate() {
+        assert!((terms - 1) * stride + Q * LANES <= y.len());
+        for j in 0..terms {
+            let vector = |n: usize| j * stride + n * LANES..j * stride + (n + 1) * LANES;
+            // SAFETY: r < R, n < Q and j < terms, see the assertions.
+            let y: [V; Q] = std::array::from_fn(|n| V::load(unsafe { y.get_unchecked(vector(n)) }));
             for (r, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: r < R and j < terms, see the assertion.
+                // SAFETY: as above.
                 let x = V::splat(unsafe { *x_tile.get_unchecked(r * x.next + j * x.step) });
-                for (n, acc) in acc.iter_mut().enumerate() {
-                    *acc = x.mul_add::<I>(V::load(&y[n * LANES..]), *acc);
+                for (y, acc) in y.iter().zip(acc) {
+                    *acc = x.mul_add::<I>(*y, *acc);
                 }
             }
         }
