@@ -150,22 +150,29 @@ fn table(kind: &str, results: &Value) -> String {
             let devices: Vec<&str> = devices.iter().map(|device| text(device, "description")).collect();
             writeln!(t, "\n{}; f32.", devices.join("; ")).unwrap();
         }
-        // Every source of the WGSL ladder, for the shapes that fill a GPU.
+        // Every source on every device, for the shapes that fill a GPU.
         "ladder" => {
-            t += "| op | shape | source | time | rate |\n|---|---|---|---|---|\n";
+            t += "| op | shape | device | source | time | rate | of its ceiling |\n|---|---|---|---|---|---|---|\n";
             let large = ["1024×1024×1024", "spatial 1×8×1024×64", "2 × 64 MiB", "4096×1152"];
             let shown = |row: &&Value| {
                 let ops = ["linear", "attention", "rel_l1", "modulate"];
                 ops.contains(&text(row, "op")) && large.contains(&text(row, "shape"))
             };
-            let device = timed(results).into_iter().find(|d| text(d, "name").starts_with("wgpu"));
-            let device = device.expect("an adapter");
-            for row in device["timed"].as_array().unwrap().iter().filter(shown) {
-                let (op, shape, source) = (text(row, "op"), text(row, "shape"), text(row, "source"));
-                let ms = number(row, "ms");
-                writeln!(t, "| `{op}` | {shape} | {source} | {ms:.1} ms | {} |", rate(row)).unwrap();
+            let devices = timed(results);
+            for op in ["rel_l1", "modulate", "linear", "attention"] {
+                for device in &devices {
+                    let rows = device["timed"].as_array().unwrap().iter().filter(shown);
+                    for row in rows.filter(|row| text(row, "op") == op) {
+                        let (name, shape, source) =
+                            (text(device, "name"), text(row, "shape"), text(row, "source"));
+                        let (ms, rate, rating) = (number(row, "ms"), rate(row), rating(row));
+                        writeln!(t, "| `{op}` | {shape} | {name} | {source} | {ms:.1} ms | {rate} | {rating} |")
+                            .unwrap();
+                    }
+                }
             }
-            writeln!(t, "\n{}, f32.", text(device, "description")).unwrap();
+            let devices: Vec<&str> = devices.iter().map(|device| text(device, "description")).collect();
+            writeln!(t, "\n{}; f32.", devices.join("; ")).unwrap();
         }
         // Cache policies against uncached runs; what follows ± is half a 95 % interval over seeds.
         "compare" => {
