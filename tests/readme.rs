@@ -166,8 +166,11 @@ fn table(kind: &str, results: &Value) -> String {
                         let (name, shape, source) =
                             (text(device, "name"), text(row, "shape"), text(row, "source"));
                         let (ms, rate, rating) = (number(row, "ms"), rate(row), rating(row));
-                        writeln!(t, "| `{op}` | {shape} | {name} | {source} | {ms:.1} ms | {rate} | {rating} |")
-                            .unwrap();
+                        writeln!(
+                            t,
+                            "| `{op}` | {shape} | {name} | {source} | {ms:.1} ms | {rate} | {rating} |"
+                        )
+                        .unwrap();
                     }
                 }
             }

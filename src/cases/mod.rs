@@ -107,10 +107,11 @@ impl Op {
     ///
     /// # Errors
     ///
-    /// If it is no size of the op, or too large to be checked: more than 2^28 elements.
+    /// If it is no size of the op, or too large to be checked: more than 2^28 elements, or 2^24 where a `usize` has 32 bits.
     pub fn sized(&self, dtype: DType, size: &str) -> Result<Case> {
-        /// Of all tensors; of one number; of the numbers' product, so that no count of operations overflows.
-        const MOST: [usize; 3] = [1 << 28, 1 << 22, 1 << 39];
+        /// Powers of two, of all tensors; of one number; of the numbers' product, so that no count of operations overflows.
+        const MOST: [u32; 3] = if usize::BITS == 64 { [28, 22, 39] } else { [24, 9, 20] };
+        let above = |n: usize, most: u32| n > 1 << most;
         let names = self.sizes.names;
         let refused = |wanted: String| {
             let what = format!("size {size} of {}", self.kernel.name);
@@ -120,14 +121,15 @@ impl Op {
         let Some(numbers) = numbers.collect::<Option<Vec<_>>>().filter(|all| all.len() == names.len()) else {
             return refused(format!("such as {}", vec!["64"; names.len()].join("x")));
         };
-        let too_large = || refused("at most 2^22 each and 2^28 elements in all tensors".into());
+        let too_large =
+            || refused(format!("at most 2^{} each and 2^{} elements in all tensors", MOST[1], MOST[0]));
         let product = numbers.iter().try_fold(1usize, |all, &n| all.checked_mul(n));
-        if numbers.iter().any(|&n| n > MOST[1]) || product.is_none_or(|all| all > MOST[2]) {
+        if numbers.iter().any(|&n| above(n, MOST[1])) || product.is_none_or(|all| above(all, MOST[2])) {
             return too_large();
         }
         let dtype = if self.dtypes.contains(&dtype) { dtype } else { DType::F32 };
         let case = (self.sizes.case)(dtype, &numbers);
-        if case.writes.iter().chain(&case.reads).map(Operand::elements).sum::<usize>() > MOST[0] {
+        if above(case.writes.iter().chain(&case.reads).map(Operand::elements).sum(), MOST[0]) {
             return too_large();
         }
         let name: Vec<String> = numbers.iter().map(usize::to_string).collect();
