@@ -125,7 +125,9 @@ impl<'m> Generate<'m> {
 
     /// The times and updates that a run follows.
     pub fn schedule(&self) -> Result<Schedule> {
-        Schedule::new(self.model.config().prediction, self.spacing, self.steps, self.scale())
+        let c = self.model.config();
+        let schedule = Schedule::new(c.prediction, self.spacing, self.steps, self.scale())?;
+        Ok(schedule.guiding(c.guided_channels()))
     }
 
     /// All that the clip's values depend on, as records have it: `{device, dtype, sampler, spacing, model, class, cache,

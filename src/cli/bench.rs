@@ -1,10 +1,7 @@
 //! `steep bench`
 
-use std::path::PathBuf;
-
 use steep::cases::bench::{Bench, Bound};
 use steep::cases::{ALL, forward};
-use steep::model::Checkpoint;
 use steep::results::{Ceilings, Machine, OnDevice, Results, Seen, Timed, Timing, time_cases};
 use steep::{DType, Result};
 
@@ -40,9 +37,8 @@ pub struct Args {
     /// Type of matrix operands: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     dtype: DType,
-    /// Checkpoint of `forward` (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    weights: setup::Weights,
     /// Clips of `forward`
     #[arg(long, value_name = "B", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
@@ -59,7 +55,7 @@ const FORWARD: &str = "forward";
 pub async fn run(args: &Args) -> Result<()> {
     let wanted = |name: &str| args.op.as_deref().is_none_or(|op| op == name);
     setup::check_op(args.op.as_deref(), &[FORWARD])?;
-    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let checkpoint = args.weights.checkpoint()?;
     let mut devices = vec![];
     for name in &args.device {
         devices.push(setup::open(name).await?);

@@ -67,7 +67,9 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
         ),
         format!(
             "class {}, {total} steps, guidance {}, seed {}\n",
-            args.class, args.setup.guidance, args.seed
+            args.class.of(made.checkpoint.config()),
+            args.setup.guidance,
+            args.seed
         ),
     ];
     match made.sidecar.source(&args.cache) {

@@ -1,22 +1,56 @@
 //! What verbs that make clips share: which model, how, and where.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use steep::cases::ALL;
 use steep::evaluate::calibrate::Binding;
-use steep::model::{Checkpoint, Condition, Config, Dit, Footprint, Model, RunSize};
+use steep::model::{Checkpoint, Condition, Config, Dit, Footprint, Model, RunSize, Source};
 use steep::sample::{Method, Spacing};
-use steep::{DType, Device, Error, Generate, Result, generate};
+use steep::{DType, Device, Error, Generate, Result, generate, input};
 
 use super::{memory, progress};
 
+/// Which model.
+#[derive(clap::Args)]
+pub struct Weights {
+    /// Checkpoint to load: a safetensors file, the index of several, or a folder of diffusers'; without it, the shipped model
+    #[arg(long, value_name = "PATH")]
+    model: Option<PathBuf>,
+    /// What the checkpoint does not say about itself, JSON or a file of it: for example '{"heads": 16}'
+    #[arg(long, value_name = "JSON", requires = "model")]
+    config: Option<String>,
+}
+
+impl Weights {
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        checkpoint(self.model.as_deref(), self.config.as_deref())
+    }
+}
+
+/// The checkpoint at a path, or the shipped one.
+pub fn checkpoint(model: Option<&Path>, config: Option<&str>) -> Result<Checkpoint> {
+    match model {
+        None => Checkpoint::shipped(),
+        Some(path) => Checkpoint::configured(Source::open(path)?, described(config)?.as_deref()),
+    }
+}
+
+/// What `--config` says: itself, or a file's text.
+pub fn described(config: Option<&str>) -> Result<Option<String>> {
+    config
+        .map(|text| match text.trim_start().starts_with('{') {
+            true => Ok(text.into()),
+            false => input::read_text(Path::new(text), "JSON, or a file of it"),
+        })
+        .transpose()
+}
+
 #[derive(clap::Args)]
 pub struct Setup {
-    /// Checkpoint to load (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    weights: Weights,
     /// Denoising steps
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub steps: usize,
@@ -40,7 +74,7 @@ pub struct Setup {
 
 impl Setup {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
-        Checkpoint::open_or_shipped(self.model.as_deref())
+        self.weights.checkpoint()
     }
 
     pub async fn device(&self) -> Result<Device> {
@@ -127,11 +161,19 @@ impl Class {
     /// Checks that a model has it.
     pub fn check(self, config: &Config) -> Result<()> {
         match self {
-            Class::Number(n) if n >= config.classes => {
+            Class::Number(n) if n >= config.labels() && config.classes == 0 => {
+                Err(Error::setting(format!("class {n}"), "none: this model has no classes"))
+            }
+            Class::Number(n) if n >= config.labels() => {
                 Err(Error::setting(format!("class {n}"), format!("0 to {}, or none", config.classes - 1)))
             }
             _ => Ok(()),
         }
+    }
+
+    /// What the clip shows in the end: a model without classes shows none.
+    pub fn of(self, config: &Config) -> Class {
+        if config.classes == 0 { Class::None } else { self }
     }
 
     fn condition(self, model: &Dit) -> Condition {

@@ -178,7 +178,12 @@ impl Schedule {
         if !guidance.is_finite() {
             return Err(Error::setting(format!("guidance {guidance}"), "a finite number"));
         }
-        let update = |keep: f64, add: f64| Update { keep: keep as f32, add: add as f32, guidance };
+        let update = |keep: f64, add: f64| Update {
+            keep: keep as f32,
+            add: add as f32,
+            guidance,
+            channels: usize::MAX,
+        };
         let n = steps as f64;
         let step = |i: usize| match prediction {
             Prediction::Velocity => {
@@ -204,6 +209,14 @@ impl Schedule {
             scales.push(scale);
         }
         Ok(Schedule { times, updates, cleans, scales, guidance })
+    }
+
+    /// The same, guiding only the first `channels` of the clip.
+    pub fn guiding(mut self, channels: usize) -> Schedule {
+        for update in self.updates.iter_mut().chain(&mut self.cleans) {
+            update.channels = channels;
+        }
+        self
     }
 
     /// Whether the prediction is made of a conditional and an unconditional one.

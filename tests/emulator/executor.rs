@@ -82,6 +82,24 @@ fn forward_is_as_on_the_cpu() {
     }
 }
 
+/// Published models from their own files, against the numbers of their own code.
+#[test]
+fn published_models_give_what_their_own_code_gives() {
+    if !harness::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.safetensors");
+    for (name, file) in [("latte", "latte.pt --config {\"heads\":2}"), ("diffusers", "diffusers")] {
+        let fixtures = "tests/fixtures/published";
+        let expected = format!("{fixtures}/{name}.expected.safetensors");
+        fine(&format!("forward {expected} --model {fixtures}/{file} --device cuda --out {}", out.display()), &[]);
+        let error = apart(&tensor(&out, "out"), &tensor(&harness::root().join(expected), "out"));
+        println!("{name}: {error:.1e}");
+        assert!(error <= 2e-5, "{name}: {error}");
+    }
+}
+
 struct Run {
     letters: String,
     clip: Vec<f32>,
