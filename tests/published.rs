@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use steep::cache::letters;
 use steep::device::Gate;
 use steep::model::{Checkpoint, Condition, Dit, Model, Source, TensorFile};
-use steep::sample::Spacing;
+use steep::sample::{Method, Spacing};
 use steep::{DType, Device, Tensor, generate};
 
 mod common;
@@ -148,6 +148,37 @@ fn runs_end_where_their_own_samplers_end() {
             assert!(error <= 1e-3, "{what}, cached: {error}");
         }
     }
+}
+
+/// The published sampler with the noise of its steps; and on every device.
+#[test]
+fn ddpm_ends_where_the_original_ends() {
+    let first = DIT.numbers("noise");
+    let n = first.len();
+    let rolled = |step: usize| (0..n).map(move |i| (i + n - 7 * step % n) % n);
+    let fresh: Vec<f32> = (1..STEPS).flat_map(rolled).map(|i| first[i]).collect();
+    for device in devices() {
+        let dit = Dit::load(&device, &DIT.checkpoint(), DType::F32).unwrap();
+        let run = generate(&dit).class(2).noise(first.clone()).steps(STEPS).guidance(GUIDANCE);
+        let run = run.sampler(Method::Ddpm).spacing(Spacing::Linspace).step_noise(fresh.clone());
+        let clips = pollster::block_on(run.clone().run()).unwrap().clips;
+        let error = relative(&clips, &DIT.numbers("final_ddpm"));
+        println!("ddpm on {}: {error:.1e}", device.name());
+        assert!(error <= 1e-3, "{}: {error}", device.name());
+        let few = pollster::block_on(run.step_noise(fresh[1..].to_vec()).run()).unwrap_err().to_string();
+        assert!(few.contains("noise of steps: 2303 values: wanted 256 for each of 9 steps"), "{few}");
+    }
+    // A seed draws each step's noise anew, and the same each time.
+    let dit = Dit::load(&Device::cpu(), &DIT.checkpoint(), DType::F32).unwrap();
+    let run = |seed, method| {
+        let run = generate(&dit).class(1).seed(seed).steps(4).spacing(Spacing::Linspace).sampler(method);
+        pollster::block_on(run.run()).unwrap().clips
+    };
+    assert_eq!(run(1, Method::Ddpm), run(1, Method::Ddpm));
+    assert!(relative(&run(1, Method::Ddpm), &run(1, Method::FirstOrder)) > 0.01);
+    let shipped = Dit::shipped(&Device::cpu()).unwrap();
+    let said = pollster::block_on(generate(&shipped).sampler(Method::Ddpm).run()).unwrap_err().to_string();
+    assert_eq!(said, "sampler ddpm: wanted a model that predicts noise and its variances");
 }
 
 /// Guidance of three channels leaves the fourth as the class alone has it.
@@ -492,4 +523,42 @@ fn pytorch_files_are_read_without_running_anything() {
         errors += usize::from(bytes(spoilt).is_err());
     }
     assert!(errors > rounds / 4 && errors < rounds, "{errors} of {rounds}");
+}
+
+#[test]
+fn classes_have_names() {
+    // The names of ImageNet, for a model of a thousand classes.
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("s.safetensors");
+    let config = r#"{"frames":1,"height":4,"width":4,"channels":1,"patch":2,"dim":4,"depth":1,"heads":1,"mlp_ratio":1,"classes":1000,"temporal":false,"learn_sigma":true,"prediction":"epsilon"}"#;
+    let (header, data) = common::checkpoint::checkpoint(config);
+    std::fs::write(&at, common::checkpoint::file(header.to_string().as_bytes(), &data)).unwrap();
+    let imagenet = Checkpoint::open(&at).unwrap();
+    for (name, class) in [
+        ("golden retriever", 207),
+        ("Tinca tinca", 0),
+        (" TENCH", 0),
+        ("bathroom tissue", 999),
+        ("tank suit", 639),
+    ] {
+        assert_eq!(imagenet.class_named(name), Ok(class), "{name}");
+    }
+    for (name, words) in [
+        ("crane", "one of them: 134 is crane; 517 is crane"),
+        ("retriever", "205 is flat-coated retriever; 206 is curly-coated retriever; 207 is golden retriever"),
+        ("unicorn", "class 'unicorn': wanted the name of a class, or its number"),
+        ("", "the name of a class, or its number"),
+    ] {
+        let said = imagenet.class_named(name).unwrap_err().to_string();
+        assert!(said.contains(words), "no {words:?} in {said:?}");
+    }
+    // A pipeline's own, and a model that has neither.
+    let at = copy(folder.path());
+    assert!(Checkpoint::open(&at).unwrap().class_named("ant").unwrap_err().to_string().contains("no names"));
+    std::fs::write(at.join("model_index.json"), r#"{"id2label": {"0": "ant, pismire", "3": "bee"}}"#)
+        .unwrap();
+    let own = Checkpoint::open(&at).unwrap();
+    assert_eq!((own.class_named("Bee"), own.class_named("pismire")), (Ok(3), Ok(0)));
+    std::fs::write(at.join("model_index.json"), "{").unwrap();
+    assert!(Checkpoint::open(&at).unwrap().class_named("bee").unwrap_err().to_string().contains("not JSON"));
 }

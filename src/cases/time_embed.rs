@@ -18,8 +18,9 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let diffusers = case(dtype, 9, numbers("times", DType::F32, [2, 9], make(9)), (1, 127.0));
     let tests = tests.into_iter().chain([diffusers.named("9 times, divided by 127")]);
     // Times near 0, as good as any others.
-    let benches =
-        [2, 64].map(|batch| case(dtype, batch, normal("times", DType::F32, [1, batch], 2), (0, ORIGINAL)).bench_too());
+    let benches = [2, 64].map(|batch| {
+        case(dtype, batch, normal("times", DType::F32, [1, batch], 2), (0, ORIGINAL)).bench_too()
+    });
     tests.chain(benches).collect()
 }
 
@@ -63,7 +64,8 @@ pub(super) fn wrong() -> Vec<Wrong> {
         base.with("out", U32, &[2, 256]).refused("out: wanted f32, f16 or bf16, got u32"),
         base.with("times", F32, &[2]).refused("times: wanted 2 dimensions, got f32 [2]"),
         base.with("times", BF16, &[3, 2]).refused("times: wanted f32 [3, 2], got bf16 [3, 2]"),
-        case(F32, 2, normal("times", F32, [3, 2], 1), (3, ORIGINAL)).refused("step: wanted less than 3, got 3"),
+        case(F32, 2, normal("times", F32, [3, 2], 1), (3, ORIGINAL))
+            .refused("step: wanted less than 3, got 3"),
         case(F32, 2, normal("times", F32, [3, 2], 1), (0, 0.0)).refused("divisor: wanted more than 0, got 0"),
     ]
 }

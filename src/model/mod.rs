@@ -14,6 +14,7 @@
 //! Nothing here knows of caching. What depends on the schedule and the condition alone (the embedding of time and
 //! class, the modulation of all blocks) is computed once for all steps and not at each of them.
 
+mod classes;
 mod condition;
 mod config;
 mod describe;

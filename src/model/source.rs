@@ -26,6 +26,8 @@ pub struct Source {
     /// `config.json` and `scheduler_config.json`, where they are: path and text.
     pub(super) config: Option<(PathBuf, String)>,
     pub(super) scheduler: Option<(PathBuf, String)>,
+    /// A pipeline's `model_index.json`.
+    pub(super) pipeline: Option<(PathBuf, String)>,
 }
 
 const WANTED: &str = "a safetensors or PyTorch file, or a folder with one";
@@ -46,6 +48,7 @@ impl From<TensorFile> for Source {
             places,
             config: None,
             scheduler: None,
+            pipeline: None,
         }
     }
 }
@@ -64,6 +67,7 @@ impl Source {
         source.name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
         source.path = Some(path.into());
         source.scheduler = text(path.join("scheduler/scheduler_config.json"))?;
+        source.pipeline = text(path.join("model_index.json"))?;
         Ok(source)
     }
 
@@ -115,7 +119,15 @@ impl Source {
         }
         let name = index.file_name().unwrap_or_default().to_string_lossy();
         let name = name.chars().take(name.chars().count().saturating_sub(ending)).collect();
-        Ok(Source { name, path: Some(index.into()), files, places, config: None, scheduler: None })
+        Ok(Source {
+            name,
+            path: Some(index.into()),
+            files,
+            places,
+            config: None,
+            scheduler: None,
+            pipeline: None,
+        })
     }
 
     /// What it is called: of a file its name without folder and ending, of a folder its own.

@@ -97,6 +97,10 @@ impl Checkpoint {
         self.source.path()
     }
 
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Whose names its tensors have.
     pub fn names(&self) -> &'static str {
         self.layout.whose

@@ -72,4 +72,5 @@ ops! {
     easy_distance: EASY_DISTANCE, EasySums, easy_distance;
     norm_ratio: NORM_RATIO, norm_ratio;
     denoise: DENOISE, Update, denoise;
+    renoise: RENOISE, renoise;
 }

@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Chunks, EPSILON};
 use super::shared::{Modulation, ModulationParams, Sums, check_modulation, check_partials, share};
+use super::{Chunks, EPSILON};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};

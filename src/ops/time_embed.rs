@@ -36,13 +36,7 @@ struct Params {
 /// - `times`: f32 [S, B], in the model's units (0 to 1000)
 /// - `step`: which row of `times`
 /// - `divisor`: above 0
-pub fn time_embed(
-    gate: Gate<'_>,
-    out: &mut Tensor,
-    times: &Tensor,
-    step: usize,
-    divisor: f32,
-) -> Result<()> {
+pub fn time_embed(gate: Gate<'_>, out: &mut Tensor, times: &Tensor, step: usize, divisor: f32) -> Result<()> {
     const OP: &str = "time_embed";
     let dtype = out.float(OP, "out")?;
     let [steps, batch] = times.dims(OP, "times")?;

@@ -46,7 +46,8 @@ fn settings_out_of_range() {
     for (args, words) in [
         (["--class", "5"], &["class 5", "0 to 3"][..]),
         (["--class", "-1"], &["'-1'"]),
-        (["--class", "two"], &["two", "--class"]),
+        (["--class", "two"], &["class 'two'", "have no names"]),
+        (["--class", "2.5"], &["'2.5'", "the number or the name of a class"]),
         (["--cache", "tea:-1"], &["tea:-1", "from 0 to inf"]),
         (["--cache", "tea:nan"], &["tea:nan", "from 0 to inf"]),
         (["--cache", "mask:10"], &["mask:10", "3 digits", "got 2"]),

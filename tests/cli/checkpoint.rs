@@ -177,3 +177,31 @@ fn any_file_of_tensors_is_listed() {
     fs::write(place.path("x"), "x").unwrap();
     complaint(&place.run(&["inspect", "x", "--tensors"]), 2);
 }
+
+#[test]
+fn classes_are_asked_for_by_name() {
+    let place = Place::new();
+    write(&place, &CONFIG.replace("\"classes\":2", "\"classes\":1000"), |_| ());
+    let generate = ["generate", "--model", "m.safetensors", "--steps", "1", "--class"];
+    let said = place.ok(&[&generate[..], &["Golden Retriever"]].concat());
+    assert!(said.contains("class 207"), "{said}");
+    let said = complaint(&place.run(&[&generate[..], &["crane"]].concat()), 2);
+    assert!(said.contains("class 'crane': wanted one of them: 134 is crane; 517 is crane"), "{said}");
+}
+
+/// A model of no classes draws without one, whether that is said or not.
+#[test]
+fn a_model_may_have_no_classes() {
+    let place = Place::new();
+    write(&place, &CONFIG.replace("\"classes\":2", "\"classes\":0"), |_| ());
+    let record = |args: &[&str]| -> Value {
+        let base = ["generate", "--model", "m.safetensors", "--steps", "2", "--quiet", "--json", "-"];
+        serde_json::from_str(&place.ok(&[&base[..], args].concat())).unwrap()
+    };
+    for args in [&[][..], &["--class", "none"], &["--class", "0"]] {
+        assert_eq!(record(args)["settings"]["class"], "none", "{args:?}");
+    }
+    let said = complaint(&place.run(&["generate", "--model", "m.safetensors", "--class", "1"]), 2);
+    assert!(said.contains("class 1: wanted none: this model has no classes"), "{said}");
+    assert!(place.ok(&["inspect", "m.safetensors"]).contains("classes     none"));
+}

@@ -93,7 +93,10 @@ fn published_models_give_what_their_own_code_gives() {
     for (name, file) in [("latte", "latte.pt --config {\"heads\":2}"), ("diffusers", "diffusers")] {
         let fixtures = "tests/fixtures/published";
         let expected = format!("{fixtures}/{name}.expected.safetensors");
-        fine(&format!("forward {expected} --model {fixtures}/{file} --device cuda --out {}", out.display()), &[]);
+        fine(
+            &format!("forward {expected} --model {fixtures}/{file} --device cuda --out {}", out.display()),
+            &[],
+        );
         let error = apart(&tensor(&out, "out"), &tensor(&harness::root().join(expected), "out"));
         println!("{name}: {error:.1e}");
         assert!(error <= 2e-5, "{name}: {error}");
