@@ -199,7 +199,7 @@ fn a_model_may_have_no_classes() {
         serde_json::from_str(&place.ok(&[&base[..], args].concat())).unwrap()
     };
     for args in [&[][..], &["--class", "none"], &["--class", "0"]] {
-        assert_eq!(record(args)["settings"]["class"], "none", "{args:?}");
+        assert_eq!(record(args)["class"], "none", "{args:?}");
     }
     let said = complaint(&place.run(&["generate", "--model", "m.safetensors", "--class", "1"]), 2);
     assert!(said.contains("class 1: wanted none: this model has no classes"), "{said}");
