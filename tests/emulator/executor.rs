@@ -101,6 +101,15 @@ fn published_models_give_what_their_own_code_gives() {
         println!("{name}: {error:.1e}");
         assert!(error <= 2e-5, "{name}: {error}");
     }
+    // DDPM uploads noise between steps that the device decides by itself.
+    let clip = |device: &str| {
+        let settings = "--class 2 --seed 1 --steps 5 --sampler ddpm --spacing linspace --cache tea:0.2:identity --gate device";
+        let model = "generate --model tests/fixtures/published/latte.pt --config {\"heads\":2}";
+        fine(&format!("{model} {settings} --device {device} --quiet --out {}", out.display()), &[]);
+        tensor(&out, "video")
+    };
+    let error = apart(&clip("cuda"), &clip("cpu"));
+    assert!(error <= 1e-4, "ddpm: {error}");
 }
 
 struct Run {
