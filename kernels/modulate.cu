@@ -1,18 +1,22 @@
-// out = layer_norm(x)·(1 + scale) + shift, eps 1e-6, f32 statistics in two passes. One warp per row, eight
+// out = layer_norm(x)·(1 + scale) + shift, f32 statistics in two passes. One warp per row, eight
 // rows per block.
 #include "modulate.cuh"
 
-using Params = Modulation;
+struct Params {
+    Modulation modulation;
+    f32 epsilon;
+};
 
 template <bool VECTOR>
 DEVICE void rows_of(T *out, const f32 *x, const f32 *mods, const Params &p) {
     const u32 row = blockIdx.x * 8 + threadIdx.x / 32;
-    if (row >= p.rows) {
+    const Modulation &m = p.modulation;
+    if (row >= m.rows) {
         return;
     }
-    out += static_cast<u64>(row) * p.dim;
-    modulate_row<VECTOR>(p, x, mods, row,
-                         [&](u32 at, const float (&y)[8]) { store8<VECTOR>(out, at, p.dim, y); });
+    out += static_cast<u64>(row) * m.dim;
+    modulate_row<VECTOR>(m, p.epsilon, x, mods, row,
+                         [&](u32 at, const float (&y)[8]) { store8<VECTOR>(out, at, m.dim, y); });
 }
 
 extern "C" __global__ void __launch_bounds__(256)
@@ -21,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(256)
     if (gated_off(gate)) {
         return;
     }
-    if (vectors(p)) {
+    if (vectors(p.modulation)) {
         rows_of<true>(out, x, mods, p);
     } else {
         rows_of<false>(out, x, mods, p);

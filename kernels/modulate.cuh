@@ -48,7 +48,7 @@ struct Row {
 
 /// Hands each eight elements of row `row` of the result to `sink(at, values)`.
 template <bool VECTOR, class Sink>
-DEVICE void modulate_row(const Modulation &p, const f32 *x, const f32 *mods, u32 row, Sink sink) {
+DEVICE void modulate_row(const Modulation &p, float epsilon, const f32 *x, const f32 *mods, u32 row, Sink sink) {
     const u32 n = p.dim;
     mods += static_cast<u64>(row / p.rows_per_sample) * p.mods_columns;
     Row<VECTOR> values(x + static_cast<u64>(row) * n, n);
@@ -65,7 +65,7 @@ DEVICE void modulate_row(const Modulation &p, const f32 *x, const f32 *mods, u32
         }
         squares += sum8(s);
     });
-    const float inverse_deviation = 1.0f / sqrtf(warp_sum(squares) / n + 1e-6f);
+    const float inverse_deviation = 1.0f / sqrtf(warp_sum(squares) / n + epsilon);
     values.each([&](u32 at, const float (&v)[8]) {
         float scale[8], y[8];
         load8<VECTOR>(mods + p.scale_at, at, n, scale);

@@ -25,7 +25,7 @@ DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &
     for (u32 row = share(m.rows, p.runs, run) + threadIdx.x / 32; row < end; row += WARPS) {
         T *const anchor = signal + static_cast<u64>(row) * m.dim;
         // f32 for a few elements in a row, f64 from then on: equal addends all round the same way.
-        modulate_row<VECTOR>(m, x, mods, row, [&](u32 at, const float (&y)[8]) {
+        modulate_row<VECTOR>(m, 1e-6f, x, mods, row, [&](u32 at, const float (&y)[8]) {
             float before[8], changes[8];
             load8<VECTOR>(anchor, at, m.dim, before);
 #pragma unroll

@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use crate::cache::{Given, IDENTITY, Measure, Policy, Rule, Spec, TeaCache};
-use crate::model::{Condition, Model};
-use crate::sample::{GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Spacing, Watch, number};
+use crate::model::{Condition, Model, Prediction};
+use crate::sample::{
+    Fresh, GateMode, Method, Progress, Run, Sampler, Sampling, Schedule, Spacing, Watch, number,
+};
 use crate::{Error, Result, memory, noise};
 
 /// Samples clips with `model`: 50 steps at guidance 3 from the noise of seed 0, of class 0, without a cache, unless told
@@ -31,6 +33,7 @@ pub fn generate(model: &dyn Model) -> Generate<'_> {
         steps: 50,
         guidance: 3.0,
         noise: Noise::Seed(0),
+        fresh: None,
         method: Method::FirstOrder,
         spacing: Spacing::Trailing,
         gate: GateMode::Host,
@@ -47,6 +50,7 @@ pub struct Generate<'m> {
     pub(crate) steps: usize,
     guidance: f32,
     noise: Noise,
+    fresh: Option<Vec<f32>>,
     pub(crate) method: Method,
     spacing: Spacing,
     gate: GateMode,
@@ -92,6 +96,11 @@ impl<'m> Generate<'m> {
         Generate { noise: Noise::These(noise), ..self }
     }
 
+    /// What steps add, instead of noise of the seed, where they add noise at all: f32 [S − 1, Z, F, C, H, W].
+    pub fn step_noise(self, noise: Vec<f32>) -> Self {
+        Generate { fresh: Some(noise), ..self }
+    }
+
     /// How predictions move the clip.
     pub fn sampler(self, method: Method) -> Self {
         Generate { method, ..self }
@@ -125,7 +134,16 @@ impl<'m> Generate<'m> {
 
     /// The times and updates that a run follows.
     pub fn schedule(&self) -> Result<Schedule> {
-        Schedule::new(self.model.config().prediction, self.spacing, self.steps, self.scale())
+        let c = self.model.config();
+        let schedule = Schedule::new(c.prediction, self.spacing, self.steps, self.scale())?;
+        let schedule = schedule.guiding(c.guided_channels());
+        match self.method {
+            Method::Ddpm if c.prediction != Prediction::Epsilon || !c.learn_sigma => {
+                Err(Error::setting("sampler ddpm", "a model that predicts noise and its variances"))
+            }
+            Method::Ddpm => Ok(schedule.ddpm()),
+            _ => Ok(schedule),
+        }
     }
 
     /// All that the clip's values depend on, as records have it: `{device, dtype, sampler, spacing, model, class, cache,
@@ -211,7 +229,12 @@ impl<'m> Generate<'m> {
     }
 
     pub(crate) fn begin(&self, policy: Policy) -> Result<Sampling<'m>> {
-        let sampler = Sampler::new(self.schedule()?, self.method);
+        let fresh = match (&self.fresh, &self.noise) {
+            (Some(these), _) => Fresh::These(these.clone()),
+            (None, Noise::Seed(seed)) => Fresh::Seed(*seed),
+            (None, Noise::These(_)) => Fresh::Seed(0),
+        };
+        let sampler = Sampler::new(self.schedule()?, self.method, fresh);
         let noise = match &self.noise {
             Noise::Seed(seed) => {
                 let values = self.condition.clips().checked_mul(self.model.config().clip());

@@ -48,6 +48,20 @@ impl DType {
         }
     }
 
+    /// Hands `to` the bytes of `data`, rounded to this type.
+    fn narrowed(self, data: &[f32], what: &str, to: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+        match self {
+            DType::F32 => to(bytemuck::cast_slice(data)),
+            DType::F16 => {
+                to(bytemuck::cast_slice(&memory::collected(data.iter().map(|&x| f16::from_f32(x)), what)?))
+            }
+            DType::BF16 => {
+                to(bytemuck::cast_slice(&memory::collected(data.iter().map(|&x| bf16::from_f32(x)), what)?))
+            }
+            DType::U32 => Err(Error::argument("write_f32", "self", "a float tensor", "u32")),
+        }
+    }
+
     /// The largest number of this type.
     pub const fn largest(self) -> f64 {
         match self {
@@ -212,7 +226,7 @@ impl Tensor {
     pub fn guarded(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Tensor> {
         let mut t = Tensor::new(device, dtype, shape.into(), 1024)?;
         let poison = memory::filled(t.bytes() + t.guard, POISON, "poison")?;
-        device.upload(&mut t, &poison)?;
+        device.upload(&mut t, 0, &poison)?;
         Ok(t)
     }
 
@@ -238,19 +252,8 @@ impl Tensor {
 
     /// Overwrites the tensor with `data`, rounded to its dtype.
     pub fn write_f32(&mut self, data: &[f32]) -> Result<()> {
-        let what = &format_args!("the values of a tensor {self:?}").to_string();
-        match self.dtype {
-            DType::F32 => self.write(bytemuck::cast_slice(data)),
-            DType::F16 => {
-                let v = memory::collected(data.iter().map(|&x| f16::from_f32(x)), what)?;
-                self.write(bytemuck::cast_slice(&v))
-            }
-            DType::BF16 => {
-                let v = memory::collected(data.iter().map(|&x| bf16::from_f32(x)), what)?;
-                self.write(bytemuck::cast_slice(&v))
-            }
-            DType::U32 => Err(Error::argument("write_f32", "self", "a float tensor", "u32")),
-        }
+        let what = format!("the values of a tensor {self:?}");
+        self.dtype.narrowed(data, &what, |bytes| self.write(bytes))
     }
 
     /// Overwrites the tensor with raw little-endian bytes.
@@ -263,7 +266,20 @@ impl Tensor {
                 bytes.len(),
             ));
         }
-        self.device.clone().upload(self, bytes)
+        self.device.clone().upload(self, 0, bytes)
+    }
+
+    /// Overwrites elements from the `from`-th on with `data`, rounded to the tensor's dtype. `from` is even, so that it
+    /// begins a word.
+    pub(crate) fn write_part(&mut self, from: usize, data: &[f32]) -> Result<()> {
+        let end = from.checked_add(data.len()).filter(|&end| end <= self.elements());
+        let (Some(_), true) = (end, from.is_multiple_of(2)) else {
+            let wanted = format!("an even place in {self:?} for {} values", data.len());
+            return Err(Error::argument("write_part", "from", wanted, from));
+        };
+        let (device, at) = (self.device.clone(), from * self.dtype.size());
+        let what = format!("the values of a tensor {self:?}");
+        self.dtype.narrowed(data, &what, |bytes| device.upload(self, at, bytes))
     }
 
     /// The tensor's values as f32. Waits for the device.

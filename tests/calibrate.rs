@@ -150,7 +150,7 @@ fn outputs_are_measured_as_defined() {
                 other => panic!("step {i}: {other:?}"),
             }
             before = Some(now);
-            let update = Update { keep: 1.0, add: -1.0 / STEPS as f32, guidance: 3.0 };
+            let update = Update { keep: 1.0, add: -1.0 / STEPS as f32, guidance: 3.0, channels: usize::MAX };
             denoise(Gate::Open, &mut z, &pass.streams().tokens, c.patch, update).unwrap();
         }
     }

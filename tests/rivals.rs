@@ -131,7 +131,7 @@ fn reference(
     let mut v = Tensor::zeros(device, DType::F32, shape).unwrap();
     let times: Vec<f32> = schedule.times.iter().flat_map(|t| [*t; 2]).collect();
     let mut pass = model.begin(&Condition::class(2).then(model.unconditional(1)), &times).unwrap();
-    let as_is = Update { keep: 0.0, add: 1.0, guidance: 3.0 };
+    let as_is = Update { keep: 0.0, add: 1.0, guidance: 3.0, channels: usize::MAX };
 
     let (mut letters, mut distances, mut sum) = (String::new(), vec![], 0.0);
     let mut indicator: Vec<f64> = vec![];

@@ -287,7 +287,7 @@ fn multistep_samplers_combine_predictions() {
         async fn step(&mut self, moment: &Moment<'_>) -> steep::Result<()> {
             use steep::ops::{Update, denoise};
             let mut v = steep::Tensor::zeros(moment.z.device(), DType::F32, *moment.z.shape())?;
-            let as_is = Update { keep: 0.0, add: 1.0, guidance: 3.0 };
+            let as_is = Update { keep: 0.0, add: 1.0, guidance: 3.0, channels: usize::MAX };
             denoise(steep::device::Gate::Open, &mut v, &moment.streams.tokens, self.1, as_is)?;
             self.0.push((moment.z.read_f32().await?, v.read_f32().await?));
             Ok(())

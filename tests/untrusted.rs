@@ -160,6 +160,14 @@ fn no_file_panics_or_asks_for_absurd_memory() {
     let (opened, _) = open(&path, &file(header.as_bytes(), &data));
     opened.unwrap();
 
+    // Beside the weights themselves, loading takes no more than three times the largest tensor.
+    let large = CONFIG.replace("\"dim\":8", "\"dim\":512").replace("\"mlp_ratio\":2", "\"mlp_ratio\":4");
+    let (large, weights) = checkpoint(&large);
+    let (opened, peak) = open(&path, &file(large.to_string().as_bytes(), &weights));
+    opened.unwrap();
+    let largest = 4 * 6 * 512 * 512;
+    assert!(peak < weights.len() + 3 * largest, "{peak} bytes for weights of {}", weights.len());
+
     // Each dimension of the configuration beyond the file.
     for key in
         ["frames", "height", "width", "channels", "patch", "dim", "depth", "heads", "mlp_ratio", "classes"]

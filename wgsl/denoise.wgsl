@@ -1,5 +1,5 @@
 // z = keep·z + add·v, where v = c of unguided tokens, and v = u + guidance·(c − u) of guided ones, whose
-// first half is c and whose second is u.
+// first half is c and whose second is u. Of the clip's channels the first `guided` are guided.
 //
 // A workgroup takes TILE rows of patches, an invocation one pixel of one channel at a time.
 struct Params {
@@ -27,7 +27,7 @@ fn denoise(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let pixel = (y * p.patch_size + x % p.patch_size) * p.predicted + channel;
     let first = (band * across + x / p.patch_size) * token + pixel;
     var v = tokens[first];
-    if p.guided != 0u {
+    if channel < p.guided {
       let u = tokens[p.bands * across * token + first];
       v = fma(p.guidance, v - u, u);
     }

@@ -7,6 +7,7 @@
 
 struct Params {
   rows: u32, dim: u32, rows_per_sample: u32, mods_columns: u32, shift_at: u32, scale_at: u32,
+  epsilon: f32,
 }
 @group(0) @binding(0) var<storage, read_write> out: array<T4>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -18,7 +19,7 @@ fn modulate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
   for (var k = 0u; k < ROWS; k += WG / WIDTH) {
     let row = group.x * ROWS + k + thread / WIDTH;
     // Invocations past the last row write nothing, but they must reach the barriers too.
-    let r = statistics(min(row, p.rows - 1u), thread);
+    let r = statistics(min(row, p.rows - 1u), thread, p.epsilon);
     if row < p.rows {
       let first = row * p.dim / 4u;
       let sample = row / p.rows_per_sample * p.mods_columns;

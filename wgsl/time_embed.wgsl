@@ -1,11 +1,11 @@
-// out[b] = [cos(t·f_0), .., cos(t·f_127), sin(t·f_0), .., sin(t·f_127)] with f_k = 10000^(-k/128), t =
-// times[step, b].
+// out[b] = [cos(t·f_0), .., cos(t·f_127), sin(t·f_0), .., sin(t·f_127)] with f_k =
+// 10000^(-k/divisor), t = times[step, b].
 //
 // An invocation takes four frequencies. Angles reach 1000, of which WGSL's own sine and cosine need not make
 // anything.
 #include "common/exp.wgsl"
 
-struct Params { batch: u32, step: u32 }
+struct Params { batch: u32, step: u32, divisor: f32 }
 @group(0) @binding(0) var<storage, read_write> out: array<T4>;
 @group(0) @binding(1) var<storage, read> times: array<f32>;
 @group(0) @binding(2) var<uniform> p: Params;
@@ -36,7 +36,10 @@ fn cos_sin(parts: u32) -> vec2<f32> {
 // Each step rounded to f32 as in the reference: at t = 1000 the last place of the exponent is half a
 // thousandth of a radian.
 fn frequency(k: u32) -> f32 {
-  return exp_(-(9.2103405 * f32(k)) * 0.0078125);
+  let e = 9.2103405 * f32(k);
+  let q = e / p.divisor;
+  // Rounded once: WGSL lets a division be off by more.
+  return exp_(-(q + fma(-q, p.divisor, e) / p.divisor));
 }
 
 @compute @workgroup_size(32)

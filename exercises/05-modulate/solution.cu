@@ -5,6 +5,7 @@
 
 struct Params {
     u32 rows, dim, rows_per_sample, mods_columns, shift_at, scale_at;
+    f32 epsilon;
 };
 
 // Σ over the 32 lanes of a warp, known to all of them: after the first step each lane has the sum of two, then of four.
@@ -38,7 +39,7 @@ extern "C" __global__ void modulate(T *out, const f32 *x, const f32 *mods, Param
         const float deviation = x[i] - mean;
         squares = fmaf(deviation, deviation, squares);
     }
-    const float inverse_deviation = 1.0f / sqrtf(over_warp(squares) / p.dim + 1e-6f);
+    const float inverse_deviation = 1.0f / sqrtf(over_warp(squares) / p.dim + p.epsilon);
     for (u32 i = lane; i < p.dim; i += 32) {
         const float normal = (x[i] - mean) * inverse_deviation;
         put(out[i], fmaf(normal, 1.0f + mods[p.scale_at + i], mods[p.shift_at + i]));

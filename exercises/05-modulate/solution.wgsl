@@ -7,6 +7,7 @@ const WG = 64u;
 
 struct Params {
   rows: u32, dim: u32, rows_per_sample: u32, mods_columns: u32, shift_at: u32, scale_at: u32,
+  epsilon: f32,
 }
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -37,7 +38,7 @@ fn modulate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     squares = fma(deviation, deviation, squares);
   }
   let variance = sum(vec2(squares, 0.0), thread, WG).x / d;
-  let inverse_deviation = inverseSqrt(variance + 1e-6);
+  let inverse_deviation = inverseSqrt(variance + p.epsilon);
   for (var j = thread; j < p.dim; j += WG) {
     let normal = (x[first + j] - mean) * inverse_deviation;
     out[first + j] = fma(normal, 1.0 + mods[sample + p.scale_at + j], mods[sample + p.shift_at + j]);

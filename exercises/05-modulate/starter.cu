@@ -8,6 +8,7 @@
 
 struct Params {
     u32 rows, dim, rows_per_sample, mods_columns, shift_at, scale_at;
+    f32 epsilon;
 };
 
 extern "C" __global__ void modulate(T *out, const f32 *x, const f32 *mods, Params p, Gate gate) {

@@ -19,10 +19,12 @@ const SHAPES: [Dims; 10] = [
     [1, 1, 1, 3, 34, 66, 2, 3],
 ];
 
-const EULER: Update = Update { keep: 1.0, add: -0.05, guidance: 4.0 };
-const DDIM: Update = Update { keep: 1.037, add: -0.211, guidance: 7.5 };
+const EULER: Update = Update { keep: 1.0, add: -0.05, guidance: 4.0, channels: usize::MAX };
+const DDIM: Update = Update { keep: 1.037, add: -0.211, guidance: 7.5, channels: usize::MAX };
+/// As facebook/DiT guides: of four channels three.
+const DDIM_3: Update = Update { channels: 3, ..DDIM };
 /// The clip is not read. Not the prediction itself, which may be a copy of the tokens.
-const FRESH: Update = Update { keep: 0.0, add: -1.0, guidance: 1.0 };
+const FRESH: Update = Update { keep: 0.0, add: -1.0, guidance: 1.0, channels: usize::MAX };
 
 pub(super) const SIZES: Sizes = Sizes {
     names: &["clips", "frames", "channels", "height", "width"],
@@ -37,7 +39,7 @@ pub(super) const SIZES: Sizes = Sizes {
 pub(super) fn cases(_: DType) -> Vec<Case> {
     let mut all = vec![];
     for (dims, mean) in SHAPES.into_iter().flat_map(|dims| MEANS.map(|mean| (dims, mean))) {
-        all.extend([EULER, DDIM, FRESH].map(|update| random(dims, update, mean)));
+        all.extend([EULER, DDIM, DDIM_3, FRESH].map(|update| random(dims, update, mean)));
     }
     all.push(random([2, 1, 2, 1, 4, 4, 2, 1], DDIM, 0.0).gated());
     // With g = 0 and g = 1 only one half matters, bit for bit.
@@ -97,7 +99,7 @@ fn naive(
                             tokens[((token * p + y % p) * p + x % p) * predicted + c]
                         };
                         let mut v = at(s);
-                        if batch > samples {
+                        if batch > samples && c < update.channels {
                             let u = at(samples + s);
                             v = u + f64::from(update.guidance) * (v - u);
                         }

@@ -59,13 +59,13 @@ fn evaluation(
     let model: &'static Dit = Box::leak(Box::new(Dit::load(device, checkpoint, dtype)?));
     let c = model.config();
     let times = vec![500.0; batch];
-    let mut pass = model.begin(&Condition::Classes((0..batch).map(|i| i % c.classes).collect()), &times)?;
+    let mut pass = model.begin(&Condition::Classes((0..batch).map(|i| i % c.labels()).collect()), &times)?;
     let clip = [batch, c.frames, c.channels, c.height, c.width];
     let numbers = normal_numbers(1, clip.iter().product(), 0.0, 1.0);
     let z = Tensor::from_f32(device, DType::F32, clip, &numbers)?;
     let out = [batch, c.frames, c.out_channels(), c.height, c.width];
     let out = Tensor::zeros(device, DType::F32, out)?;
-    let as_is = Update { keep: 0.0, add: 1.0, guidance: 1.0 };
+    let as_is = Update { keep: 0.0, add: 1.0, guidance: 1.0, channels: usize::MAX };
     let run: Run = Box::new(move |w, r| {
         // The steps of a run share what depends on their times; one evaluation by itself works it out.
         pass.retime(&times)?;

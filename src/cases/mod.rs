@@ -46,6 +46,7 @@ macro_rules! for_each_op {
             easy_distance EASY_DISTANCE F32,
             norm_ratio NORM_RATIO F32,
             denoise DENOISE F32,
+            renoise RENOISE F32,
         }
     };
 }

@@ -1,7 +1,7 @@
 //! Bytes: x in, out out, shift and scale of each sample in.
 
 use super::*;
-use crate::ops::{Chunks, MODULATE, modulate};
+use crate::ops::{Chunks, EPSILON, MODULATE, modulate};
 
 /// Samples, rows of all samples, d.
 pub(super) const SHAPES: [[usize; 3]; 13] = [
@@ -55,27 +55,43 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     all.push(case(dtype, [1, 2, 17], constant, 0.0).named("constant rows"));
     // Its exact value and place matter where the variance is of its order.
     all.push(case(dtype, [1, 3, 16], |x| x.spread(1e-3), 0.0).named("rows that vary by about ε"));
+    // diffusers' second norm of a block has another ε.
+    for dims in [[1, 3, 16], [2, 4, 65]] {
+        let few = with_epsilon(1e-5, dtype, dims, |x| x.spread(3e-3), 0.0);
+        all.push(few.named(format!("{}, ε = 1e-5", times(dims))));
+    }
     all.extend(BENCHES.map(|dims| case(dtype, dims, |x| x, 0.0).bench()));
     all
 }
 
 /// `change` makes the rows of others.
 fn case(dtype: DType, dims: [usize; 3], change: impl Fn(Operand) -> Operand, mean: f32) -> Case {
+    with_epsilon(EPSILON, dtype, dims, change, mean)
+}
+
+fn with_epsilon(
+    epsilon: f32,
+    dtype: DType,
+    dims: [usize; 3],
+    change: impl Fn(Operand) -> Operand,
+    mean: f32,
+) -> Case {
     let [samples, rows, d] = dims;
     let shape = [samples, rows / samples, d];
     let mods = normal("mods", DType::F32, [samples, 6 * d], 2).touching(samples * 2 * d);
     let x = change(normal("x", DType::F32, shape, 1));
     let operands = ([output("out", dtype, shape)], [x, mods]);
-    let call =
-        |gate: Gate<'_>, w: &mut [Tensor], r: &[Tensor]| modulate(gate, &mut w[0], &r[0], &r[1], CHUNKS);
+    let call = move |gate: Gate<'_>, w: &mut [Tensor], r: &[Tensor]| {
+        modulate(gate, &mut w[0], &r[0], &r[1], CHUNKS, epsilon)
+    };
     Case::new(&MODULATE, dtype, format!("{rows}×{d}"), operands, call, move |v| {
-        let want = naive(&v.read(0), &v.read(1), dims);
+        let want = naive(&v.read(0), &v.read(1), dims, epsilon);
         vec![Check::output("out", 0, want, Bound::Stored(dtype, two_passes(mean)), WHY)]
     })
 }
 
-/// `(x − mean) / √(variance + 1e-6)·(1 + scale) + shift` per row of d; mods are [samples, 6·d].
-pub(super) fn naive(x: &[f64], mods: &[f64], [samples, rows, dim]: [usize; 3]) -> Vec<f64> {
+/// `(x − mean) / √(variance + ε)·(1 + scale) + shift` per row of d; mods are [samples, 6·d].
+pub(super) fn naive(x: &[f64], mods: &[f64], [samples, rows, dim]: [usize; 3], epsilon: f32) -> Vec<f64> {
     let mut out = vec![];
     for i in 0..rows {
         let row = &x[i * dim..(i + 1) * dim];
@@ -83,7 +99,7 @@ pub(super) fn naive(x: &[f64], mods: &[f64], [samples, rows, dim]: [usize; 3]) -
         let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / dim as f64;
         let mods = &mods[i / (rows / samples) * 6 * dim..];
         for j in 0..dim {
-            let normal = (row[j] - mean) / (variance + 1e-6).sqrt();
+            let normal = (row[j] - mean) / (variance + f64::from(epsilon)).sqrt();
             out.push(normal * (1.0 + mods[CHUNKS.scale * dim + j]) + mods[CHUNKS.shift * dim + j]);
         }
     }
@@ -93,8 +109,13 @@ pub(super) fn naive(x: &[f64], mods: &[f64], [samples, rows, dim]: [usize; 3]) -
 pub(super) fn wrong() -> Vec<Wrong> {
     use DType::*;
     let base = case(F16, [2, 2, 4], |x| x, 0.0).with("x", F32, &[2, 4]).with("out", F16, &[2, 4]);
+    let epsilon = |epsilon: f32| {
+        base.calling(move |gate, w, r| modulate(gate, &mut w[0], &r[0], &r[1], CHUNKS, epsilon))
+    };
     let mods = "mods: wanted f32 [2, c·4] with Chunks { shift: 4, scale: 1 }, got";
     vec![
+        epsilon(0.0).refused("epsilon: wanted more than 0, got 0"),
+        epsilon(f32::NAN).refused("epsilon: wanted more than 0, got NaN"),
         base.with("x", F16, &[2, 4]).refused("x: wanted f32 [2, 4], got f16 [2, 4]"),
         base.with("mods", F32, &[3, 24]).refused("x: wanted f32 [3, .., d], got f32 [2, 4]"),
         base.with("x", F32, &[2]).with("out", F32, &[2]).refused("x: wanted f32 [2, .., d], got f32 [2]"),

@@ -2,7 +2,7 @@
 
 use super::modulate::{BENCHES, CHUNKS, SHAPES, WHY, naive, samples, two_passes};
 use super::*;
-use crate::ops::{MODULATE_REL_L1, PARTIALS, modulate_rel_l1};
+use crate::ops::{EPSILON, MODULATE_REL_L1, PARTIALS, modulate_rel_l1};
 
 pub(super) const SIZES: Sizes = Sizes {
     names: &["rows", "d"],
@@ -40,7 +40,7 @@ fn case(dtype: DType, dims: [usize; 3], runs: usize, mean: f32) -> Case {
     };
     let name = format!("{rows}×{d}");
     let case = Case::new(&MODULATE_REL_L1, dtype, name, operands, call, move |v| {
-        let (want, before) = (naive(&v.read(0), &v.read(1), dims), v.before(0));
+        let (want, before) = (naive(&v.read(0), &v.read(1), dims, EPSILON), v.before(0));
         let sums = super::rel_l1::naive(&want, &before);
         let f32 = two_passes(mean);
         // What is not stored exactly moves a term by its rounding.

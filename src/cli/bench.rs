@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde_json::json;
 use steep::cases::bench::Bench;
 use steep::cases::{ALL, forward};
-use steep::model::Checkpoint;
 use steep::results::{Ceilings, Machine, OnDevice, Results, Seen, Timed, Timing, time_cases};
 use steep::{DType, Error, Result};
 
@@ -44,9 +43,8 @@ pub struct Args {
     /// Type of matrix operands: f32, f16 or bf16 [default: f32, with --source all that the file takes]
     #[arg(long, value_name = "TYPE")]
     pub dtype: Option<DType>,
-    /// Checkpoint of `forward` (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    weights: setup::Weights,
     /// Clips of `forward`
     #[arg(long, value_name = "B", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
@@ -76,7 +74,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let dtype = args.dtype.unwrap_or(DType::F32);
     let wanted = |name: &str| args.op.as_deref().is_none_or(|op| op == name);
     setup::check_op(args.op.as_deref(), &[FORWARD])?;
-    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let checkpoint = args.weights.checkpoint()?;
     let mut cases = vec![];
     for op in ALL.iter().filter(|op| wanted(op.kernel.name)) {
         match args.options.shapes.is_empty() {

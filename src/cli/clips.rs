@@ -53,7 +53,7 @@ impl fmt::Display for Classes {
 impl Classes {
     /// Checks that a model has them.
     pub fn check(&self, config: &Config) -> Result<()> {
-        let last = config.classes - 1;
+        let last = config.labels() - 1;
         match self {
             Classes::Some(classes) => match classes.iter().find(|class| **class > last) {
                 Some(class) => Err(Error::setting(format!("class {class}"), format!("0 to {last}"))),
@@ -66,8 +66,8 @@ impl Classes {
     /// Those of a seed.
     pub fn of(&self, seed: u64, config: &Config) -> Vec<usize> {
         match self {
-            Classes::All => (0..config.classes).collect(),
-            Classes::Cycle => vec![(seed % config.classes as u64) as usize],
+            Classes::All => (0..config.labels()).collect(),
+            Classes::Cycle => vec![(seed % config.labels() as u64) as usize],
             Classes::Some(classes) => classes.clone(),
         }
     }

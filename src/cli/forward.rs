@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use safetensors::Dtype;
 use steep::device::Gate;
-use steep::model::{Checkpoint, Condition, Config, Dit, Model, RunSize, TensorFile};
+use steep::model::{Condition, Config, Dit, Model, RunSize, TensorFile};
 use steep::{DType, Error, Result, Tensor};
 
 use super::{memory, output, progress, setup};
@@ -24,9 +24,8 @@ pub struct Args {
     /// Where to write the results (safetensors)
     #[arg(long, value_name = "OUT")]
     out: PathBuf,
-    /// Checkpoint to load (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    weights: setup::Weights,
     #[arg(long, value_name = "NAME", default_value = "auto", help = setup::device_help())]
     device: String,
     /// Type of matrix operands: f32, f16 or bf16
@@ -35,7 +34,7 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args) -> Result<()> {
-    let checkpoint = Checkpoint::open_or_shipped(args.model.as_deref())?;
+    let checkpoint = args.weights.checkpoint()?;
     let config = checkpoint.config();
     let Inputs { x, t, y } = Inputs::read(&args.input, config)?;
     output::check(&[&args.out], &[])?;
@@ -102,6 +101,7 @@ impl Inputs {
         let labels = integers(&y).map_err(|d| wrong(format!("y is {d:?}; wanted integers")))?;
         let class = |&y: &i128| match usize::try_from(y) {
             Ok(class) if class <= c.classes => Ok(class),
+            _ if c.classes == 0 => Err(wrong(format!("y has {y}; wanted 0: the model has no classes"))),
             _ => Err(wrong(format!("y has {y}; wanted 0 to {}, or {} for none", c.classes - 1, c.classes))),
         };
         Ok(Inputs {

@@ -12,7 +12,7 @@ use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result};
 
-use super::setup::{self, Class, Setup};
+use super::setup::{self, Asked, Class, Setup};
 use super::sidecar::{self, Sidecar};
 use super::{memory, output, progress, report};
 
@@ -27,10 +27,10 @@ Example:
 pub struct Args {
     #[command(flatten)]
     pub setup: Setup,
-    /// What to draw: a class by its number (`inspect` tells how many a model has), or `none`, which draws without a class
-    /// and without guidance
-    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
-    pub class: Class,
+    /// What to draw: a class by its number (`inspect` tells how many a model has), by its name where names are known, as
+    /// those of ImageNet are, or `none`, which draws without a class and without guidance
+    #[arg(long, value_name = "CLASS", default_value = "0", allow_negative_numbers = true)]
+    pub class: Asked,
     /// Seed of the noise, from 0; the same seed draws the same noise everywhere
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = setup::seed)]
     pub seed: u64,
@@ -113,6 +113,7 @@ pub struct Timed {
 pub struct Made<'a> {
     pub args: &'a Args,
     pub checkpoint: &'a Checkpoint,
+    pub class: Class,
     pub device: &'a Device,
     pub sidecar: &'a Sidecar,
     pub settings: serde_json::Value,
@@ -131,7 +132,7 @@ pub struct Made<'a> {
 pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
     let checkpoint = args.setup.checkpoint()?;
-    args.class.check(checkpoint.config())?;
+    let class = args.class.of(&checkpoint)?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup, &args.named)?;
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
     args.check_picture(checkpoint.config())?;
@@ -140,7 +141,7 @@ pub async fn run(args: &Args) -> Result<()> {
     footprint.host.push(("the picture", args.picture_bytes(checkpoint.config())));
     memory::check(&footprint, &device)?;
     let model = args.setup.load(&device, &checkpoint)?;
-    let uncached = args.setup.clip(&model, args.class, args.seed).gate(args.gate.into());
+    let uncached = args.setup.clip(&model, class, args.seed).gate(args.gate.into());
     let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache));
     let rule = cached.policy()?.rule;
     let settings = cached.settings(&checkpoint.name())?;
@@ -179,6 +180,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let made = Made {
         args,
         checkpoint,
+        class,
         device,
         sidecar,
         settings,

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use steep::model::{Checkpoint, Dit, Prediction, RunSize, TensorFile};
+use steep::model::{Checkpoint, Dit, Prediction, RunSize, Source, TensorFile};
 use steep::{DType, Device, Error, Result, plain};
 
 use super::memory::size;
 use super::say;
+use super::setup::described;
 
 /// Say what a checkpoint holds: shape, parameters, work and memory
 ///
@@ -20,9 +21,12 @@ use super::say;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  steep inspect\n  steep inspect model.safetensors --tensors")]
 pub struct Args {
-    /// Checkpoint (safetensors); without it, the shipped model
+    /// Checkpoint: a safetensors file, the index of several, or a folder of diffusers'; without it, the shipped model
     #[arg(value_name = "MODEL")]
     model: Option<PathBuf>,
+    /// What the checkpoint does not say about itself, JSON or a file of it: for example '{"heads": 16}'
+    #[arg(long, value_name = "JSON", requires = "model")]
+    config: Option<String>,
     /// Also list every tensor
     #[arg(long)]
     tensors: bool,
@@ -37,12 +41,13 @@ const STEPS: usize = 50;
 
 pub async fn run(args: &Args) -> Result<()> {
     let file = match &args.model {
-        Some(path) => TensorFile::open(path)?,
-        None => TensorFile::shipped()?,
+        Some(path) => Source::open(path)?,
+        None => TensorFile::shipped()?.into(),
     };
+    let given = described(args.config.as_deref())?;
     let tensors = file.tensors();
     let (name, metadata) = (file.name().to_string(), file.metadata());
-    let loaded = Checkpoint::new(file).and_then(|checkpoint| {
+    let loaded = Checkpoint::configured(file, given.as_deref()).and_then(|checkpoint| {
         let model = Dit::load(&Device::cpu(), &checkpoint, DType::F32)?;
         Ok((checkpoint, model))
     });
@@ -56,7 +61,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let [activations, table] = ["activations", "modulation"].map(|part| footprint.on_device(part));
     let parameters: usize = tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
     let dtypes: BTreeSet<&str> = tensors.iter().map(|(_, dtype, _)| dtype.as_str()).collect();
-    let notes = checkpoint.metadata().iter().filter(|(key, _)| *key != "config");
+    let notes = metadata.iter().filter(|(key, _)| *key != "config");
     let c = checkpoint.config();
 
     if args.json {
@@ -125,7 +130,7 @@ pub async fn run(args: &Args) -> Result<()> {
             ),
         ),
         ("attention", attention.into()),
-        ("classes", c.classes.to_string()),
+        ("classes", if c.classes == 0 { "none".into() } else { c.classes.to_string() }),
         ("predicts", sampler.into()),
         ("forward", format!("{:.3} GFLOP a clip, {share:.1} % in the blocks", c.flops(1) as f64 / 1e9)),
         ("activations", format!("{:.1} MB in f32 for a batch of {BATCH}", activations as f64 / 1e6)),

@@ -67,7 +67,7 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
         ),
         format!(
             "class {}, {total} steps, guidance {}, seed {}\n",
-            args.class, args.setup.guidance, args.seed
+            made.class, args.setup.guidance, args.seed
         ),
     ];
     match made.sidecar.source(&args.cache) {

@@ -1,30 +1,64 @@
 //! What verbs that make clips share: which model, how, and where.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use steep::cases::ALL;
 use steep::evaluate::calibrate::Binding;
-use steep::model::{Checkpoint, Condition, Config, Dit, Footprint, Model, RunSize};
+use steep::model::{Checkpoint, Condition, Dit, Footprint, Model, RunSize, Source};
 use steep::sample::{Method, Spacing};
-use steep::{DType, Device, Error, Generate, Result, generate};
+use steep::{DType, Device, Error, Generate, Result, generate, input, plain};
 
 use super::{memory, progress};
 
+/// Which model.
+#[derive(clap::Args)]
+pub struct Weights {
+    /// Checkpoint to load: a safetensors file, the index of several, or a folder of diffusers'; without it, the shipped model
+    #[arg(long, value_name = "PATH")]
+    model: Option<PathBuf>,
+    /// What the checkpoint does not say about itself, JSON or a file of it: for example '{"heads": 16}'
+    #[arg(long, value_name = "JSON", requires = "model")]
+    config: Option<String>,
+}
+
+impl Weights {
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        checkpoint(self.model.as_deref(), self.config.as_deref())
+    }
+}
+
+/// The checkpoint at a path, or the shipped one.
+pub fn checkpoint(model: Option<&Path>, config: Option<&str>) -> Result<Checkpoint> {
+    match model {
+        None => Checkpoint::shipped(),
+        Some(path) => Checkpoint::configured(Source::open(path)?, described(config)?.as_deref()),
+    }
+}
+
+/// What `--config` says: itself, or a file's text.
+pub fn described(config: Option<&str>) -> Result<Option<String>> {
+    config
+        .map(|text| match text.trim_start().starts_with('{') {
+            true => Ok(text.into()),
+            false => input::read_text(Path::new(text), "JSON, or a file of it"),
+        })
+        .transpose()
+}
+
 #[derive(clap::Args)]
 pub struct Setup {
-    /// Checkpoint to load (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    weights: Weights,
     /// Denoising steps
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub steps: usize,
     /// g in u + g·(c − u); 1 does without the unconditional half
     #[arg(long, value_name = "G", default_value_t = 3.0, allow_negative_numbers = true)]
     pub guidance: f32,
-    /// How predictions move the clip: first-order (Euler, DDIM), or ab2, ab3, ab4 (Adams-Bashforth, PLMS), which make
-    /// each update of as many predictions
+    /// How predictions move the clip: first-order (Euler, DDIM); ab2, ab3, ab4 (Adams-Bashforth, PLMS), which make each
+    /// update of as many predictions; or ddpm, whose steps add noise of the variance that the model says
     #[arg(long, value_name = "NAME", default_value_t)]
     pub sampler: Method,
     /// Which times the steps of a model that predicts noise have: trailing begins at the noise that is drawn, linspace
@@ -40,7 +74,7 @@ pub struct Setup {
 
 impl Setup {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
-        Checkpoint::open_or_shipped(self.model.as_deref())
+        self.weights.checkpoint()
     }
 
     pub async fn device(&self) -> Result<Device> {
@@ -124,16 +158,6 @@ pub enum Class {
 }
 
 impl Class {
-    /// Checks that a model has it.
-    pub fn check(self, config: &Config) -> Result<()> {
-        match self {
-            Class::Number(n) if n >= config.classes => {
-                Err(Error::setting(format!("class {n}"), format!("0 to {}, or none", config.classes - 1)))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn condition(self, model: &Dit) -> Condition {
         match self {
             Class::Number(n) => Condition::class(n),
@@ -148,14 +172,52 @@ impl From<usize> for Class {
     }
 }
 
-impl FromStr for Class {
+/// What `--class` asks for.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    Class(Class),
+    Named(String),
+}
+
+impl Asked {
+    /// The class of this model. A model without classes shows none of them, whether that is said or not.
+    pub fn of(&self, checkpoint: &Checkpoint) -> Result<Class> {
+        let classes = checkpoint.config().classes;
+        match self {
+            Asked::Class(Class::Number(0) | Class::None) if classes == 0 => Ok(Class::None),
+            _ if classes == 0 => {
+                Err(Error::setting(format!("class {self}"), "none: this model has no classes"))
+            }
+            Asked::Class(Class::Number(n)) if *n >= classes => {
+                Err(Error::setting(format!("class {n}"), format!("0 to {}, or none", classes - 1)))
+            }
+            Asked::Class(class) => Ok(*class),
+            Asked::Named(name) => checkpoint.class_named(name).map(Class::Number),
+        }
+    }
+}
+
+impl FromStr for Asked {
     type Err = Error;
 
-    fn from_str(text: &str) -> Result<Class> {
+    fn from_str(text: &str) -> Result<Asked> {
+        let is_name = text.chars().any(char::is_alphabetic) && !text.starts_with('-');
         match (text, text.parse()) {
-            ("none", _) => Ok(Class::None),
-            (_, Ok(n)) => Ok(Class::Number(n)),
-            _ => Err(Error::setting(format!("--class '{text}'"), "the number of a class, or none")),
+            ("none", _) => Ok(Asked::Class(Class::None)),
+            (_, Ok(n)) => Ok(Asked::Class(Class::Number(n))),
+            _ if is_name => Ok(Asked::Named(text.into())),
+            _ => {
+                Err(Error::setting(format!("--class '{text}'"), "the number or the name of a class, or none"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asked::Class(class) => class.fmt(f),
+            Asked::Named(name) => f.write_str(&plain(name)),
         }
     }
 }

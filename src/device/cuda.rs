@@ -342,12 +342,12 @@ impl Cuda {
         Ok(buffer)
     }
 
-    pub(super) fn upload(&self, to: &Buffer, bytes: &[u8]) -> Result<()> {
+    pub(super) fn upload(&self, to: &Buffer, at: usize, bytes: &[u8]) -> Result<()> {
         // What was enqueued before must still see the old contents.
         self.flush()?;
-        // SAFETY: they fit, `Tensor::write` checked it. From memory that is not pinned, the driver has read everything
+        // SAFETY: they fit, the tensor's methods checked it. From memory that is not pinned, the driver has read everything
         // when it returns.
-        self.check("an upload", unsafe { result::memcpy_htod_async(to.at, bytes, self.stream) })
+        self.check("an upload", unsafe { result::memcpy_htod_async(to.at + at as u64, bytes, self.stream) })
     }
 
     pub(super) fn run(&self, source: &'static Source, call: Call<'_, '_>) -> Result<()> {

@@ -339,12 +339,13 @@ impl Device {
         }
     }
 
-    /// Copies bytes to the device; they fit, [`Tensor::write`] checked it.
-    pub(crate) fn upload(&self, to: &mut Tensor, bytes: &[u8]) -> Result<()> {
+    /// Copies bytes to the device, `at` bytes into the tensor; they fit, the tensor's methods checked it. `at` is a
+    /// multiple of 4.
+    pub(crate) fn upload(&self, to: &mut Tensor, at: usize, bytes: &[u8]) -> Result<()> {
         match (self, &mut to.storage) {
-            (_, Storage::Cpu(buffer)) => buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes),
-            (Device::Wgpu(wgpu), Storage::Wgpu(buffer)) => wgpu.upload(buffer, bytes),
-            (Device::Cuda(cuda), Storage::Cuda(buffer)) => cuda.upload(buffer, bytes)?,
+            (_, Storage::Cpu(buffer)) => buffer.bytes_mut()[at..at + bytes.len()].copy_from_slice(bytes),
+            (Device::Wgpu(wgpu), Storage::Wgpu(buffer)) => wgpu.upload(buffer, at, bytes),
+            (Device::Cuda(cuda), Storage::Cuda(buffer)) => cuda.upload(buffer, at, bytes)?,
             _ => unreachable!("a tensor's storage is its device's"),
         }
         Ok(())

@@ -224,19 +224,19 @@ impl Wgpu {
         }
     }
 
-    pub(super) fn upload(&self, to: &Buffer, bytes: &[u8]) {
+    pub(super) fn upload(&self, to: &Buffer, at: usize, bytes: &[u8]) {
         // What is encoded already must still see the old contents: an upload comes before the next submission.
         if self.queued.borrow().encoder.is_some() || self.queued.borrow().uploads > UPLOADS {
             self.submit();
         }
         self.queued.borrow_mut().uploads += bytes.len();
         let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
-        self.queue.write_buffer(to.raw(), 0, words);
+        self.queue.write_buffer(to.raw(), at as u64, words);
         if !rest.is_empty() {
             // The rest of the last word belongs to nobody, and keeps what tests look for there.
             let mut word = [crate::tensor::POISON; 4];
             word[..rest.len()].copy_from_slice(rest);
-            self.queue.write_buffer(to.raw(), words.len() as u64, &word);
+            self.queue.write_buffer(to.raw(), (at + words.len()) as u64, &word);
         }
         self.gates.borrow_mut().written(to.id());
     }

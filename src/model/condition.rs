@@ -39,6 +39,9 @@ impl Condition {
     pub(super) fn labels(&self, classes: usize) -> Result<Vec<u32>> {
         let Condition::Classes(all) = self;
         match all.iter().find(|&&class| class > classes) {
+            Some(class) if classes == 0 => {
+                Err(Error::setting(format!("class {class}"), "none: this model has no classes"))
+            }
             Some(class) => {
                 let wanted = format!("0 to {}, or {classes} for none", classes - 1);
                 Err(Error::setting(format!("class {class}"), wanted))

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::ops::{EPSILON, FREQUENCIES};
 use crate::{Error, Result};
 
 /// The shape of a model: JSON in the checkpoint's metadata under `config`.
@@ -26,7 +27,7 @@ pub struct Config {
     pub heads: usize,
     /// Width of the MLP in units of d.
     pub mlp_ratio: usize,
-    /// Classes, without the "no class" of guidance.
+    /// Classes, without the "no class" of guidance; 0 where clips are of no class.
     pub classes: usize,
     /// Whether odd blocks attend over frames (Latte) or all over tokens (DiT).
     pub temporal: bool,
@@ -34,6 +35,19 @@ pub struct Config {
     pub learn_sigma: bool,
     /// What the head predicts.
     pub prediction: Prediction,
+    /// ε of the layer norm before a block's MLP: 1e-6 in facebook/DiT and Latte, diffusers' `norm_eps`. All other norms
+    /// have 1e-6 in both.
+    #[serde(default = "Config::default_mlp_epsilon", skip_serializing_if = "Config::is_default_mlp_epsilon")]
+    pub mlp_epsilon: f32,
+    /// What the exponents of time's sinusoids are divided by: 128 in facebook/DiT and Latte, 127 in diffusers' DiT.
+    #[serde(
+        default = "Config::default_time_divisor",
+        skip_serializing_if = "Config::is_default_time_divisor"
+    )]
+    pub time_divisor: f32,
+    /// How many channels guidance moves, from the first on, where these are not all: 3 in facebook/DiT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guided: Option<usize>,
 }
 
 /// What a model predicts, and so which sampler it needs.
@@ -48,14 +62,18 @@ pub enum Prediction {
 
 /// What a field of a configuration may be.
 enum Kind {
-    /// A whole number from 1 to this.
-    Number(usize),
+    /// A whole number from the first to the second.
+    Number(usize, usize),
+    /// The same, or not there.
+    Optional(usize, usize),
+    /// A number above 0, or not there.
+    Positive,
     Boolean,
     Prediction,
 }
 
-struct Field {
-    name: &'static str,
+pub(super) struct Field {
+    pub name: &'static str,
     kind: Kind,
 }
 
@@ -65,31 +83,42 @@ const MOST: usize = 1 << 16;
 const DEEPEST: usize = 1 << 10;
 
 /// Every field of a [`Config`].
-const FIELDS: [Field; 13] = [
-    Field { name: "frames", kind: Kind::Number(MOST) },
-    Field { name: "height", kind: Kind::Number(MOST) },
-    Field { name: "width", kind: Kind::Number(MOST) },
-    Field { name: "channels", kind: Kind::Number(MOST) },
-    Field { name: "patch", kind: Kind::Number(MOST) },
-    Field { name: "dim", kind: Kind::Number(MOST) },
-    Field { name: "depth", kind: Kind::Number(DEEPEST) },
-    Field { name: "heads", kind: Kind::Number(MOST) },
-    Field { name: "mlp_ratio", kind: Kind::Number(MOST) },
-    Field { name: "classes", kind: Kind::Number(MOST) },
+pub(super) const FIELDS: [Field; 16] = [
+    Field { name: "frames", kind: Kind::Number(1, MOST) },
+    Field { name: "height", kind: Kind::Number(1, MOST) },
+    Field { name: "width", kind: Kind::Number(1, MOST) },
+    Field { name: "channels", kind: Kind::Number(1, MOST) },
+    Field { name: "patch", kind: Kind::Number(1, MOST) },
+    Field { name: "dim", kind: Kind::Number(1, MOST) },
+    Field { name: "depth", kind: Kind::Number(1, DEEPEST) },
+    Field { name: "heads", kind: Kind::Number(1, MOST) },
+    Field { name: "mlp_ratio", kind: Kind::Number(1, MOST) },
+    Field { name: "classes", kind: Kind::Number(0, MOST) },
     Field { name: "temporal", kind: Kind::Boolean },
     Field { name: "learn_sigma", kind: Kind::Boolean },
     Field { name: "prediction", kind: Kind::Prediction },
+    Field { name: "mlp_epsilon", kind: Kind::Positive },
+    Field { name: "time_divisor", kind: Kind::Positive },
+    Field { name: "guided", kind: Kind::Optional(1, MOST) },
 ];
 
 impl Field {
     /// What is wrong with this field among `fields`, if anything is.
     fn fault(&self, fields: &Map<String, Value>) -> Option<String> {
         let (right, wanted) = match (&self.kind, fields.get(self.name)) {
-            (Kind::Number(most), value) => {
+            (Kind::Optional(..) | Kind::Positive, None) => return None,
+            (Kind::Number(least, most) | Kind::Optional(least, most), value) => {
                 let number = value.and_then(Value::as_u64);
                 (
-                    number.is_some_and(|n| (1..=*most as u64).contains(&n)),
-                    format!("a whole number, 1 to {most}"),
+                    number.is_some_and(|n| (*least as u64..=*most as u64).contains(&n)),
+                    format!("a whole number, {least} to {most}"),
+                )
+            }
+            (Kind::Positive, value) => {
+                let number = value.and_then(Value::as_f64);
+                (
+                    number.is_some_and(|x| (x as f32) > 0.0 && (x as f32).is_finite()),
+                    "a number above 0".into(),
                 )
             }
             (Kind::Boolean, value) => (value.is_some_and(Value::is_boolean), "true or false".into()),
@@ -154,6 +183,27 @@ impl Config {
         (6 * self.depth + 2) * self.dim
     }
 
+    /// Channels of a clip that guidance moves.
+    pub fn guided_channels(&self) -> usize {
+        self.guided.unwrap_or(self.channels).min(self.channels)
+    }
+
+    fn default_mlp_epsilon() -> f32 {
+        EPSILON
+    }
+
+    fn is_default_mlp_epsilon(x: &f32) -> bool {
+        *x == Config::default_mlp_epsilon()
+    }
+
+    fn default_time_divisor() -> f32 {
+        FREQUENCIES as f32
+    }
+
+    fn is_default_time_divisor(x: &f32) -> bool {
+        *x == Config::default_time_divisor()
+    }
+
     /// Channels that the head predicts.
     pub fn out_channels(&self) -> usize {
         self.channels * if self.learn_sigma { 2 } else { 1 }
@@ -162,6 +212,11 @@ impl Config {
     /// Values of one clip.
     pub fn clip(&self) -> usize {
         self.frames * self.channels * self.height * self.width
+    }
+
+    /// The labels of clips that differ: the classes, or the one of a model that has none.
+    pub fn labels(&self) -> usize {
+        self.classes.max(1)
     }
 
     /// The label that means "no class".

@@ -14,7 +14,7 @@ use super::weights::Checkpoint;
 use super::{Condition, Config, Model, Pass, Streams};
 use crate::device::Gate;
 use crate::ops::{
-    Chunks, Epilogue, FREQUENCIES, Over, attention, label_embed, linear, modulate, modulate_rel_l1,
+    Chunks, EPSILON, Epilogue, FREQUENCIES, Over, attention, label_embed, linear, modulate, modulate_rel_l1,
     patch_embed, take, temporal_embed, time_embed,
 };
 use crate::{DType, Device, Error, Result, Shape, Tensor};
@@ -72,6 +72,7 @@ impl Dit {
 
     /// Loads a checkpoint with matrix operands of `dtype`.
     pub fn load(device: &Device, checkpoint: &Checkpoint, dtype: DType) -> Result<Dit> {
+        checkpoint.check_copies()?;
         let config = checkpoint.config().clone();
         let d = config.dim;
         let table = |name: &str, rows: usize| checkpoint.load(device, &[name], DType::F32, [rows, d]);
@@ -104,10 +105,10 @@ impl Dit {
                 w: checkpoint.load(device, &["x_embedder.proj.weight"], dtype, patch)?,
                 b: checkpoint.load(device, &["x_embedder.proj.bias"], DType::F32, [d])?,
             },
-            positions: table("pos_embed", config.tokens())?,
+            positions: checkpoint.positions(device)?,
             frames: config.temporal.then(|| table("temp_embed", config.frames)).transpose()?,
             time: [layer("t_embedder.mlp.0", d, 2 * FREQUENCIES)?, layer("t_embedder.mlp.2", d, d)?],
-            labels: table("y_embedder.embedding_table.weight", config.classes + 1)?,
+            labels: checkpoint.labels(device)?,
             modulation: stack(&modulated, config.modulation(), d)?,
             blocks: (0..config.depth).map(block).collect::<Result<_>>()?,
             head: layer("final_layer.linear", pixels, d)?,
@@ -131,7 +132,7 @@ impl Dit {
         let (mut time, mut condition, mut act) =
             (row(DType::F32, d)?, row(DType::F32, d)?, row(self.dtype, d)?);
         let [first, second] = &self.time;
-        time_embed(Gate::Open, &mut sinusoids, &times, 0)?;
+        time_embed(Gate::Open, &mut sinusoids, &times, 0, self.config.time_divisor)?;
         linear(Gate::Open, &mut hidden, &sinusoids, &first.w, &first.b, Epilogue::Silu)?;
         linear(Gate::Open, &mut time, &hidden, &second.w, &second.b, Epilogue::Bias)?;
         label_embed(Gate::Open, &mut condition, &mut act, &time, &self.labels, &labels)?;
@@ -243,7 +244,7 @@ impl DitPass<'_> {
         let chunks = |of: Chunks| Chunks { shift: CHUNKS * i + of.shift, scale: CHUNKS * i + of.scale };
         if i > 0 {
             let x = if i == 1 { &*first } else { &*x };
-            modulate(gate, &mut self.h, x, &self.mods, chunks(ATTENTION))?;
+            modulate(gate, &mut self.h, x, &self.mods, chunks(ATTENTION), EPSILON)?;
         }
         let h = if i == 0 { &*signal } else { &self.h };
         linear(gate, &mut self.qkv, h, &w.qkv.w, &w.qkv.b, Epilogue::Bias)?;
@@ -254,7 +255,7 @@ impl DitPass<'_> {
         let onto = [&*stack_in, &*first].get(i).copied();
         let back = Epilogue::Residual { mods: &self.mods, chunk: CHUNKS * i + ATTENTION_ALPHA, onto };
         linear(gate, x, &self.h, &w.proj.w, &w.proj.b, back)?;
-        modulate(gate, &mut self.h, x, &self.mods, chunks(MLP))?;
+        modulate(gate, &mut self.h, x, &self.mods, chunks(MLP), c.mlp_epsilon)?;
         linear(gate, &mut self.hidden, &self.h, &w.fc1.w, &w.fc1.b, Epilogue::Gelu)?;
         let (onto, out) = match i == 0 && c.depth > 1 {
             true => (Some(&*x), first),
@@ -299,7 +300,7 @@ impl Pass for DitPass<'_> {
     fn probe(&mut self, gate: Gate<'_>, moved: Option<&mut Tensor>) -> Result<()> {
         let Streams { stack_in, signal, .. } = &mut self.streams;
         match moved {
-            None => modulate(gate, signal, stack_in, &self.mods, ATTENTION),
+            None => modulate(gate, signal, stack_in, &self.mods, ATTENTION, EPSILON),
             Some(partials) => modulate_rel_l1(gate, signal, partials, stack_in, &self.mods, ATTENTION),
         }
     }
@@ -324,7 +325,7 @@ impl Pass for DitPass<'_> {
     fn head(&mut self, gate: Gate<'_>) -> Result<()> {
         let (w, depth) = (&self.model.head, self.model.config.depth);
         let chunks = Chunks { shift: CHUNKS * depth + HEAD.shift, scale: CHUNKS * depth + HEAD.scale };
-        modulate(gate, &mut self.h, &self.streams.x, &self.mods, chunks)?;
+        modulate(gate, &mut self.h, &self.streams.x, &self.mods, chunks, EPSILON)?;
         linear(gate, &mut self.streams.tokens, &self.h, &w.w, &w.b, Epilogue::Bias)
     }
 

@@ -1,5 +1,6 @@
 //! How much memory a run takes, known from the configuration before anything is allocated.
 
+use super::file::PIECE;
 use super::weights::expected;
 use super::{Config, dit};
 use crate::DType;
@@ -63,8 +64,6 @@ impl Config {
         });
         let sum = |parts: &mut dyn Iterator<Item = u64>| parts.fold(0, |all: u64, n| all.saturating_add(n));
         let largest = weights.clone().map(|(elements, _)| elements).max().unwrap_or(0);
-        // The modulation of all blocks is put together on the host.
-        let largest = largest.max(product(&[self.modulation(), d]));
         let at_once = run.steps.min(dit::steps_at_once(self, batch));
         let clip = product(&[run.clips, self.frames, self.channels, self.height, self.width, full]);
         Footprint {
@@ -76,8 +75,8 @@ impl Config {
                 ("clips", clip),
             ],
             host: vec![
-                // A tensor of the file, as f32, and as it is uploaded.
-                ("loading", largest.saturating_mul(3 * full as u64)),
+                // A piece of a tensor: as stored, as f32, put together with others, and as it is uploaded.
+                ("loading", largest.min(PIECE as u64).saturating_mul(5 * full as u64)),
                 // The noise; the result as bytes, as numbers and as videos.
                 ("videos", clip.saturating_mul(4)),
             ],

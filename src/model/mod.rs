@@ -14,18 +14,26 @@
 //! Nothing here knows of caching. What depends on the schedule and the condition alone (the embedding of time and
 //! class, the modulation of all blocks) is computed once for all steps and not at each of them.
 
+mod classes;
 mod condition;
 mod config;
+mod describe;
 mod dit;
 mod file;
 mod footprint;
+mod names;
+mod pickle;
+mod positions;
+mod source;
 mod weights;
+mod zip;
 
 pub use condition::Condition;
 pub use config::{Config, Prediction};
 pub use dit::Dit;
 pub use file::TensorFile;
 pub use footprint::{Footprint, RunSize};
+pub use source::Source;
 pub use weights::Checkpoint;
 
 use crate::device::Gate;
@@ -150,7 +158,7 @@ pub trait Pass {
         let tokens = &self.streams().tokens;
         let shape = [batch, config.frames, config.out_channels(), config.height, config.width];
         let mut out = Tensor::zeros(tokens.device(), DType::F32, shape)?;
-        let as_is = Update { keep: 0.0, add: 1.0, guidance: 1.0 };
+        let as_is = Update { keep: 0.0, add: 1.0, guidance: 1.0, channels: usize::MAX };
         denoise(Gate::Open, &mut out, tokens, config.patch, as_is)?;
         Ok(out)
     }

@@ -24,6 +24,8 @@ pub struct Update {
     pub add: f32,
     /// g in `v = u + g·(c − u)`; used only where the tokens come in two halves.
     pub guidance: f32,
+    /// How many of the clip's channels are guided, from the first on; the others take c. More than there are is all.
+    pub channels: usize,
 }
 
 #[repr(C)]
@@ -36,6 +38,7 @@ struct Params {
     patch_size: u32,
     /// Channels of a token's pixel: more than the clip's where the model also predicts variances.
     predicted: u32,
+    /// Channels that are guided; 0 where the tokens have no second half.
     guided: u32,
     keep: f32,
     add: f32,
@@ -45,7 +48,8 @@ struct Params {
 }
 
 /// `z = keep·z + add·v`, where v is the model's prediction for each pixel: `v = c` of unguided tokens, and
-/// `v = u + g·(c − u)` where the first half of the batch is conditional (c) and the second is not (u).
+/// `v = u + g·(c − u)` where the first half of the batch is conditional (c) and the second is not (u). Channels past the
+/// guided ones are c.
 ///
 /// - `z`: f32 [Z, F, C, H, W]
 /// - `tokens`: f32 [B, F, N, p·p·P], B = Z or 2·Z; pixels of a patch row by row, P ≥ C channels innermost, of which the
@@ -74,7 +78,7 @@ pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, up
         width: width as u32,
         patch_size: patch as u32,
         predicted: predicted as u32,
-        guided: u32::from(batch != samples),
+        guided: if batch == samples { 0 } else { update.channels.min(channels) as u32 },
         keep: update.keep,
         add: update.add,
         guidance: update.guidance,
@@ -95,11 +99,12 @@ fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, bands]): &Tile) {
     let (down, across) = (h / size, w / size);
     let token = size * size * predicted;
     let tokens = args.read::<f32>(0);
-    let unconditional = if p.guided != 0 { tokens.len() / 2 } else { 0 };
+    let half = tokens.len() / 2;
     for band in bands.clone() {
         let (image, top) = (band / down, band % down * size);
         let first = band * across * token;
         for channel in 0..c {
+            let unconditional = if channel < p.guided as usize { half } else { 0 };
             for y in 0..size {
                 let at = ((image * c + channel) * h + top + y) * w;
                 // SAFETY: a line of pixels belongs to one band, a band to one block.

@@ -60,7 +60,7 @@ ops! {
     take: TAKE, take;
     temporal_embed: TEMPORAL_EMBED, temporal_embed;
     linear: LINEAR, Epilogue, linear;
-    modulate: MODULATE, Chunks, modulate;
+    modulate: MODULATE, Chunks, EPSILON, modulate;
     attention: ATTENTION, Over, attention;
     rel_l1: REL_L1, rel_l1;
     modulate_rel_l1: MODULATE_REL_L1, modulate_rel_l1;
@@ -72,4 +72,5 @@ ops! {
     easy_distance: EASY_DISTANCE, EasySums, easy_distance;
     norm_ratio: NORM_RATIO, norm_ratio;
     denoise: DENOISE, Update, denoise;
+    renoise: RENOISE, renoise;
 }

@@ -1,10 +1,12 @@
 //! `out = layer_norm(x) · (1 + scale) + shift`, adaLN's way of conditioning.
 
-use super::shared::{Modulation, ModulationParams as Params, check_modulation};
+use bytemuck::{Pod, Zeroable};
+
+use super::shared::{Modulation, ModulationParams, check_modulation};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, prefetch, stream, streamed};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
-use crate::{Result, Tensor};
+use crate::{Error, Result, Tensor};
 
 /// See [`modulate`].
 pub static MODULATE: Kernel = Kernel {
@@ -32,18 +34,41 @@ pub struct Chunks {
     pub scale: usize,
 }
 
-/// `out = layer_norm(x) · (1 + scale) + shift` over the last dimension, no affine, ε = 1e-6, two passes in f32
-/// (DiT, arXiv 2212.09748, section 3.2).
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    modulate: ModulationParams,
+    epsilon: f32,
+}
+
+/// The ε of layer norms, unless a model has another.
+pub const EPSILON: f32 = 1e-6;
+
+/// `out = layer_norm(x) · (1 + scale) + shift` over the last dimension, no affine, two passes in f32 (DiT,
+/// arXiv 2212.09748, section 3.2).
 ///
 /// - `out`: T [B, .., d]
 /// - `x`: f32 [B, .., d]
 /// - `mods`: f32 [B, c·d]; row b modulates sample b
-pub fn modulate(gate: Gate<'_>, out: &mut Tensor, x: &Tensor, mods: &Tensor, chunks: Chunks) -> Result<()> {
-    let params = check_modulation("modulate", ("out", out), x, mods, chunks)?;
+/// - `epsilon`: what is added to the variance; above 0
+pub fn modulate(
+    gate: Gate<'_>,
+    out: &mut Tensor,
+    x: &Tensor,
+    mods: &Tensor,
+    chunks: Chunks,
+    epsilon: f32,
+) -> Result<()> {
+    const OP: &str = "modulate";
+    let modulate = check_modulation(OP, ("out", out), x, mods, chunks)?;
+    if epsilon.is_nan() || epsilon <= 0.0 {
+        return Err(Error::argument(OP, "epsilon", "more than 0", epsilon));
+    }
+    let params = Params { modulate, epsilon };
     Call::new(&MODULATE, gate, &mut [out], &[x, mods])
         .params(&params)
-        .work([1, 1, params.rows as usize])
-        .row_lengths(&params.row_lengths())
+        .work([1, 1, modulate.rows as usize])
+        .row_lengths(&modulate.row_lengths())
         .run()
 }
 
@@ -57,7 +82,7 @@ fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
 
 #[inline(always)]
 fn rows<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, _, rows]): &Tile) {
-    let p: Params = args.params();
+    let Params { modulate: p, epsilon } = args.params();
     let d = p.dim as usize;
     let large = p.rows as usize * d * size_of::<T>() >= LARGE;
     let mut scratch = Scratch::take(if large { d } else { 0 });
@@ -65,7 +90,7 @@ fn rows<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, _, rows]): &Tile) {
         let x = &args.read::<f32>(0)[row * d..(row + 1) * d];
         // SAFETY: a row belongs to one block.
         let out = unsafe { args.write::<T>(0, row * d..(row + 1) * d) };
-        let m = Modulation::of_row::<I>(&p, args.read(1), x, row);
+        let m = Modulation::of_row::<I>(&p, epsilon, args.read(1), x, row);
         if large {
             // Memory would idle while a row is worked on: the next one is asked for meanwhile.
             prefetch(args.read::<f32>(0).get((row + 1) * d..(row + 2) * d).unwrap_or(&[]));

@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Chunks;
 use super::shared::{Modulation, ModulationParams, Sums, check_modulation, check_partials, share};
+use super::{Chunks, EPSILON};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
@@ -30,7 +30,7 @@ struct Params {
     runs: u32,
 }
 
-/// `cur = modulate(x)`; `partials = (Σ|cur − signal|, Σ|signal|)`; `signal = cur`.
+/// `cur = modulate(x)`, ε = 1e-6; `partials = (Σ|cur − signal|, Σ|signal|)`; `signal = cur`.
 ///
 /// TeaCache compares block 0's modulated input with the previous step's, and block 0 reads that input anyway. So the
 /// tensor that block 0 reads doubles as the anchor: the new value takes the old one's place as the two are compared,
@@ -78,7 +78,7 @@ fn runs<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, _, runs]): &Tile) {
             // SAFETY: a row belongs to one run, a run to one block.
             let signal = unsafe { args.write::<T>(0, row * d..(row + 1) * d) };
             let cur = &mut bytemuck::cast_slice_mut(scratch.floats())[..d];
-            Modulation::of_row::<I>(&p, args.read(1), x, row).apply::<I, T>(x, cur);
+            Modulation::of_row::<I>(&p, EPSILON, args.read(1), x, row).apply::<I, T>(x, cur);
             sums.step::<I, T>(cur, signal);
         }
         // SAFETY: a run's pair belongs to one block.

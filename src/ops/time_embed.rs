@@ -25,15 +25,18 @@ const LN_10000: f32 = 9.210_340_5;
 struct Params {
     batch: u32,
     step: u32,
+    divisor: f32,
 }
 
-/// `out[b] = [cos(t·f₀), .., cos(t·f₁₂₇), sin(t·f₀), .., sin(t·f₁₂₇)]` with f_k = 10000^(−k/128) and t = times[step, b]
-/// (facebook/DiT's `timestep_embedding`: cosines first, divided by 128). Times of a whole run are uploaded once.
+/// `out[b] = [cos(t·f₀), .., cos(t·f₁₂₇), sin(t·f₀), .., sin(t·f₁₂₇)]` with f_k = 10000^(−k/divisor) and t =
+/// times[step, b]: cosines first. facebook/DiT's `timestep_embedding` divides by 128, diffusers' of the same model by 127
+/// (`downscale_freq_shift`). Times of a whole run are uploaded once.
 ///
 /// - `out`: T [B, 256]
 /// - `times`: f32 [S, B], in the model's units (0 to 1000)
 /// - `step`: which row of `times`
-pub fn time_embed(gate: Gate<'_>, out: &mut Tensor, times: &Tensor, step: usize) -> Result<()> {
+/// - `divisor`: above 0
+pub fn time_embed(gate: Gate<'_>, out: &mut Tensor, times: &Tensor, step: usize, divisor: f32) -> Result<()> {
     const OP: &str = "time_embed";
     let dtype = out.float(OP, "out")?;
     let [steps, batch] = times.dims(OP, "times")?;
@@ -42,7 +45,10 @@ pub fn time_embed(gate: Gate<'_>, out: &mut Tensor, times: &Tensor, step: usize)
     if step >= steps {
         return Err(Error::argument(OP, "step", format!("less than {steps}"), step));
     }
-    let params = Params { batch: batch as u32, step: step as u32 };
+    if divisor.is_nan() || divisor <= 0.0 {
+        return Err(Error::argument(OP, "divisor", "more than 0", divisor));
+    }
+    let params = Params { batch: batch as u32, step: step as u32, divisor };
     Call::new(&TIME_EMBED, gate, &mut [out], &[times])
         .params(&params)
         .work([1, 1, batch])
@@ -66,7 +72,7 @@ fn rows<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, _, rows]): &Tile) {
         for (k, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
             // Rounded to f32 at each step as the reference rounds: at t = 1000 the last place of an exponent is
             // half a thousandth of a radian.
-            let exponent = -(LN_10000 * k as f32) / FREQUENCIES as f32;
+            let exponent = -(LN_10000 * k as f32) / p.divisor;
             let angle = f64::from(t * libm::exp(f64::from(exponent)) as f32);
             *cos = T::from_f32(libm::cos(angle) as f32);
             *sin = T::from_f32(libm::sin(angle) as f32);

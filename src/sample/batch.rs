@@ -65,7 +65,12 @@ impl<'m> Batch<'m> {
             Span::Model => {
                 self.pass.evaluate(gate, &self.z, i)?;
                 let Some(prediction) = &mut self.prediction else { unreachable!("the span ends with it") };
-                let as_is = Update { keep: 0.0, add: 1.0, guidance: self.guidance };
+                let as_is = Update {
+                    keep: 0.0,
+                    add: 1.0,
+                    guidance: self.guidance,
+                    channels: self.config.guided_channels(),
+                };
                 denoise(gate, prediction, &self.pass.streams().tokens, self.config.patch, as_is)
             }
         }

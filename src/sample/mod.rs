@@ -28,7 +28,7 @@ use crate::{Result, memory};
 pub(crate) use json::number;
 pub(crate) use r#loop::Sampling;
 pub use record::{Observed, Recording, magnitudes, observe};
-pub(crate) use sampler::Sampler;
+pub(crate) use sampler::{Fresh, Sampler};
 pub use sampler::{Method, Schedule, Spacing};
 pub use watch::{Moment, Watch};
 

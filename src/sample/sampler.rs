@@ -1,5 +1,6 @@
 //! What a prediction does to the clip: the times of a run, the updates, and the predictions of earlier steps.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,8 +12,8 @@ use super::watch::Moment;
 use crate::cache::MOST_STEPS;
 use crate::device::Gate;
 use crate::model::Prediction;
-use crate::ops::{Update, axpby, denoise};
-use crate::{DType, Error, Result, Tensor};
+use crate::ops::{Update, axpby, denoise, renoise};
+use crate::{DType, Error, Result, Tensor, memory, noise};
 
 /// How many predictions an update is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,16 +24,19 @@ pub enum Method {
     /// The step's own and up to this many less one before it, 2 to 4, in Adams and Bashforth's proportions: for noise,
     /// PLMS (arXiv 2202.09778, equation 12). The first steps, which have fewer before them, take what there is.
     AdamsBashforth(usize),
+    /// DDPM (arXiv 2006.11239): each step but the last adds fresh noise, of the variance that the model says within the range
+    /// that it was trained with (arXiv 2102.09672). For models that predict noise and variances.
+    Ddpm,
 }
 
 impl Method {
     /// What can be written.
-    pub const NAMES: &str = "first-order (Euler, DDIM), ab2, ab3 or ab4 (Adams-Bashforth, PLMS)";
+    pub const NAMES: &str = "first-order (Euler, DDIM), ab2, ab3 or ab4 (Adams-Bashforth, PLMS), or ddpm";
 
     /// The most predictions that an update is made of.
     pub fn order(self) -> usize {
         match self {
-            Method::FirstOrder => 1,
+            Method::FirstOrder | Method::Ddpm => 1,
             Method::AdamsBashforth(order) => order.clamp(1, 4),
         }
     }
@@ -54,6 +58,7 @@ impl fmt::Display for Method {
         match self {
             Method::FirstOrder => write!(f, "first-order"),
             Method::AdamsBashforth(order) => write!(f, "ab{order}"),
+            Method::Ddpm => write!(f, "ddpm"),
         }
     }
 }
@@ -67,6 +72,7 @@ impl FromStr for Method {
             "ab2" => Ok(Method::AdamsBashforth(2)),
             "ab3" => Ok(Method::AdamsBashforth(3)),
             "ab4" => Ok(Method::AdamsBashforth(4)),
+            "ddpm" => Ok(Method::Ddpm),
             _ => Err(Error::setting(format!("sampler {text:?}"), Method::NAMES)),
         }
     }
@@ -147,6 +153,8 @@ pub struct Schedule {
     pub scales: Vec<[f64; 2]>,
     /// g in v = u + g·(c − u); 1 takes the conditional prediction alone.
     pub guidance: f32,
+    /// Where steps add noise, logarithms of its least and largest variance for each step but the last; empty otherwise.
+    pub variances: Vec<[f32; 2]>,
 }
 
 impl Schedule {
@@ -178,7 +186,12 @@ impl Schedule {
         if !guidance.is_finite() {
             return Err(Error::setting(format!("guidance {guidance}"), "a finite number"));
         }
-        let update = |keep: f64, add: f64| Update { keep: keep as f32, add: add as f32, guidance };
+        let update = |keep: f64, add: f64| Update {
+            keep: keep as f32,
+            add: add as f32,
+            guidance,
+            channels: usize::MAX,
+        };
         let n = steps as f64;
         let step = |i: usize| match prediction {
             Prediction::Velocity => {
@@ -203,7 +216,36 @@ impl Schedule {
             cleans.push(clean);
             scales.push(scale);
         }
-        Ok(Schedule { times, updates, cleans, scales, guidance })
+        Ok(Schedule { times, updates, cleans, scales, guidance, variances: vec![] })
+    }
+
+    /// The same times with the updates of DDPM: of each step the mean of what it is drawn from, and the range of its
+    /// variance, β̃ to β, between the ᾱ of this step and the next (facebook/DiT's respaced diffusion). Of models that predict
+    /// noise, see [`Method::Ddpm`].
+    pub fn ddpm(mut self) -> Schedule {
+        let squares: Vec<f64> = self.scales.iter().map(|[signal, _]| signal * signal).collect();
+        for (i, &now) in squares.iter().enumerate() {
+            let next = squares.get(i + 1).copied();
+            let (alpha, ahead) = (now / next.unwrap_or(1.0), next.unwrap_or(1.0));
+            // x₀ = (z − √(1−ᾱ)·ε)/√ᾱ;  mean = β·√ᾱ'/(1−ᾱ)·x₀ + (1−ᾱ')·√α/(1−ᾱ)·z
+            let (of_clean, of_clip) =
+                ((1.0 - alpha) * ahead.sqrt() / (1.0 - now), (1.0 - ahead) * alpha.sqrt() / (1.0 - now));
+            self.updates[i].keep = (of_clean / now.sqrt() + of_clip) as f32;
+            self.updates[i].add = (-of_clean * ((1.0 - now) / now).sqrt()) as f32;
+            if next.is_some() {
+                let least = (1.0 - alpha) * (1.0 - ahead) / (1.0 - now);
+                self.variances.push([least.ln() as f32, (1.0 - alpha).ln() as f32]);
+            }
+        }
+        self
+    }
+
+    /// The same, guiding only the first `channels` of the clip.
+    pub fn guiding(mut self, channels: usize) -> Schedule {
+        for update in self.updates.iter_mut().chain(&mut self.cleans) {
+            update.channels = channels;
+        }
+        self
     }
 
     /// Whether the prediction is made of a conditional and an unconditional one.
@@ -224,11 +266,43 @@ pub(crate) struct Sampler {
     method: Method,
     /// Predictions f32 [Z, F, C, H, W] of the last steps; that of step i is at i modulo the method's order.
     history: Vec<Tensor>,
+    noise: Fresh,
+}
+
+/// Where the noise that steps add comes from.
+pub(crate) enum Fresh {
+    /// That of step i is stream i + 1 of a seed.
+    Seed(u64),
+    /// This, f32 [S − 1, Z, F, C, H, W].
+    These(Vec<f32>),
 }
 
 impl Sampler {
-    pub fn new(schedule: Schedule, method: Method) -> Sampler {
-        Sampler { schedule, method, history: vec![] }
+    pub fn new(schedule: Schedule, method: Method, noise: Fresh) -> Sampler {
+        Sampler { schedule, method, history: vec![], noise }
+    }
+
+    /// Adds the noise of step `i`, if that step adds any.
+    fn renoise(&mut self, batch: &mut Batch<'_>, i: usize) -> Result<()> {
+        let Some(&range) = self.schedule.variances.get(i) else { return Ok(()) };
+        let Batch { config, pass, z, .. } = batch;
+        let n = z.elements();
+        let fresh = match &self.noise {
+            Fresh::Seed(seed) => {
+                let mut all = memory::filled(n, 0.0, "noise")?;
+                noise::fill(*seed, i as u64 + 1, &mut all);
+                Cow::Owned(all)
+            }
+            Fresh::These(all) => match all.get(i * n..(i + 1) * n) {
+                Some(these) => Cow::Borrowed(these),
+                None => {
+                    let wanted = format!("{} for each of {} steps", n, self.schedule.variances.len());
+                    return Err(Error::setting(format!("noise of steps: {} values", all.len()), wanted));
+                }
+            },
+        };
+        let fresh = Tensor::from_f32(z.device(), DType::F32, *z.shape(), &fresh)?;
+        renoise(Gate::Open, z, &pass.streams().tokens, &fresh, config.patch, range)
     }
 
     /// What a watcher sees of step `i`.
@@ -251,10 +325,11 @@ impl Sampler {
         let Batch { config, pass, z, prediction, .. } = batch;
         let tokens = &pass.streams().tokens;
         if order == 1 {
-            return match prediction {
-                Some(v) => axpby(always, z, (update.keep, None), (update.add, v)),
-                None => denoise(always, z, tokens, config.patch, update),
-            };
+            match prediction {
+                Some(v) => axpby(always, z, (update.keep, None), (update.add, v))?,
+                None => denoise(always, z, tokens, config.patch, update)?,
+            }
+            return self.renoise(batch, i);
         }
         while self.history.len() < order {
             self.history.push(Tensor::zeros(z.device(), DType::F32, *z.shape())?);

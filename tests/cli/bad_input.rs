@@ -46,7 +46,8 @@ fn settings_out_of_range() {
     for (args, words) in [
         (["--class", "5"], &["class 5", "0 to 3"][..]),
         (["--class", "-1"], &["'-1'"]),
-        (["--class", "two"], &["two", "--class"]),
+        (["--class", "two"], &["class 'two'", "have no names"]),
+        (["--class", "2.5"], &["'2.5'", "the number or the name of a class"]),
         (["--cache", "tea:-1"], &["tea:-1", "from 0 to inf"]),
         (["--cache", "tea:nan"], &["tea:nan", "from 0 to inf"]),
         (["--cache", "mask:10"], &["mask:10", "3 digits", "got 2"]),
@@ -138,7 +139,7 @@ fn edit(bytes: &mut [u8], from: &str, to: &str) {
 fn checkpoints_that_cannot_be_used() {
     let place = Place::new();
     refuses(&["--model", "missing.safetensors"], &["missing.safetensors", "No such file"]);
-    refuses(&["--model", "."], &["folder"]);
+    refuses(&["--model", "."], &["./x.safetensors", "not a whole"]);
     type Damage = fn(&mut Vec<u8>);
     let cases: [(Damage, &[&str]); 9] = [
         (|b| b.truncate(b.len() - 1), &["not a whole safetensors file"]),
@@ -148,7 +149,7 @@ fn checkpoints_that_cannot_be_used() {
         (|b| edit(b, r#"depth\": 4"#, r#"depth\": 3"#), &["blocks.3.", "not part of this model"]),
         (|b| edit(b, r#"heads\": 2"#, r#"heads\": 0"#), &["heads 0"]),
         (|b| edit(b, r#"dim\": 96"#, r#"dim\": 98"#), &["wanted", "98"]),
-        (|b| edit(b, r#""config""#, r#""gifnoc""#), &["no `config`"]),
+        (|b| edit(b, r#""config""#, r#""gifnoc""#), &["do not tell how many heads"]),
         (
             |b| {
                 let end = b.len();

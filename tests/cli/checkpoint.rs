@@ -38,22 +38,19 @@ fn rename(header: &mut serde_json::Map<String, Value>, name: impl Fn(&str) -> St
 }
 
 #[test]
-fn a_prefix_is_named() {
+fn a_prefix_is_seen_through() {
     let place = Place::new();
     for prefix in ["module.", "model.", "_orig_mod.", "model.diffusion_model."] {
         write(&place, CONFIG, |header| rename(header, |name| format!("{prefix}{name}")));
-        let said = complaint(&place.run(&["inspect", "m.safetensors"]), 2);
-        for words in ["all 33 tensors", &format!("the prefix `{prefix}`"), "wanted the names without it"] {
-            assert!(said.contains(words), "no {words:?} in {said:?}");
-        }
-        assert!(!said.contains("missing"), "{said}");
+        let said = place.ok(&["inspect", "m.safetensors"]);
+        assert!(said.contains("2, d = 4"), "{said}");
     }
-    // Some, beside tensors of something else.
+    // What is wrong is told with the names of the file.
     write(&place, CONFIG, |header| {
-        rename(header, |name| if name == "pos_embed" { "ema.step".into() } else { format!("net.{name}") });
+        rename(header, |name| if name == "pos_embed" { "net.step".into() } else { format!("net.{name}") });
     });
     let said = complaint(&place.run(&["inspect", "m.safetensors"]), 2);
-    assert!(said.contains("32 of 33 tensors have the prefix `net.`"), "{said}");
+    assert!(said.contains("net.pos_embed is missing") && said.contains("net.step is not part"), "{said}");
 }
 
 #[test]
@@ -78,10 +75,22 @@ fn names_of_another_model_are_shown_beside_ours() {
 }
 
 #[test]
-fn a_file_without_a_configuration_is_told_all_of_it() {
+fn a_configuration_is_asked_for_and_its_fields_are_told() {
     let place = Place::new();
     write(&place, CONFIG, |header| drop(header.remove("__metadata__")));
-    let said = complaint(&place.run(&["generate", "--model", "m.safetensors", "--steps", "1"]), 2);
+    let generate = ["generate", "--model", "m.safetensors", "--steps", "1", "--quiet"];
+    let said = complaint(&place.run(&generate), 2);
+    assert!(
+        said.contains("do not tell how many heads") && said.contains("--config '{\"heads\": 16}'"),
+        "{said}"
+    );
+    place.ok(&[&generate[..], &["--config", r#"{"heads": 2, "prediction": "velocity"}"#]].concat());
+    fs::write(place.path("theirs.json"), r#"{"num_heads": 2}"#).unwrap();
+    place.ok(&[&generate[..], &["--config", "theirs.json"]].concat());
+    let said = complaint(&place.run(&[&generate[..], &["--config", "none.json"]].concat()), 2);
+    assert!(said.contains("none.json") && said.contains("wanted JSON, or a file of it"), "{said}");
+    // One that is no JSON is told what is.
+    let said = complaint(&place.run(&[&generate[..], &["--config", "{heads: 2}"]].concat()), 2);
     let fields: Value = serde_json::from_str(CONFIG).unwrap();
     for field in fields.as_object().unwrap().keys() {
         assert!(said.contains(&format!("\"{field}\"")), "no {field} in {said:?}");
@@ -135,7 +144,7 @@ fn files_of_other_kinds_are_recognised() {
         ("c.pt", b"PK\x03\x04\x00\x00\x08\x08archive/data.pkl and so on", "a PyTorch file"),
         ("d.ckpt", b"\x80\x02}q\x00(X\x05\x00\x00\x00modelq", "a PyTorch file"),
         ("e.gguf", b"GGUF\x03\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00", "a GGUF file"),
-        ("m.safetensors.index.json", br#"{"metadata":{},"weight_map":{"a":"b"}}"#, "in several files"),
+        ("m.index.json", br#"{"metadata":{},"weight_map":{"a":"b"}}"#, "in several files"),
         ("f.json", br#"{"dim": 192, "depth": 6}"#, "is JSON text"),
         ("g.safetensors", b"", "is empty"),
         ("h.safetensors", b"a few words that are no header", "not a whole safetensors file"),
@@ -161,10 +170,38 @@ fn any_file_of_tensors_is_listed() {
     );
     assert!(said.lines().last().unwrap().starts_with("not a model: "), "{said}");
     let json: Value = serde_json::from_str(&place.ok(&["inspect", &other, "--tensors", "--json"])).unwrap();
-    assert!(json["not_a_model"].as_str().unwrap().contains("no `config`"));
+    assert!(json["not_a_model"].as_str().unwrap().contains("tensors has a name of this model"));
     assert!(json["tensors"].as_array().unwrap().iter().any(|t| t["name"] == "gate_signal"));
     // Without --tensors it is an error, and so is a file of no tensors.
-    assert!(complaint(&place.run(&["inspect", &other]), 2).contains("no `config`"));
+    assert!(complaint(&place.run(&["inspect", &other]), 2).contains("tensors has a name of this model"));
     fs::write(place.path("x"), "x").unwrap();
     complaint(&place.run(&["inspect", "x", "--tensors"]), 2);
+}
+
+#[test]
+fn classes_are_asked_for_by_name() {
+    let place = Place::new();
+    write(&place, &CONFIG.replace("\"classes\":2", "\"classes\":1000"), |_| ());
+    let generate = ["generate", "--model", "m.safetensors", "--steps", "1", "--class"];
+    let said = place.ok(&[&generate[..], &["Golden Retriever"]].concat());
+    assert!(said.contains("class 207"), "{said}");
+    let said = complaint(&place.run(&[&generate[..], &["crane"]].concat()), 2);
+    assert!(said.contains("class 'crane': wanted one of them: 134 is crane; 517 is crane"), "{said}");
+}
+
+/// A model of no classes draws without one, whether that is said or not.
+#[test]
+fn a_model_may_have_no_classes() {
+    let place = Place::new();
+    write(&place, &CONFIG.replace("\"classes\":2", "\"classes\":0"), |_| ());
+    let record = |args: &[&str]| -> Value {
+        let base = ["generate", "--model", "m.safetensors", "--steps", "2", "--quiet", "--json", "-"];
+        serde_json::from_str(&place.ok(&[&base[..], args].concat())).unwrap()
+    };
+    for args in [&[][..], &["--class", "none"], &["--class", "0"]] {
+        assert_eq!(record(args)["class"], "none", "{args:?}");
+    }
+    let said = complaint(&place.run(&["generate", "--model", "m.safetensors", "--class", "1"]), 2);
+    assert!(said.contains("class 1: wanted none: this model has no classes"), "{said}");
+    assert!(place.ok(&["inspect", "m.safetensors"]).contains("classes     none"));
 }

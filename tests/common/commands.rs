@@ -10,7 +10,7 @@ pub struct Shown {
 }
 
 /// The pages that show commands.
-pub const PAGES: [&str; 10] = [
+pub const PAGES: [&str; 11] = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/teacache.md",
@@ -18,6 +18,7 @@ pub const PAGES: [&str; 10] = [
     "docs/performance.md",
     "docs/kernels.md",
     "docs/lab.md",
+    "docs/models.md",
     "docs/results.md",
     "models/README.md",
     "benches/results/README.md",

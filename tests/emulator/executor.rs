@@ -82,6 +82,36 @@ fn forward_is_as_on_the_cpu() {
     }
 }
 
+/// Published models from their own files, against the numbers of their own code.
+#[test]
+fn published_models_give_what_their_own_code_gives() {
+    if !harness::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.safetensors");
+    for (name, file) in [("latte", "latte.pt --config {\"heads\":2}"), ("diffusers", "diffusers")] {
+        let fixtures = "tests/fixtures/published";
+        let expected = format!("{fixtures}/{name}.expected.safetensors");
+        fine(
+            &format!("forward {expected} --model {fixtures}/{file} --device cuda --out {}", out.display()),
+            &[],
+        );
+        let error = apart(&tensor(&out, "out"), &tensor(&harness::root().join(expected), "out"));
+        println!("{name}: {error:.1e}");
+        assert!(error <= 2e-5, "{name}: {error}");
+    }
+    // DDPM uploads noise between steps that the device decides by itself.
+    let clip = |device: &str| {
+        let settings = "--class 2 --seed 1 --steps 5 --sampler ddpm --spacing linspace --cache tea:0.2:identity --gate device";
+        let model = "generate --model tests/fixtures/published/latte.pt --config {\"heads\":2}";
+        fine(&format!("{model} {settings} --device {device} --quiet --out {}", out.display()), &[]);
+        tensor(&out, "video")
+    };
+    let error = apart(&clip("cuda"), &clip("cpu"));
+    assert!(error <= 1e-4, "ddpm: {error}");
+}
+
 struct Run {
     letters: String,
     clip: Vec<f32>,

@@ -146,7 +146,7 @@ fn each_kind_of_mistake_has_its_words() {
 #[test]
 fn what_is_right_is_timed() {
     let Some(device) = device(Language::Wgsl) else { return };
-    let place = Place::with("rel_l1.wgsl", &kernel("rel_l1.wgsl"));
+    let place = Place::with("rel_l1.wgsl", kernel("rel_l1.wgsl"));
     let bench = format!("--device {device} --dtype f32 {SMALL} --shapes 64x48");
     place.run(&format!("rel_l1.wgsl {bench}")).refused(&["--bench with them"]);
     place.run(&format!("rel_l1.wgsl {bench},3 --bench")).refused(&["size 3 of rel_l1: wanted rows×d"]);

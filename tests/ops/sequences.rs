@@ -48,7 +48,7 @@ fn sums(partials: &Tensor) -> Vec<f64> {
 /// bits that `denoise` alone gives.
 #[test]
 fn axpby_is_the_step_that_denoise_takes() {
-    let update = Update { keep: 0.75, add: -0.3, guidance: 3.0 };
+    let update = Update { keep: 0.75, add: -0.3, guidance: 3.0, channels: usize::MAX };
     each(&AXPBY, |name, device| {
         let shape = [2, 1, 1, 8, 8];
         let tokens = random(device, F32, [4, 1, 4, 16], 2);
@@ -90,7 +90,7 @@ fn modulate_rel_l1_is_modulate_and_rel_l1() {
             let [x, y] = [1, 2].map(|seed| random(device, F32, shape, seed));
             let mods = random(device, F32, [samples, 6 * d], 3);
             let mut whole = zeros(device, dtype, shape);
-            modulate(Gate::Open, &mut whole, &x, &mods, chunks).unwrap();
+            modulate(Gate::Open, &mut whole, &x, &mods, chunks, EPSILON).unwrap();
             let (mut prev, mut apart) = (random(device, dtype, shape, 4), zeros(device, F32, [PARTIALS, 2]));
             rel_l1(Gate::Open, &mut prev, &mut apart, &whole).unwrap();
             let mut signal = random(device, dtype, shape, 4);

@@ -3,7 +3,7 @@
 struct Row { mean: f32, inverse_deviation: f32 }
 
 // Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision.
-fn statistics(row: u32, thread: u32) -> Row {
+fn statistics(row: u32, thread: u32, epsilon: f32) -> Row {
   let d = f32(p.dim);
   let first = row * p.dim / 4u;
   let end = first + p.dim / 4u;
@@ -18,7 +18,7 @@ fn statistics(row: u32, thread: u32) -> Row {
     squares = fma(deviation, deviation, squares);
   }
   let variance = sum(vec2(across(squares), 0.0), thread, WIDTH).x / d;
-  return Row(mean, inverseSqrt(variance + 1e-6));
+  return Row(mean, inverseSqrt(variance + epsilon));
 }
 
 // a / b, rounded once: WGSL lets a division be off by more, and then a constant row would not be its own mean.

@@ -23,7 +23,7 @@ fn modulate_rel_l1(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
   for (var k = begin; k < end; k += WG / WIDTH) {
     let row = k + thread / WIDTH;
     // Invocations past the last row write nothing, but they must reach the barriers too.
-    let r = statistics(min(row, p.rows - 1u), thread);
+    let r = statistics(min(row, p.rows - 1u), thread, 1e-6);
     if row < end {
       let first = row * p.dim / 4u;
       let sample = row / p.rows_per_sample * p.mods_columns;

@@ -8,6 +8,7 @@
 
 struct Params {
   rows: u32, dim: u32, rows_per_sample: u32, mods_columns: u32, shift_at: u32, scale_at: u32,
+  epsilon: f32,
 }
 @group(0) @binding(0) var<storage, read_write> out: array<T4>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -24,7 +25,7 @@ fn modulate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     let end = min(last, (sample + 1u) * p.rows_per_sample);
     var rows: array<Row, ROWS>;
     for (var row = first; row < end; row++) {
-      rows[row - first] = statistics(row, lane);
+      rows[row - first] = statistics(row, lane, p.epsilon);
     }
     let shift = (sample * p.mods_columns + p.shift_at) / 4u;
     let scale = (sample * p.mods_columns + p.scale_at) / 4u;

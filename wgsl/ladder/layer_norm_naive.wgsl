@@ -3,7 +3,7 @@ struct Row { mean: f32, inverse_deviation: f32 }
 
 // Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision. Sums
 // settle every 64 elements.
-fn statistics(row: u32) -> Row {
+fn statistics(row: u32, epsilon: f32) -> Row {
   let d = f32(p.dim);
   let first = row * p.dim;
   let end = first + p.dim;
@@ -26,7 +26,7 @@ fn statistics(row: u32) -> Row {
     }
     squares += part;
   }
-  return Row(mean, inverseSqrt(squares / d + 1e-6));
+  return Row(mean, inverseSqrt(squares / d + epsilon));
 }
 
 // The j-th element of a row, modulated.

@@ -5,6 +5,7 @@
 
 struct Params {
   rows: u32, dim: u32, rows_per_sample: u32, mods_columns: u32, shift_at: u32, scale_at: u32,
+  epsilon: f32,
 }
 @group(0) @binding(0) var<storage, read_write> out: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -16,7 +17,7 @@ fn modulate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
   let last = min((group.x + 1u) * ROWS, p.rows);
   let first = group.x * ROWS + thread * PER;
   for (var row = first; row < min(first + PER, last); row++) {
-    let r = statistics(row);
+    let r = statistics(row, p.epsilon);
     for (var j = 0u; j < p.dim; j++) {
       let i = row * p.dim + j;
       out[i / PER] = put(out[i / PER], i % PER, modulated(row, j, r));

@@ -25,7 +25,7 @@ fn modulate_rel_l1(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
   var total = vec2(0.0);
   for (var piece = cut(pieces, p.runs, group.x) + thread; piece < end; piece += WG) {
     for (var row = piece * PER; row < min(piece * PER + PER, p.rows); row++) {
-      let r = statistics(row);
+      let r = statistics(row, 1e-6);
       for (var j = 0u; j < p.dim; ) {
         var part = vec2(0.0);
         for (let stop = min(j + 64u, p.dim); j < stop; j++) {

@@ -236,7 +236,7 @@ fn modulate(steep: &Device, burn: &BurnDevice) -> String {
         centred / (variance + 1e-6).sqrt() * (bscale.clone() + 1.0) + bshift.clone()
     };
     let chunks = Chunks { shift: 0, scale: 1 };
-    ops::modulate(Gate::Open, &mut out, &sx, &mods, chunks).unwrap();
+    ops::modulate(Gate::Open, &mut out, &sx, &mods, chunks, ops::EPSILON).unwrap();
     let got = block_on(out.read_f32()).unwrap();
     same("modulate", &got, normed().into_data());
     same("modulate", &got, by_hand().into_data());
@@ -244,7 +244,7 @@ fn modulate(steep: &Device, burn: &BurnDevice) -> String {
     let mut ways = [
         Way {
             name: "steep",
-            run: Box::new(|| ops::modulate(Gate::Open, &mut out, &sx, &mods, chunks).unwrap()),
+            run: Box::new(|| ops::modulate(Gate::Open, &mut out, &sx, &mods, chunks, ops::EPSILON).unwrap()),
         },
         Way { name: "layer_norm", run: Box::new(|| last = Some(normed())) },
         Way { name: "mean, sub, mul, sqrt", run: Box::new(|| last2 = Some(by_hand())) },

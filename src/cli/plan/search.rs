@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use steep::cache::shortest;
-use steep::model::{Checkpoint, Dit, Model, RunSize};
+use steep::model::{Dit, Model, RunSize};
 use steep::sample::Recording;
 use steep::{DType, Error, Result, generate};
 
@@ -19,9 +19,13 @@ pub struct Search {
     /// Search for the best schedule of N computed steps, the first and the last among them
     #[arg(long = "search", id = "search", value_name = "N")]
     pub computed: Option<usize>,
-    /// Checkpoint to search for (safetensors); without it, the shipped model
-    #[arg(long, value_name = "FILE", requires = "search")]
+    /// Checkpoint to search for: a safetensors file, the index of several, or a folder of diffusers'; without it, the shipped
+    /// model
+    #[arg(long, value_name = "PATH", requires = "search")]
     model: Option<PathBuf>,
+    /// What the checkpoint does not say about itself, JSON or a file of it: for example '{"heads": 16}'
+    #[arg(long, value_name = "JSON", requires = "model")]
+    config: Option<String>,
     #[arg(long, value_name = "NAME", default_value = "auto", requires = "search", help = setup::device_help())]
     device: String,
     /// g in u + g·(c − u); schedules differ with it
@@ -79,7 +83,7 @@ impl Search {
 
     /// Uncached runs, and what skipping would do to their clips.
     async fn record(&self, steps: usize) -> Result<Recording> {
-        let checkpoint = Checkpoint::open_or_shipped(self.model.as_deref())?;
+        let checkpoint = setup::checkpoint(self.model.as_deref(), self.config.as_deref())?;
         let device = setup::open(&self.device).await?;
         let guided = self.guidance != 1.0;
         let run = RunSize { clips: 1, guided, steps, dtype: DType::F32, residuals: 1 };
@@ -95,9 +99,9 @@ impl Search {
         let runs = self.runs as usize;
         let bar = progress::bar("evaluations", runs.saturating_mul(evaluations(steps, 2 * steps)), false);
         for run in 0..runs {
-            let seed = self.seed.wrapping_add((run / c.classes) as u64);
+            let seed = self.seed.wrapping_add((run / c.labels()) as u64);
             let clip =
-                generate(&model).class(run % c.classes).seed(seed).steps(steps).guidance(self.guidance);
+                generate(&model).class(run % c.labels()).seed(seed).steps(steps).guidance(self.guidance);
             let mut progress = |done| {
                 let before = run * evaluations(steps, 2 * steps);
                 bar.set_position((before + evaluations(steps, done)) as u64);

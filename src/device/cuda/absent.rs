@@ -43,7 +43,7 @@ never! {
     recover() -> Result<()>;
     choice() -> &Choice;
     alloc(bytes: usize) -> Result<Buffer>;
-    upload(to: &Buffer, bytes: &[u8]) -> Result<()>;
+    upload(to: &Buffer, at: usize, bytes: &[u8]) -> Result<()>;
     run(source: &'static Source, call: Call<'_, '_>) -> Result<()>;
     read(from: &[(&Tensor, usize)]) -> Result<Vec<Vec<u8>>>;
     mark() -> Stamp;

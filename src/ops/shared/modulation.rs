@@ -66,14 +66,20 @@ pub struct Modulation<'a> {
 impl<'a> Modulation<'a> {
     /// Reads the row twice: the mean, then the deviations from it, so that a large mean costs no precision.
     #[inline(always)]
-    pub fn of_row<I: Isa>(p: &ModulationParams, mods: &'a [f32], x: &[f32], row: usize) -> Self {
+    pub fn of_row<I: Isa>(
+        p: &ModulationParams,
+        epsilon: f32,
+        mods: &'a [f32],
+        x: &[f32],
+        row: usize,
+    ) -> Self {
         let d = p.dim as usize;
         let mods = &mods[row / p.rows_per_sample as usize * p.mods_columns as usize..];
         let mean = sum::<I, false>(x, 0.0) / d as f32;
         let squares = sum::<I, true>(x, mean);
         Modulation {
             mean,
-            inverse_deviation: 1.0 / (squares / d as f32 + 1e-6).sqrt(),
+            inverse_deviation: 1.0 / (squares / d as f32 + epsilon).sqrt(),
             shift: &mods[p.shift_at as usize..][..d],
             scale: &mods[p.scale_at as usize..][..d],
         }
