@@ -191,19 +191,28 @@ fn block<I: Isa, T: Element>(
         }
         at += width;
     }
-    o.fill(0.0);
     max.fill(-3.4e38);
     sum.fill(0.0);
 
+    // Keys that fit one tile are read where they are. More of them are copied: their rows may be pages apart.
+    let in_place = size_of::<T>() == size_of::<f32>() && h == hv && length <= KEYS;
     for first in (0..length).step_by(KEYS) {
         let keys = KEYS.min(length - first);
-        for j in 0..keys {
-            for c in (0..h).step_by(LANES) {
-                vector(part(first + j, 1), c).store(&mut k[j * hv + c..]);
-                vector(part(first + j, 2), c).store(&mut v[j * hv + c..]);
+        let tile = match in_place {
+            true => {
+                let (all, at) = (bytemuck::cast_slice::<T, f32>(qkv), row(first) * 3 * dim + head * h);
+                Keys { k: &all[at + dim..], v: &all[at + 2 * dim..], keys, next: p.stride as usize * 3 * dim }
             }
-        }
-        let (k, v) = (&k[..keys * hv], &v[..keys * hv]);
+            false => {
+                for j in 0..keys {
+                    for c in (0..h).step_by(LANES) {
+                        vector(part(first + j, 1), c).store(&mut k[j * hv + c..]);
+                        vector(part(first + j, 2), c).store(&mut v[j * hv + c..]);
+                    }
+                }
+                Keys { k: &*k, v: &*v, keys, next: hv }
+            }
+        };
         let mut at = 0;
         while at < all {
             let width = width_at(at);
@@ -216,8 +225,8 @@ fn block<I: Isa, T: Element>(
                 rescale: &mut rescale[at..at + width],
             };
             match width {
-                LANES => group.attend::<I, 1>(k, v, hv),
-                _ => group.attend::<I, 2>(k, v, hv),
+                LANES => group.attend::<I, 1>(tile, hv, first == 0),
+                _ => group.attend::<I, 2>(tile, hv, first == 0),
             }
             at += width;
         }
@@ -241,6 +250,15 @@ fn block<I: Isa, T: Element>(
     }
 }
 
+/// A tile of keys and their values; rows begin `next` after one another.
+#[derive(Clone, Copy)]
+struct Keys<'a> {
+    k: &'a [f32],
+    v: &'a [f32],
+    keys: usize,
+    next: usize,
+}
+
 /// `Q` vectors of queries, between two tiles of keys.
 struct Group<'s> {
     /// The queries, times log2(e)/√h: rows of a channel of all queries.
@@ -256,13 +274,13 @@ struct Group<'s> {
 }
 
 impl Group<'_> {
-    /// Takes a tile of keys and values in, which have rows of `hv`.
+    /// Takes a tile of keys and values in; channels are `hv` with whole vectors. Of the `first` tile nothing has added up.
     #[inline(always)]
-    fn attend<I: Isa, const Q: usize>(self, k: &[f32], v: &[f32], hv: usize) {
+    fn attend<I: Isa, const Q: usize>(self, Keys { k, v, keys, next }: Keys<'_>, hv: usize, first: bool) {
         let width = Q * LANES;
         let Group { q, o, s, max, sum, rescale } = self;
-        let by_key = Scalars { of: k, next: hv, step: 1 };
-        products::<I, Q>(s, width, None, by_key, q);
+        let by_key = Scalars { of: k, next, step: 1 };
+        products::<I, Q>(s, width, None, by_key, Vectors { of: q, next: width, terms: q.len() / width });
         for lanes in (0..width).step_by(LANES) {
             let old = V::load(&max[lanes..]);
             let mut top = old;
@@ -283,12 +301,14 @@ impl Group<'_> {
         let by_query = Scalars { of: s, next: 1, step: width };
         // As many vectors of channels at a time as share a scalar well, then what is left over.
         let mut c = 0;
+        let values = |c: usize| Vectors { of: &v[c..], next, terms: keys };
+        let rescale = (!first).then_some(&*rescale);
         while I::ACROSS == 4 && c + 4 * LANES <= hv {
-            products::<I, 4>(&mut o[c..], hv, Some(rescale), by_query, &v[c..]);
+            products::<I, 4>(&mut o[c..], hv, rescale, by_query, values(c));
             c += 4 * LANES;
         }
         while c < hv {
-            products::<I, 1>(&mut o[c..], hv, Some(rescale), by_query, &v[c..]);
+            products::<I, 1>(&mut o[c..], hv, rescale, by_query, values(c));
             c += LANES;
         }
     }
@@ -311,15 +331,23 @@ struct Scalars<'a> {
     step: usize,
 }
 
-/// `out[i] = out[i]·rescale[i] + Σ_j x[i, j]·y[j]` for `Q` vectors at the start of every row i of `out` and j of `y`,
-/// where both have rows of `stride`. Without `rescale` the old `out` counts as 0.
+/// The other operand: rows that begin `next` after one another, one for each term.
+#[derive(Clone, Copy)]
+struct Vectors<'a> {
+    of: &'a [f32],
+    next: usize,
+    terms: usize,
+}
+
+/// `out[i] = out[i]·rescale[i] + Σ_j x[i, j]·y[j]` for `Q` vectors at the start of every row i of `out`, which has rows of
+/// `stride`, and j of `y`. Without `rescale` the old `out` counts as 0.
 #[inline(always)]
 fn products<I: Isa, const Q: usize>(
     out: &mut [f32],
     stride: usize,
     rescale: Option<&[f32]>,
     x: Scalars<'_>,
-    y: &[f32],
+    y: Vectors<'_>,
 ) {
     let mut i = 0;
     // As many rows at once as the registers hold.
@@ -348,11 +376,11 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
     stride: usize,
     rescale: Option<&[f32]>,
     x: Scalars<'_>,
-    y: &[f32],
+    y: Vectors<'_>,
     mut i: usize,
 ) -> usize {
     let rows = out.len().div_ceil(stride);
-    let terms = y.len().div_ceil(stride);
+    let Vectors { of: y, next, terms } = y;
     while i + R <= rows {
         let tile = &mut out[i * stride..];
         let mut acc = [[V::ZERO; Q]; R];
@@ -367,9 +395,9 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
         let x_tile = &x.of[i * x.next..];
         // The last that are touched: checked once, so that the loop need not. Its checks would be half its instructions.
         assert!((R - 1) * x.next + (terms - 1) * x.step < x_tile.len());
-        assert!((terms - 1) * stride + Q * LANES <= y.len());
+        assert!((terms - 1) * next + Q * LANES <= y.len());
         for j in 0..terms {
-            let vector = |n: usize| j * stride + n * LANES..j * stride + (n + 1) * LANES;
+            let vector = |n: usize| j * next + n * LANES..j * next + (n + 1) * LANES;
             // SAFETY: r < R, n < Q and j < terms, see the assertions.
             let y: [V; Q] = std::array::from_fn(|n| V::load(unsafe { y.get_unchecked(vector(n)) }));
             for (r, acc) in acc.iter_mut().enumerate() {
