@@ -9,7 +9,7 @@ mod shown;
 use crate::{Place, STEEP, fixture, text};
 
 /// What is not run, by its beginning or a part of it, and why.
-const NOT_RUN: [(&str, &str); 13] = [
+const NOT_RUN: [(&str, &str); 14] = [
     ("steep compare --seeds ", "samples hundreds of clips"),
     ("steep compare --steps ", "samples hundreds of clips"),
     ("steep compare 'tea", "samples hundreds of clips"),
@@ -22,6 +22,7 @@ const NOT_RUN: [(&str, &str); 13] = [
     ("--search", "evaluates the model 1275 times"),
     ("DiT-XL-2", "takes weights that are not here"),
     ("steep bench", "makes buffers of 256 MiB, and times for long"),
+    ("steep try rel_l1.wgsl --bench", "times for long, as tests/lab does"),
     ("steep try rel_l1.cu", "is told that a starter is wrong, as tests/lab shows"),
 ];
 
