@@ -239,8 +239,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("benches/results")).unwrap();
         let calls = folder.path().join("calls");
-        // What a search prints is a policy.
-        let stub = format!("#!/bin/bash\nprintf '%s\\0' \"$@\" $'\\n' >> {}\necho off\n", calls.display());
+        // What a search prints is a policy. Two in a pipe run at once, so each call has a file.
+        let each = r#"for word in "$@"; do printf '%s\0' "$word"; done"#;
+        let stub = format!("#!/bin/bash\n{each} > {}/$$\necho off\n", calls.display());
         std::fs::write(folder.path().join("steep"), stub).unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut all: Vec<_> = commands::PAGES.iter().flat_map(|page| commands::of_page(root, page)).collect();
@@ -252,13 +253,17 @@ mod tests {
             all.extend(examples);
         }
         for shown in all {
-            let _ = std::fs::remove_file(&calls);
+            let _ = std::fs::remove_dir_all(&calls);
+            std::fs::create_dir(&calls).unwrap();
             let script = format!("chmod +x steep; PATH=.:$PATH; {}", shown.line);
             let mut bash = Command::new("bash");
             bash.args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
             assert!(bash.status().unwrap().success(), "{shown:?}");
-            let said = std::fs::read_to_string(&calls).unwrap_or_else(|e| panic!("{shown:?}: {e}"));
-            for call in said.split_terminator("\n\0") {
+            let called: Vec<_> =
+                std::fs::read_dir(&calls).unwrap().map(|call| call.unwrap().path()).collect();
+            assert!(!called.is_empty(), "{shown:?}");
+            for call in called {
+                let call = std::fs::read_to_string(call).unwrap();
                 let args = ["steep"].into_iter().chain(call.split_terminator('\0'));
                 if let Err(e) = command().try_get_matches_from(args) {
                     panic!("{shown:?}: {}", one_line(&e));

@@ -31,7 +31,7 @@ test("one op is verified and timed, a cached run made, and the file has the docu
   expect(results.machine.browser).toMatch(/^Chrome\//);
   expect(results.devices).toHaveLength(1);
   const [device] = results.devices;
-  expect(Object.keys(device).sort()).toEqual(["description", "facts", "name", "run", "timed", "verified"]);
+  expect(Object.keys(device).sort()).toEqual(["copy_gbps", "description", "facts", "matmul_gflops", "name", "run", "timed", "verified"]);
   expect(device.facts.backend).toBe("webgpu");
   expect(device.facts.limits.maxComputeWorkgroupsPerDimension).toBeGreaterThan(0);
 
