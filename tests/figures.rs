@@ -42,6 +42,7 @@ fn check(name: &str, fresh: &str) {
     }
 }
 
+const OPS: &str = "benches/results/2026-11-26-xeon-2.ops.json";
 const PARETO: &str = "benches/results/2026-11-23-epyc-2.50-cpu.compare.json";
 const DECISIONS: &str = "benches/results/2026-11-25-xeon-2.teacache.compare.json";
 const PAIRS: &str = "benches/results/2026-11-25-xeon-2.pairs.jsonl";
@@ -54,6 +55,13 @@ fn figures_of_comparisons_are_drawn_from_results() {
         steep(&format!("compare --redraw {results} --out {}", folder.path().display()));
         check(name, &read(path(&folder, name)));
     }
+}
+
+#[test]
+fn the_roofline_is_drawn_from_results() {
+    let folder = TempDir::new().unwrap();
+    steep(&format!("bench --redraw {OPS} --roofline {}", path(&folder, "roofline.svg")));
+    check("roofline-cpu.svg", &read(path(&folder, "roofline-cpu.svg")));
 }
 
 #[test]
