@@ -3,8 +3,8 @@ numbers of their own code in f32.
 
     python reference/published.py --dit DIT --latte LATTE
 
-DIT and LATTE are checkouts of facebookresearch/DiT and Vchitect/Latte; diffusers, timm and einops are from PyPI. For each
-model there are a file (or a folder) with exactly the published names and layout, and `NAME.expected.safetensors`: `x`, `t`,
+DIT and LATTE are checkouts of facebookresearch/DiT and Vchitect/Latte, and what needs one that is not named is not written;
+diffusers, timm and einops are from PyPI. For each model there are a file (or a folder) with exactly the published names and layout, and `NAME.expected.safetensors`: `x`, `t`,
 `y` in, `out`; and a run of ten steps by the source's own sampler, `noise` to `final`. Every tensor is drawn anew, also
 those that training begins with at zero: zeros would hide faults.
 """
@@ -182,11 +182,67 @@ def diffusers():
     net.half().save_pretrained(OUT / "diffusers/transformer", max_shard_size="20KB")
     scheduler.save_pretrained(OUT / "diffusers/scheduler")
 
+@torch.no_grad()
+def decoders():
+    """What autoencoders make of latents: the decoder beside diffusers' DiT in its pipeline, with the names of today, those from
+    before diffusers 0.17, and those of Stable Diffusion's own code; and TAESD's, with diffusers' names and its own."""
+    from diffusers import AutoencoderKL, AutoencoderTiny
+    z = torch.randn(2, 4, 6, 10, generator=torch.Generator().manual_seed(7))
+    net = randomise(AutoencoderKL(down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3,
+                                  block_out_channels=(8, 8, 16), layers_per_block=1, norm_num_groups=2, sample_size=32))
+    for w in net.parameters(): w.copy_(w.half().float())         # what the file can hold
+    write("kl", dict(z=z, out=net.decode(z / net.config.scaling_factor).sample))
+    state = {k: v.half().clone() for k, v in net.state_dict().items()}
+    net.half().save_pretrained(OUT / "diffusers/vae")
+    old = dict(to_q="query", to_k="key", to_v="value")
+    def before(name):
+        for new, then in dict(old, **{"to_out.0": "proj_attn"}).items(): name = name.replace(f"attentions.0.{new}", f"attentions.0.{then}")
+        return name
+    save_file({before(k): v for k, v in state.items()}, OUT / "kl-old.safetensors")
+    own = {own_name(k, 3): v for k, v in state.items() if not k.startswith(("encoder.", "quant_conv"))}
+    for k in own:                                                # products of single pixels are convolutions there
+        if "attn_1" in k and k.endswith("weight") and own[k].ndim == 2: own[k] = own[k][:, :, None, None]
+    check_own(own, state, net.config)
+    torch.save(dict(state_dict={f"first_stage_model.{k}": v.clone() for k, v in own.items()}), OUT / "kl-own.ckpt")
+
+    net = randomise(AutoencoderTiny(encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), num_encoder_blocks=(1, 1),
+                                    num_decoder_blocks=(2, 1)))
+    write("taesd", dict(z=z, out=net.decode(z).sample))
+    net.save_pretrained(OUT / "taesd")
+    own = {}
+    for name, w in net.decoder.state_dict().items():             # a clamp counts as its first layer
+        number, rest = name.removeprefix("layers.").split(".", 1)
+        own[f"{int(number) + 1}.{rest}"] = w.clone()
+    torch.save(own, OUT / "taesd_decoder.pth")
+
+def own_name(name, levels):
+    """Stable Diffusion's name of a decoder's tensor, by diffusers'."""
+    import re
+    name = re.sub(r"up_blocks\.(\d+)\.", lambda m: f"up.{levels - 1 - int(m[1])}.", name)
+    for new, own in {"resnets.": "block.", "mid_block.block.0": "mid.block_1", "mid_block.block.1": "mid.block_2",
+                     "mid_block.attentions.0": "mid.attn_1", "group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v",
+                     "to_out.0": "proj_out", "upsamplers.0.conv": "upsample.conv", "conv_shortcut": "nin_shortcut",
+                     "conv_norm_out": "norm_out"}.items(): name = name.replace(new, own)
+    return name
+
+def check_own(own, state, config):
+    """diffusers' own converter makes the first of the second."""
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+    encoder = {k: v for k, v in state.items() if k.startswith(("encoder.", "quant_conv"))}
+    own = dict(own, **{"encoder.conv_in.weight": torch.zeros(1), **{f"encoder.{k}": torch.zeros(1) for k in (
+        "conv_in.bias", "conv_out.weight", "conv_out.bias", "norm_out.weight", "norm_out.bias")},
+        "quant_conv.weight": torch.zeros(1), "quant_conv.bias": torch.zeros(1)})
+    back = convert_ldm_vae_checkpoint(own, config)
+    for k, v in state.items():
+        if k not in encoder: assert torch.equal(back[k], v), k
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--dit", type=pathlib.Path, required=True)
-    p.add_argument("--latte", type=pathlib.Path, required=True)
+    p.add_argument("--dit", type=pathlib.Path)
+    p.add_argument("--latte", type=pathlib.Path)
     a = p.parse_args()
-    dit(a.dit); latte(a.latte); diffusers()
+    if a.dit: dit(a.dit)
+    if a.latte: latte(a.latte)
+    diffusers(); decoders()
 
 if __name__ == "__main__": main()

@@ -308,6 +308,16 @@ impl Tensor {
         &self.device
     }
 
+    /// The same elements in another shape.
+    pub(crate) fn reshaped(mut self, shape: impl Into<Shape>) -> Result<Tensor> {
+        let shape = shape.into();
+        if shape.elements() != Some(self.elements()) {
+            return Err(Error::argument("reshaped", "shape", format!("{} elements", self.elements()), shape));
+        }
+        self.shape = shape;
+        Ok(self)
+    }
+
     /// The number of elements.
     pub fn elements(&self) -> usize {
         // `alloc` refused shapes whose product overflows.

@@ -47,6 +47,8 @@ macro_rules! for_each_op {
             norm_ratio NORM_RATIO F32,
             denoise DENOISE F32,
             renoise RENOISE F32,
+            conv2d CONV2D FLOATS,
+            group_norm GROUP_NORM FLOATS,
         }
     };
 }

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use steep::cache::{Doubt, Measure, Rule, Spec, TeaCache, doubts};
 use steep::evaluate::metrics::{Estimate, psnr, speedup, ssim};
-use steep::model::{Checkpoint, Config};
+use steep::model::{Checkpoint, DecoderFile};
 use steep::sample::{GateMode, Progress, Run};
 use steep::video::Video;
-use steep::{Device, Error, Generate, Result};
+use steep::{Device, Generate, Result};
 
+use super::decoder::{self, Decoding};
+use super::picture::{Format, Look};
+use super::preview::{self, Preview, Watching};
 use super::setup::{self, Asked, Class, Setup};
 use super::sidecar::{self, Sidecar};
 use super::{memory, output, progress, report};
@@ -45,16 +48,16 @@ pub struct Args {
     #[arg(long)]
     pub compare: bool,
     /// Write the clip: .gif, .png (animated), .y4m, or .safetensors (`video`, f32 [F, C, H, W]). Pictures are of clips
-    /// with 1 or 3 channels. Without this, the clip is not kept.
+    /// with 1 or 3 channels, or of what a decoder makes of latents. Without this, the clip is not kept.
     /// With --compare, uncached and cached side by side, or a second tensor `uncached`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Frames a second in a picture file
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub fps: u32,
-    /// Magnification in a picture file; without it, to about 256 rows
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub scale: Option<u8>,
+    #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
+    pub decoding: Decoding,
+    #[command(flatten)]
+    preview: preview::Options,
     /// Draw distances, sums and decisions of all steps (.svg)
     #[arg(long, value_name = "FILE")]
     pub skip_map: Option<PathBuf>,
@@ -125,6 +128,8 @@ pub struct Made<'a> {
     pub pairs: Vec<[f64; 2]>,
     pub psnr: Option<f64>,
     pub ssim: Option<f64>,
+    /// What made pictures of latents.
+    pub decoder: Option<String>,
     /// Why the cached clip may be far from the uncached one.
     pub doubts: Vec<Doubt>,
 }
@@ -134,13 +139,28 @@ pub async fn run(args: &Args) -> Result<()> {
     let checkpoint = args.setup.checkpoint()?;
     let class = args.class.of(&checkpoint)?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup, &args.named)?;
+    let pictures = args.out.as_deref().map(Format::of).transpose()?.is_some_and(|format| format.is_picture());
+    let decoder = args.decoding.open(&checkpoint, pictures)?;
+    let of_previews = args.preview.decoder(&checkpoint)?;
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
-    args.check_picture(checkpoint.config())?;
+    let (c, clips) = (checkpoint.config(), if args.compare { 2 } else { 1 });
+    let shape = decoder::shape(c, decoder.as_ref());
     let device = args.setup.device().await?;
     let mut footprint = args.setup.footprint(&checkpoint);
-    footprint.host.push(("the picture", args.picture_bytes(checkpoint.config())));
+    if let Some(out) = &args.out {
+        args.look.check(out, shape, clips)?;
+        footprint.host.push(("the picture", args.look.bytes(out, shape, clips)));
+    }
+    for decoder in decoder.iter().chain(&of_previews) {
+        footprint.device.extend(decoder.footprint(c.height, c.width, args.setup.dtype));
+    }
     memory::check(&footprint, &device)?;
     let model = args.setup.load(&device, &checkpoint)?;
+    let words = decoder.as_ref().map(|decoder| format!("{} ({})", decoder.name(), decoder.kind()));
+    let load = |file: DecoderFile| file.load(&device, args.setup.dtype);
+    let (decoder, of_previews) = (decoder.map(load).transpose()?, of_previews.map(load).transpose()?);
+    let small = of_previews.as_ref().or(decoder.as_ref().filter(|decoder| decoder.is_tiny()));
+    let preview = args.preview.begin(&checkpoint, small, &args.look)?;
     let uncached = args.setup.clip(&model, class, args.seed).gate(args.gate.into());
     let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache));
     let rule = cached.policy()?.rule;
@@ -154,12 +174,17 @@ pub async fn run(args: &Args) -> Result<()> {
             let (uncached, cached, pairs) = args.pairs([&uncached, &cached]).await?;
             (Some(uncached), cached, pairs)
         }
-        false => (None, args.sample(&cached, &args.cache.to_string()).await?, vec![]),
+        false => (None, args.sample(&cached, &args.cache.to_string(), preview.as_ref()).await?, vec![]),
     };
     for (side, timed) in [uncached.as_mut(), Some(&mut cached)].into_iter().enumerate() {
         if let Some(timed) = timed.filter(|_| !pairs.is_empty()) {
             let seconds = pairs.iter().map(|pair| pair[side]).sum::<f64>() / pairs.len() as f64;
             timed.wall = Duration::from_secs_f64(seconds);
+        }
+    }
+    if let Some(decoder) = &decoder {
+        for timed in uncached.iter_mut().chain([&mut cached]) {
+            timed.video = decoder::decode(decoder, &timed.video, args.quiet).await?;
         }
     }
     let doubts = doubts(&rule, &cached.run.trace());
@@ -190,6 +215,7 @@ pub async fn run(args: &Args) -> Result<()> {
         pairs,
         psnr,
         ssim,
+        decoder: words,
         doubts,
     };
     made.write()
@@ -204,58 +230,15 @@ impl Args {
         self.cache.check(self.setup.steps)
     }
 
-    /// What writing the clip as a picture takes: the clips side by side, the file, and some copies of one frame.
-    fn picture_bytes(&self, c: &Config) -> u64 {
-        if self.out.as_deref().is_none_or(|out| output::ending(out) == "safetensors") {
-            return 0;
-        }
-        let clips = if self.compare { 2 } else { 1 };
-        let scale = self.scale(c.height) as u64;
-        let frame = clips * (c.height * c.width * if c.channels == 3 { 3 } else { 1 }) as u64 * scale * scale;
-        let values = clips * c.clip() as u64 * size_of::<f32>() as u64;
-        frame.saturating_mul(c.frames as u64 + 16).saturating_add(values)
-    }
-
-    /// Whether the file that the clip goes to can hold it.
-    fn check_picture(&self, config: &Config) -> Result<()> {
-        let Some(out) = &self.out else { return Ok(()) };
-        let Some(most) = Format::of(out)?.most_pixels() else { return Ok(()) };
-        if ![1, 3].contains(&config.channels) {
-            let why = format!(
-                "the model's clips have {} channels, which are no colours; wanted a model of 1 (grey) or 3 (RGB) \
-                 channels, or a name that ends in .safetensors",
-                config.channels
-            );
-            return Err(Error::file(out, why));
-        }
-        let scale = self.scale(config.height);
-        let columns = if self.compare { 2 * config.width + GAP } else { config.width };
-        let [width, height] = [columns, config.height].map(|n| n.saturating_mul(scale));
-        if width.max(height) > most {
-            let why = format!(
-                "a picture of {width} by {height} pixels; this format has at most {most} columns and rows: wanted a \
-                 smaller --scale than {scale}, or another format"
-            );
-            return Err(Error::file(out, why));
-        }
-        Ok(())
-    }
-
-    /// The magnification of a picture of `height` rows.
-    fn scale(&self, height: usize) -> usize {
-        let fitting = (256 / height).clamp(1, 64);
-        self.scale.map_or(fitting, usize::from)
-    }
-
     /// Whether nothing is asked for but the summary.
     fn discards(&self) -> bool {
-        !self.compare && self.out.is_none() && self.skip_map.is_none() && self.json.is_none()
+        self.files().iter().all(Option::is_none) && !self.compare && self.json.is_none()
     }
 
-    /// Where the clip, the skip map and the record go.
-    fn files(&self) -> [Option<&Path>; 3] {
+    /// Where the clip, the skip map, the record and previews go.
+    fn files(&self) -> [Option<&Path>; 4] {
         let json = self.json.as_deref().filter(|_| !self.json_to_stdout());
-        [self.out.as_deref(), self.skip_map.as_deref(), json]
+        [self.out.as_deref(), self.skip_map.as_deref(), json, self.preview.path()]
     }
 
     fn json_to_stdout(&self) -> bool {
@@ -270,7 +253,7 @@ impl Args {
         const FEWEST: usize = 3;
         const MOST: usize = 24;
         let name = self.cache.to_string();
-        let first = (self.sample(uncached, "uncached").await?, self.sample(cached, &name).await?);
+        let first = (self.sample(uncached, "uncached", None).await?, self.sample(cached, &name, None).await?);
         let mut pairs = vec![[first.0.wall.as_secs_f64(), first.1.wall.as_secs_f64()]];
         let spent = |pairs: &[[f64; 2]]| pairs.iter().flatten().sum::<f64>();
         // A cache that is none has no speedup. Long runs are even enough, unless what they say cannot be.
@@ -288,10 +271,12 @@ impl Args {
         while pairs.len() < FEWEST || !ends(&pairs) {
             // Who begins takes turns: whatever the first run of a pair suffers from, both do.
             let (a, b) = match pairs.len() % 2 {
-                0 => (self.sample(uncached, "uncached").await?, self.sample(cached, &name).await?),
+                0 => {
+                    (self.sample(uncached, "uncached", None).await?, self.sample(cached, &name, None).await?)
+                }
                 _ => {
-                    let b = self.sample(cached, &name).await?;
-                    (self.sample(uncached, "uncached").await?, b)
+                    let b = self.sample(cached, &name, None).await?;
+                    (self.sample(uncached, "uncached", None).await?, b)
                 }
             };
             pairs.push([a.wall.as_secs_f64(), b.wall.as_secs_f64()]);
@@ -299,10 +284,15 @@ impl Args {
         Ok((first.0, first.1, pairs))
     }
 
-    async fn sample(&self, generate: &Generate<'_>, name: &str) -> Result<Timed> {
+    async fn sample(
+        &self,
+        generate: &Generate<'_>,
+        name: &str,
+        preview: Option<&Preview<'_>>,
+    ) -> Result<Timed> {
         let bar = progress::bar(name, self.setup.steps, self.quiet);
         let (mut computed, mut skipped) = (0, 0);
-        let mut progress = |p: Progress| {
+        let progress = |p: Progress| {
             if let Some(decision) = p.decision {
                 computed += usize::from(decision.computes());
                 skipped += usize::from(!decision.computes());
@@ -312,7 +302,7 @@ impl Args {
             super::go_on()
         };
         let start = Instant::now();
-        let run = generate.watch(&mut progress).await;
+        let run = generate.watch(&mut Watching { preview, progress }).await;
         let wall = start.elapsed();
         bar.finish_and_clear();
         let run = run?;
@@ -340,7 +330,7 @@ impl Made<'_> {
 
     fn write(&self) -> Result<()> {
         let args = self.args;
-        let [clip, map, json] = args.files();
+        let [clip, map, json, _] = args.files();
         let record = format!("{:#}\n", report::record(self));
         let mut files = Vec::new();
         if let Some(path) = clip {
@@ -375,53 +365,11 @@ impl Made<'_> {
 
     /// The clip as the file's ending asks for it.
     fn clip(&self, path: &Path) -> Result<Vec<u8>> {
-        let format = Format::of(path)?;
-        let cached = &self.cached.video;
         let uncached = self.uncached.as_ref().map(|u| &u.video);
-        if let Format::Safetensors = format {
-            return report::safetensors(self, path);
-        }
-        let both: Vec<&Video> = uncached.into_iter().chain([cached]).collect();
-        let scale = self.args.scale(cached.height);
-        let all = Video::side_by_side(&both, GAP)?;
-        let picture = all.picture(scale)?;
-        match format {
-            Format::Gif => picture.gif(self.args.fps),
-            Format::Apng => picture.apng(self.args.fps),
-            _ => picture.y4m(self.args.fps),
-        }
-    }
-}
-
-/// Columns between two clips in one picture.
-const GAP: usize = 1;
-
-enum Format {
-    Gif,
-    Apng,
-    Y4m,
-    Safetensors,
-}
-
-impl Format {
-    /// The most columns and rows of a picture; None for what is no picture.
-    fn most_pixels(&self) -> Option<usize> {
-        match self {
-            Format::Gif => Some(usize::from(u16::MAX)),
-            // The specification leaves out the sign (PNG 1.2, section 11.2.2).
-            Format::Apng => Some(i32::MAX as usize),
-            Format::Y4m => Some(usize::MAX),
-            Format::Safetensors => None,
-        }
-    }
-
-    fn of(path: &Path) -> Result<Format> {
-        match output::ending(path).as_str() {
-            "gif" => Ok(Format::Gif),
-            "png" => Ok(Format::Apng),
-            "y4m" => Ok(Format::Y4m),
-            "safetensors" => Ok(Format::Safetensors),
-            _ => Err(Error::file(path, "wanted a name that ends in .gif, .png, .y4m or .safetensors")),
+        let both: Vec<&Video> = uncached.into_iter().chain([&self.cached.video]).collect();
+        match self.args.look.file(path, &both)? {
+            Some(picture) => Ok(picture),
+            None => report::safetensors(self, path),
         }
     }
 }

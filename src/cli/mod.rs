@@ -6,6 +6,8 @@ mod clips;
 mod compare;
 #[cfg(feature = "cuda")]
 mod counters;
+mod decode;
+mod decoder;
 mod devices;
 mod forward;
 mod generate;
@@ -14,7 +16,9 @@ mod inspect;
 mod kernels;
 mod memory;
 mod output;
+mod picture;
 mod plan;
+mod preview;
 mod progress;
 mod report;
 mod setup;
@@ -66,6 +70,7 @@ enum Verb {
     Calibrate(calibrate::Args),
     Compare(compare::Args),
     Plan(plan::Args),
+    Decode(decode::Args),
     Forward(forward::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
@@ -122,6 +127,7 @@ pub fn main() -> ExitCode {
         Verb::Calibrate(args) => pollster::block_on(calibrate::run(args)),
         Verb::Compare(args) => pollster::block_on(compare::run(args)),
         Verb::Plan(args) => pollster::block_on(plan::run(args)),
+        Verb::Decode(args) => pollster::block_on(decode::run(args)),
         Verb::Forward(args) => pollster::block_on(forward::run(args)),
         Verb::Inspect(args) => pollster::block_on(inspect::run(args)),
         Verb::Verify(args) => pollster::block_on(verify::run(args)),

@@ -97,6 +97,10 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
         let ssim = made.ssim.map_or(String::new(), |s| format!(", SSIM {s:.3}"));
         lines.push(format!("  PSNR {psnr:.1} dB{ssim} between the two clips\n"));
     }
+    if let Some(decoder) = &made.decoder {
+        let steep::video::Video { height, width, .. } = cached.video;
+        lines.push(format!("  pictures of {width}×{height} pixels by {}\n", plain(decoder)));
+    }
     if !written.is_empty() {
         lines.push(output::wrote(written.iter().copied()));
     }
@@ -156,6 +160,7 @@ pub fn record(made: &Made) -> Value {
     record["uncached_wall_ms"] = json!(made.uncached.as_ref().map(ms));
     record["timed_pairs"] = json!(made.pairs.len());
     record["speedup"] = json!(made.speedup().map(|e| json!({ "value": e.value, "half": e.half })));
+    record["decoder"] = json!(made.decoder);
     record["psnr"] = json!(made.psnr);
     record["ssim"] = json!(made.ssim);
     record["warnings"] = made.doubts.iter().map(|doubt| json!(doubt.to_string())).collect();

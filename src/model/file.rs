@@ -233,6 +233,14 @@ impl TensorFile {
         }
     }
 
+    /// A tensor's values as f32. No such tensor, one that is stored in a type that is no float, and a value that is not
+    /// finite are errors.
+    pub fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let mut all = vec![];
+        self.append_f32(name, DType::F32, &mut all)?;
+        Ok(all)
+    }
+
     /// Adds a tensor's values as f32 to `all`. One that is stored in a type that is no float, or has a value that is not
     /// finite or that `dtype` cannot hold, is an error.
     pub(crate) fn append_f32(&self, name: &str, dtype: DType, all: &mut Vec<f32>) -> Result<()> {

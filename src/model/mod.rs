@@ -17,6 +17,7 @@
 mod classes;
 mod condition;
 mod config;
+mod decoder;
 mod describe;
 mod dit;
 mod file;
@@ -30,6 +31,7 @@ mod zip;
 
 pub use condition::Condition;
 pub use config::{Config, Prediction};
+pub use decoder::{Decoder, DecoderFile};
 pub use dit::Dit;
 pub use file::TensorFile;
 pub use footprint::{Footprint, RunSize};

@@ -56,11 +56,16 @@ impl From<TensorFile> for Source {
 impl Source {
     /// Opens what `path` leads to and parses the headers.
     pub fn open(path: impl AsRef<Path>) -> Result<Source> {
+        Source::part(path, "transformer")
+    }
+
+    /// The same, of another part of a pipeline's folder.
+    pub(super) fn part(path: impl AsRef<Path>, part: &str) -> Result<Source> {
         let path = path.as_ref();
         if !path.is_dir() {
             return Source::with_config(path);
         }
-        let inner = path.join("transformer");
+        let inner = path.join(part);
         let inner = if inner.is_dir() { inner } else { path.into() };
         let mut source = Source::with_config(&chosen(&inner)?)?;
         let folder = path.canonicalize().unwrap_or_else(|_| path.into());

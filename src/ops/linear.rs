@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{Rows, dot, matmul, widen};
+use super::shared::{Rows, SMALL, WIDE, dot, matmul, widen};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, by_dtype, gelu, mul_add, silu};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
@@ -30,15 +30,12 @@ pub static LINEAR: Kernel = Kernel {
             .needs(Need::Sm80)
             .halves()
             .multiple(8)
-            .with(&[("TILE_ROWS", 64), ("TILE_COLUMNS", 64), ("WARPS_DOWN", 2), ("WARPS_ACROSS", 2)])
+            .with(SMALL)
             .shared("4 * 2 * (64 + 64) * 32"),
         Source::cuda("tile", cu!("ladder/linear_tile"), 256, [1, 64, 128]),
         Source::cuda("naive", cu!("ladder/linear_naive"), 256, [1, 1, 256]),
     ],
 };
-
-/// Blocks of a product that fill a large GPU.
-const WIDE: usize = 128;
 
 /// Calls of so few rows get shaders of their own.
 const FEW_ROWS: usize = 8;

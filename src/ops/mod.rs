@@ -73,4 +73,6 @@ ops! {
     norm_ratio: NORM_RATIO, norm_ratio;
     denoise: DENOISE, Update, denoise;
     renoise: RENOISE, renoise;
+    conv2d: CONV2D, Conv2d, conv2d;
+    group_norm: GROUP_NORM, group_norm;
 }

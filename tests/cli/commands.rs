@@ -31,15 +31,26 @@ fn the_commands_that_are_shown_run() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let place = Place::new();
     let mut all: Vec<_> = shown::PAGES.iter().flat_map(|page| shown::of_page(root, page)).collect();
-    for verb in
-        ["generate", "calibrate", "compare", "plan", "forward", "inspect", "bench", "verify", "devices"]
-    {
+    for verb in [
+        "generate",
+        "calibrate",
+        "compare",
+        "plan",
+        "decode",
+        "forward",
+        "inspect",
+        "bench",
+        "verify",
+        "devices",
+    ] {
         all.extend(shown::of_help(verb, &place.ok(&[verb, "--help"])));
     }
     // What they read.
     fs::write(place.path("distances.txt"), "0.2 0.1 0.1 0.05 0.1").unwrap();
     fs::copy(fixture("tiny-latte"), place.path("model.safetensors")).unwrap();
     fs::copy(fixture("moving-mnist-32.fixture"), place.path("in.safetensors")).unwrap();
+    std::os::unix::fs::symlink(root.join("tests/fixtures/published/taesd"), place.path("taesd")).unwrap();
+    fs::write(place.path("latents.safetensors"), latents()).unwrap();
     fs::create_dir(place.path("docs")).unwrap();
     for folder in ["models", "benches"] {
         std::os::unix::fs::symlink(root.join(folder), place.path(folder)).unwrap();
@@ -61,4 +72,12 @@ fn the_commands_that_are_shown_run() {
     for (i, (part, why)) in NOT_RUN.iter().enumerate() {
         assert!(left.contains(&i), "no command has {part:?} any more ({why})");
     }
+}
+
+/// A frame of latents as `generate` writes them.
+fn latents() -> Vec<u8> {
+    let zeros = vec![0u8; 4 * 4 * 4 * 4];
+    let view =
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1, 4, 4, 4], &zeros).unwrap();
+    safetensors::serialize([("video", view)], None).unwrap()
 }

@@ -10,6 +10,7 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod decode;
 mod finite;
 mod forward;
 mod generate;

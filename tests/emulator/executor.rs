@@ -112,6 +112,32 @@ fn published_models_give_what_their_own_code_gives() {
     assert!(error <= 1e-4, "ddpm: {error}");
 }
 
+/// Decoders, against the pictures of their own code.
+#[test]
+fn decoders_give_the_pictures_of_their_own_code() {
+    if !harness::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [latents, out] = ["latents", "out"].map(|name| folder.path().join(format!("{name}.safetensors")));
+    for (name, vae) in [("kl", "diffusers"), ("taesd", "taesd")] {
+        let fixtures = "tests/fixtures/published";
+        let expected = harness::root().join(format!("{fixtures}/{name}.expected.safetensors"));
+        let z: Vec<u8> = tensor(&expected, "z").iter().flat_map(|x| x.to_le_bytes()).collect();
+        let view =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2, 4, 6, 10], &z).unwrap();
+        safetensors::serialize_to_file([("video", view)], None, &latents).unwrap();
+        let decode = |device: &str| {
+            let arguments = format!("decode {} --vae {fixtures}/{vae} --quiet", latents.display());
+            fine(&format!("{arguments} --device {device} --out {}", out.display()), &[]);
+            tensor(&out, "video")
+        };
+        let error = apart(&decode("cuda"), &tensor(&expected, "out"));
+        println!("{name}: {error:.1e}");
+        assert!(error <= 1e-4, "{name}: {error}");
+    }
+}
+
 struct Run {
     letters: String,
     clip: Vec<f32>,

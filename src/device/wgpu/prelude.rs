@@ -27,10 +27,13 @@ impl Variant {
 }
 
 /// The files that a shader can include, by their paths below `wgsl/`. They are part of the crate.
-pub const INCLUDES: [Text; 17] = [
+pub const INCLUDES: [Text; 20] = [
     wgsl!("common/activations"),
+    wgsl!("common/conv_operands"),
+    wgsl!("common/conv_window"),
     wgsl!("common/cut"),
     wgsl!("common/exp"),
+    wgsl!("common/group_norm"),
     wgsl!("common/layer_norm"),
     wgsl!("common/linear"),
     wgsl!("common/linear_operands"),

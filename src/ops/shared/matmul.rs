@@ -15,7 +15,27 @@ pub struct Rows<P> {
 ///
 /// # Safety
 /// `x` holds m rows of k, `w` n rows of k, `out` m rows of n, and nobody else touches `out`.
-pub unsafe fn matmul([m, n, k]: [usize; 3], x: Rows<*const f32>, w: Rows<*const f32>, out: Rows<*mut f32>) {
+pub unsafe fn matmul(size: [usize; 3], x: Rows<*const f32>, w: Rows<*const f32>, out: Rows<*mut f32>) {
+    // SAFETY: as the caller vouches.
+    unsafe { product(size, x, w, out, false) }
+}
+
+/// [`matmul`] onto what `out` holds.
+///
+/// # Safety
+/// As for `matmul`.
+pub unsafe fn add_matmul(size: [usize; 3], x: Rows<*const f32>, w: Rows<*const f32>, out: Rows<*mut f32>) {
+    // SAFETY: as the caller vouches.
+    unsafe { product(size, x, w, out, true) }
+}
+
+unsafe fn product(
+    [m, n, k]: [usize; 3],
+    x: Rows<*const f32>,
+    w: Rows<*const f32>,
+    out: Rows<*mut f32>,
+    add: bool,
+) {
     // gemm wants its result in columns: outᵀ[n, m] = w[n, k] · xᵀ[k, m].
     let (out_columns, w_rows, x_columns) = (out.stride as isize, w.stride as isize, x.stride as isize);
     // SAFETY: the strides describe the matrices that the caller vouches for.
@@ -27,14 +47,14 @@ pub unsafe fn matmul([m, n, k]: [usize; 3], x: Rows<*const f32>, w: Rows<*const 
             out.at,
             out_columns,
             1,
-            false,
+            add,
             w.at,
             1,
             w_rows,
             x.at,
             x_columns,
             1,
-            0.0,
+            if add { 1.0 } else { 0.0 },
             1.0,
             false,
             false,

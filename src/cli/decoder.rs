@@ -1,0 +1,63 @@
+//! Pictures of latents: which decoder, and the work with progress.
+
+use std::path::{Path, PathBuf};
+
+use steep::model::{Checkpoint, Config, Decoder, DecoderFile};
+use steep::video::Video;
+use steep::{Error, Result};
+
+use super::progress;
+
+/// Which decoder.
+#[derive(clap::Args)]
+pub struct Decoding {
+    /// Make pictures of latents with this decoder: an AutoencoderKL or a TAESD, a file or a folder. Without it, pictures are
+    /// made by a pipeline's own, `vae/` in its folder, where there is one; `none` keeps latents
+    #[arg(long, value_name = "PATH")]
+    vae: Option<PathBuf>,
+}
+
+impl Decoding {
+    /// The decoder for a model's clips: the one that is named; else, for pictures, the one that is beside the model.
+    pub fn open(&self, checkpoint: &Checkpoint, pictures: bool) -> Result<Option<DecoderFile>> {
+        let beside = || checkpoint.path().map(|path| path.join("vae")).filter(|path| path.is_dir());
+        let path = match &self.vae {
+            Some(path) if path.as_os_str() == "none" => None,
+            Some(path) => Some(path.clone()),
+            None => beside().filter(|_| pictures && ![1, 3].contains(&checkpoint.config().channels)),
+        };
+        path.map(|path| open(&path, checkpoint.config())).transpose()
+    }
+}
+
+/// A decoder for this model's clips.
+pub fn open(path: &Path, config: &Config) -> Result<DecoderFile> {
+    let file = DecoderFile::open(path)?;
+    if file.channels() != config.channels {
+        let why = format!(
+            "decodes latents of {} channels, and the model's have {}; wanted the decoder of this model",
+            file.channels(),
+            config.channels
+        );
+        return Err(Error::file(path, why));
+    }
+    Ok(file)
+}
+
+/// [F, C, H, W] of the pictures of a model's clips.
+pub fn shape(config: &Config, decoder: Option<&DecoderFile>) -> [usize; 4] {
+    let (channels, scale) = decoder.map_or((config.channels, 1), |decoder| (3, decoder.scale()));
+    [config.frames, channels, scale.saturating_mul(config.height), scale.saturating_mul(config.width)]
+}
+
+/// Pictures of a clip of latents.
+pub async fn decode(decoder: &Decoder, latents: &Video, quiet: bool) -> Result<Video> {
+    let bar = progress::bar("decoding", latents.frames, quiet);
+    let mut watch = |done: usize| {
+        bar.set_position(done as u64);
+        super::go_on()
+    };
+    let pictures = decoder.video(latents, &mut watch).await;
+    bar.finish_and_clear();
+    pictures
+}

@@ -1,0 +1,206 @@
+//! `out = conv(x) + bias + add`, a convolution as a matrix product whose rows are windows of an image.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::shared::{Rows, SMALL, WIDE, add_matmul, widen};
+use crate::device::cpu::{Arguments, Tile};
+use crate::device::simd::{Element, Isa, Scratch, by_dtype};
+use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
+use crate::{DType, Error, Result, Tensor};
+
+/// See [`conv2d`].
+pub static CONV2D: Kernel = Kernel {
+    name: "conv2d",
+    cpu: cpu_sources!(cpu, tile: [1, 64, 256]),
+    wgsl: &[
+        Source::wgsl("cpu", wgsl!("cpu/conv2d"), [1, 64, 64])
+            .with(&[("FEW_ROWS", 0)])
+            .needs(Need::CpuAdapter)
+            .multiple(4),
+        Source::wgsl("tile", wgsl!("conv2d"), [1, 64, 64]).multiple(4),
+        Source::wgsl("naive", wgsl!("ladder/conv2d_naive"), [1, 64, 4]),
+    ],
+    cuda: &[
+        Source::cuda("mma", cu!("conv2d"), 128, [1, 128, 128])
+            .needs(Need::Sm80)
+            .halves()
+            .multiple(32)
+            .shared("4 * 128 * (128 + 4)")
+            .suited_to(|[_, rows, columns]| rows.div_ceil(128) * columns.div_ceil(128) >= WIDE),
+        // For products of few tiles.
+        Source::cuda("mma_small", cu!("conv2d"), 128, [1, 64, 64])
+            .needs(Need::Sm80)
+            .halves()
+            .multiple(32)
+            .with(SMALL)
+            .shared("4 * 2 * (64 + 64) * 32"),
+        Source::cuda("tile", cu!("ladder/conv2d_tile"), 256, [1, 64, 64]),
+    ],
+};
+
+/// What a convolution does besides: by default nothing.
+#[derive(Clone, Copy, Default)]
+pub struct Conv2d<'a> {
+    /// Whether it sees every pixel of `x` as a square of two by two: nearest-neighbour upsampling, of which no tensor is
+    /// made.
+    pub doubled: bool,
+    /// Added to the result: T, the shape of `out`.
+    pub add: Option<&'a Tensor>,
+    /// Whether max(0, ·) comes last.
+    pub relu: bool,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    /// Pixels of all images of `out`.
+    rows: u32,
+    /// Channels of `out`.
+    columns: u32,
+    channels: u32,
+    height: u32,
+    width: u32,
+    /// Rows and columns of a window.
+    size: u32,
+    /// 2 where `x` has half as many rows and columns as `out`, or 1.
+    up: u32,
+    add: u32,
+    /// What a result is at least: 0 with ReLU.
+    least: f32,
+}
+
+/// `out = conv(x, w) + bias + add`, windows of s×s pixels around each pixel, zeros outside of the image, stride 1.
+///
+/// - `out`: T [B, H, W, O]
+/// - `x`: T [B, H, W, C]; [B, H/2, W/2, C] where it is [doubled](Conv2d::doubled)
+/// - `w`: T [O, s, s, C], s odd; `torch.nn.Conv2d` has [O, C, s, s]
+/// - `bias`: `f32 [O]`
+pub fn conv2d(
+    gate: Gate<'_>,
+    out: &mut Tensor,
+    x: &Tensor,
+    w: &Tensor,
+    bias: &Tensor,
+    options: Conv2d<'_>,
+) -> Result<()> {
+    const OP: &str = "conv2d";
+    let dtype = x.float(OP, "x")?;
+    let [images, rows, columns, channels] = x.dims(OP, "x")?;
+    let [outputs, size, across, _] = w.dims(OP, "w")?;
+    if size != across || size.is_multiple_of(2) || x.elements() == 0 {
+        return Err(Error::argument(OP, "w", format!("[O, s, s, {channels}], s odd"), format!("{w:?}")));
+    }
+    w.expect(OP, "w", dtype, [outputs, size, size, channels])?;
+    bias.expect(OP, "bias", DType::F32, [outputs])?;
+    let up = if options.doubled { 2 } else { 1 };
+    let (height, width) = (up * rows, up * columns);
+    out.expect(OP, "out", dtype, [images, height, width, outputs])?;
+    if let Some(add) = options.add {
+        add.expect(OP, "add", dtype, *out.shape())?;
+    }
+    let params = Params {
+        rows: (images * height * width) as u32,
+        columns: outputs as u32,
+        channels: channels as u32,
+        height: height as u32,
+        width: width as u32,
+        size: size as u32,
+        up: up as u32,
+        add: u32::from(options.add.is_some()),
+        least: if options.relu { 0.0 } else { f32::MIN },
+    };
+    // Where there is nothing to add, the place in the list is x's.
+    Call::new(&CONV2D, gate, &mut [out], &[x, w, bias, options.add.unwrap_or(x)])
+        .params(&params)
+        .work([1, images * height * width, outputs])
+        .row_lengths(&[outputs, channels])
+        .constants(&[
+            ("SIZE", params.size),
+            ("UP", params.up),
+            ("HEIGHT", params.height),
+            ("WIDTH", params.width),
+            ("CHANNELS", params.channels),
+            ("ADD", params.add),
+        ])
+        .run()
+}
+
+#[inline(always)]
+fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    by_dtype!(args.read_dtype(0), tile::<I>(args, part))
+}
+
+/// About as many numbers of a window at a time: the windows of a tile's pixels stay in the cache.
+const DEPTH: usize = 512;
+
+/// Products of some of a window's pixels after the others, onto the sums of those before.
+#[inline(always)]
+fn tile<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Tile) {
+    let p: Params = args.params();
+    let (x, w, bias) = (args.read::<T>(0), args.read::<T>(1), args.read::<f32>(2));
+    let (c, size, n) = (p.channels as usize, p.size as usize, p.columns as usize);
+    let (m, width) = (rows.len(), columns.len());
+    let (taps, at_once) = (size * size, (DEPTH / c).clamp(1, size * size));
+
+    let is_f32 = size_of::<T>() == size_of::<f32>();
+    let widened = if is_f32 { 0 } else { width * at_once * c };
+    let mut scratch = Scratch::take(m * width + m * at_once * c + widened);
+    let (y, rest) = scratch.floats().split_at_mut(m * width);
+    let (windows, wide) = rest.split_at_mut(m * at_once * c);
+    y.fill(0.0);
+    for first in (0..taps).step_by(at_once) {
+        let some = at_once.min(taps - first);
+        let k = some * c;
+        for (row, window) in rows.clone().zip(windows.chunks_exact_mut(k)) {
+            for (tap, to) in (first..first + some).zip(window.chunks_exact_mut(c)) {
+                match p.source(row, tap) {
+                    Some(pixel) => widen(&x[pixel * c..(pixel + 1) * c], to),
+                    None => to.fill(0.0),
+                }
+            }
+        }
+        let part = |column: usize| (column * taps + first) * c..(column * taps + first + some) * c;
+        let weights = if is_f32 {
+            let w: &[f32] = bytemuck::cast_slice(&w[part(columns.start).start..part(columns.end - 1).end]);
+            Rows { at: w.as_ptr(), stride: taps * c }
+        } else {
+            for (column, to) in columns.clone().zip(wide.chunks_exact_mut(k)) {
+                widen(&w[part(column)], to);
+            }
+            Rows { at: wide.as_ptr(), stride: k }
+        };
+        let windows = Rows { at: windows.as_ptr(), stride: k };
+        // SAFETY: m windows of k, rows of k of the weights, m rows of sums.
+        unsafe { add_matmul([m, width, k], windows, weights, Rows { at: y.as_mut_ptr(), stride: width }) };
+    }
+
+    let bias = &bias[columns.clone()];
+    for (row, y) in rows.clone().zip(y.chunks_exact(width)) {
+        let at = row * n + columns.start..row * n + columns.end;
+        // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
+        let out = unsafe { args.write::<T>(0, at.clone()) };
+        let sums = out.iter_mut().zip(y.iter().zip(bias));
+        if p.add != 0 {
+            for ((out, (y, b)), add) in sums.zip(&args.read::<T>(3)[at]) {
+                *out = T::from_f32((y + b + add.to_f32()).max(p.least));
+            }
+        } else {
+            for (out, (y, b)) in sums {
+                *out = T::from_f32((y + b).max(p.least));
+            }
+        }
+    }
+}
+
+impl Params {
+    /// The pixel of x that pixel `row` of `out` sees at place `tap` of its window: None outside of the image.
+    #[inline(always)]
+    fn source(&self, row: usize, tap: usize) -> Option<usize> {
+        let (height, width, size) = (self.height as usize, self.width as usize, self.size as usize);
+        let (image, y, x) = (row / width / height, row / width % height, row % width);
+        let y = (y + tap / size).checked_sub(size / 2).filter(|y| *y < height)?;
+        let x = (x + tap % size).checked_sub(size / 2).filter(|x| *x < width)?;
+        let up = self.up as usize;
+        Some((image * (height / up) + y / up) * (width / up) + x / up)
+    }
+}

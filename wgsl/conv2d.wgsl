@@ -1,0 +1,3 @@
+// out = conv(x) + bias + add, in tiles that pass through workgroup memory.
+#include "common/conv_operands.wgsl"
+#include "common/matmul.wgsl"
