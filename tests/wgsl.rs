@@ -23,6 +23,13 @@ fn constants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
         "patch_embed" => {
             [1, 2, 3, 8].map(|patch| vec![("PATCH", patch), ("ACROSS", 5), ("TOKENS", 15)]).to_vec()
         }
+        "conv2d" => {
+            let some = |[size, up, add]: [u32; 3]| {
+                let image = [("HEIGHT", 6), ("WIDTH", 10), ("CHANNELS", 8)];
+                [("SIZE", size), ("UP", up), ("ADD", add)].into_iter().chain(image).collect()
+            };
+            [[1, 1, 0], [3, 1, 1], [3, 2, 0]].map(some).to_vec()
+        }
         _ => vec![vec![]],
     }
 }

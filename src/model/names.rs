@@ -74,7 +74,7 @@ pub(super) const OTHERS: [(&str, &str); 8] = [
     ("spatial_blocks.0.scale_shift_table", "Open-Sora's STDiT3"),
     ("text_embedding_projection.1.weight", "Latte conditioned by text"),
     ("patch_embedding.weight", "Wan"),
-    ("decoder.conv_in.weight", "the decoder of an autoencoder (VAE)"),
+    ("decoder.conv_in.weight", "an autoencoder (VAE), whose decoder `--vae` takes"),
     ("double_blocks.0.img_attn.qkv.weight", "FLUX or HunyuanVideo"),
     ("conv_in.weight", "a U-Net, as Stable Diffusion's"),
 ];
