@@ -7,7 +7,7 @@ use pollster::block_on;
 use steep::cache::{Decision, letters};
 use steep::model::Dit;
 use steep::sample::{GateMode, Run};
-use steep::{Device, generate};
+use steep::{DType, Device, generate};
 
 struct Case {
     class: usize,
@@ -106,5 +106,23 @@ fn every_executor_repeats_itself() {
         let first = bits(GateMode::Device);
         assert!(first == bits(GateMode::Device), "{} does not repeat itself", device.name());
         assert!(first == bits(GateMode::Host), "{}: the gate's place changes the clip", device.name());
+    }
+}
+
+/// Types of 16 bits change a clip less than any cache does; `docs/kernels.md` says these numbers.
+#[test]
+fn clips_in_16_bits_are_near_those_in_f32() {
+    let checkpoint = steep::model::Checkpoint::shipped().unwrap();
+    let clip = |dtype, class: usize| {
+        let model = Dit::load(&Device::cpu(), &checkpoint, dtype).unwrap();
+        block_on(generate(&model).class(class).seed(class as u64).steps(50).run()).unwrap().clips
+    };
+    for class in [0, 3, 7] {
+        let exact = clip(DType::F32, class);
+        for (dtype, least) in [(DType::F16, 65.0), (DType::BF16, 40.0)] {
+            let db = psnr(&clip(dtype, class), &exact);
+            println!("class {class} in {dtype}: {db:.1} dB");
+            assert!(db > least, "class {class} in {dtype}: {db:.1} dB");
+        }
     }
 }

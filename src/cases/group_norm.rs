@@ -40,7 +40,9 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     all.push(case(dtype, [2, 3, 4, 5, 8], true, 0.0).gated());
     // A decoder's middle, and its last blocks at 256×256 pixels.
     for dims in [[1, 32, 32, 32, 16], [1, 256, 256, 32, 4]] {
-        all.push(case(dtype, dims, true, 0.0).bench());
+        let [images, height, width, groups, size] = dims;
+        let name = format!("{images}×{height}×{width} {groups}×{size}, SiLU");
+        all.push(case(dtype, dims, true, 0.0).named(name).bench());
     }
     all
 }

@@ -11,7 +11,7 @@ use crate::{DType, Error, Result, Tensor};
 /// See [`conv2d`].
 pub static CONV2D: Kernel = Kernel {
     name: "conv2d",
-    cpu: cpu_sources!(cpu, tile: [1, 64, 256]),
+    cpu: cpu_sources!(cpu, tile: [1, 256, 128]),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/conv2d"), [1, 64, 64])
             .with(&[("FEW_ROWS", 0)])

@@ -3,17 +3,18 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::cpu::{Arguments, Tile};
-use crate::device::simd::{Element, Isa, by_dtype, mul_add, silu};
+use crate::device::simd::{Element, Isa, LANES, V, by_dtype, silu};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`group_norm`].
 pub static GROUP_NORM: Kernel = Kernel {
     name: "group_norm",
-    cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
+    cpu: cpu_sources!(cpu, tile: [1, 1, 8]),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/group_norm"), [1, 1, 1]).needs(Need::CpuAdapter),
         Source::wgsl("tile", wgsl!("group_norm"), [1, 1, 1]),
+        Source::wgsl("naive", wgsl!("ladder/group_norm_naive"), [1, 1, 64]),
     ],
     cuda: &[Source::cuda("block", cu!("group_norm"), 512, [1, 1, 1])],
 };
@@ -77,54 +78,95 @@ fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
     by_dtype!(args.read_dtype(0), groups::<I>(args, part))
 }
 
-/// Some neighbouring groups of an image: of each pixel a run of channels.
+/// Some neighbouring groups of an image: of each pixel a run of channels, a vector of them at a time.
 #[inline(always)]
 fn groups<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, images, groups]): &Tile) {
     let p: Params = args.params();
     let (pixels, channels) = (p.pixels as usize, p.channels as usize);
-    let (x, weight, bias) = (args.read::<T>(0), args.read::<f32>(1), args.read::<f32>(2));
+    let (weight, bias) = (args.read::<f32>(1), args.read::<f32>(2));
     let size = channels / p.groups as usize;
+    let (first, run) = (groups.start * size, groups.len() * size);
     for image in images.clone() {
-        let (first, run) = (groups.start * size, groups.len() * size);
-        let at = |pixel: usize| (image * pixels + pixel) * channels + first;
-        // Of each group, Σ of `term` of an element and its group's centre: pixels in turn, in f32 for a stretch of them, and in
-        // f64 across.
-        let sums = |centres: &[f32], squares: bool| {
-            const STRETCH: usize = 64;
-            let mut totals = vec![0.0f64; groups.len()];
-            let mut sums = vec![0.0f32; run];
-            for start in (0..pixels).step_by(STRETCH) {
-                sums.fill(0.0);
-                for pixel in start..(start + STRETCH).min(pixels) {
-                    let x = &x[at(pixel)..at(pixel) + run];
-                    for ((sum, x), centre) in sums.iter_mut().zip(x).zip(centres) {
-                        let deviation = x.to_f32() - centre;
-                        *sum = mul_add::<I>(deviation, if squares { deviation } else { 1.0 }, *sum);
+        let run = Run { x: &args.read::<T>(0)[image * pixels * channels..], channels, pixels, first, run };
+        // Of groups, then of their channels.
+        let of_channels = |sums: &[f64], f: &dyn Fn(f64) -> f64| -> Vec<f32> {
+            let groups = sums.chunks_exact(size).map(|sums| sums.iter().sum::<f64>());
+            let all = groups.map(|sum| f(sum / (pixels * size) as f64) as f32);
+            all.flat_map(|x| std::iter::repeat_n(x, size)).collect()
+        };
+        let mean = of_channels(&run.sums::<I, false>(None), &|mean| mean);
+        let scale = of_channels(&run.sums::<I, true>(Some(&mean)), &|variance| {
+            f64::from(1.0 / (variance as f32 + p.epsilon).sqrt())
+        });
+        let affine = |of: &'_ [f32], at: usize| run.vector(&of[first..], at);
+        for at in (0..run.run).step_by(LANES) {
+            let (mean, scale) = (run.vector(&mean, at), run.vector(&scale, at));
+            let (weight, bias) = (affine(weight, at), affine(bias, at));
+            for pixel in 0..pixels {
+                let x = run.pixel(pixel);
+                let mut y = ((run.vector(x, at) - mean) * scale).mul_add::<I>(weight, bias);
+                if p.silu != 0 {
+                    for y in &mut y.0 {
+                        *y = silu::<I>(*y);
                     }
                 }
-                for (total, sums) in totals.iter_mut().zip(sums.chunks_exact(size)) {
-                    *total += sums.iter().map(|sum| f64::from(*sum)).sum::<f64>();
+                let width = LANES.min(run.run - at);
+                let start = (image * pixels + pixel) * channels + first + at;
+                // SAFETY: a run of a pixel's channels belongs to one block.
+                let out = unsafe { args.write::<T>(0, start..start + width) };
+                match width {
+                    LANES => T::store(y, out),
+                    _ => T::store_tail(y, out),
                 }
             }
-            totals.into_iter().map(|total| total / (pixels * size) as f64).collect::<Vec<f64>>()
-        };
-        let spread = |of_groups: &mut dyn Iterator<Item = f32>| -> Vec<f32> {
-            of_groups.flat_map(|x| std::iter::repeat_n(x, size)).collect()
-        };
-        let mean = spread(&mut sums(&vec![0.0; run], false).into_iter().map(|mean| mean as f32));
-        let scale = spread(
-            &mut sums(&mean, true).into_iter().map(|variance| 1.0 / (variance as f32 + p.epsilon).sqrt()),
-        );
-        let (weight, bias) = (&weight[first..first + run], &bias[first..first + run]);
-        for pixel in 0..pixels {
-            let x = &x[at(pixel)..at(pixel) + run];
-            // SAFETY: a run of a pixel's channels belongs to one block.
-            let out = unsafe { args.write::<T>(0, at(pixel)..at(pixel) + run) };
-            let numbers = mean.iter().zip(&scale).zip(weight.iter().zip(bias));
-            for ((out, x), ((mean, scale), (weight, bias))) in out.iter_mut().zip(x).zip(numbers) {
-                let y = mul_add::<I>((x.to_f32() - mean) * scale, *weight, *bias);
-                *out = T::from_f32(if p.silu != 0 { silu::<I>(y) } else { y });
+        }
+    }
+}
+
+/// Neighbouring channels of all pixels of an image.
+struct Run<'a, T> {
+    x: &'a [T],
+    channels: usize,
+    pixels: usize,
+    first: usize,
+    run: usize,
+}
+
+impl<T: Element> Run<'_, T> {
+    /// The run's channels of a pixel.
+    #[inline(always)]
+    fn pixel(&self, pixel: usize) -> &[T] {
+        &self.x[pixel * self.channels + self.first..][..self.run]
+    }
+
+    /// A vector of channels, the last of which may lie behind the run.
+    #[inline(always)]
+    fn vector<E: Element>(&self, of: &[E], at: usize) -> V {
+        match self.run - at {
+            left if left < LANES => E::load_tail(&of[at..at + left], 0.0),
+            _ => E::load(&of[at..]),
+        }
+    }
+
+    /// Of each channel Σ x, or Σ (x − mean)²: in f32 for a stretch of pixels, in f64 across.
+    #[inline(always)]
+    fn sums<I: Isa, const SQUARES: bool>(&self, mean: Option<&[f32]>) -> Vec<f64> {
+        const STRETCH: usize = 64;
+        let mut totals = vec![0.0; self.run.next_multiple_of(LANES)];
+        for start in (0..self.pixels).step_by(STRETCH) {
+            for at in (0..self.run).step_by(LANES) {
+                let centre = mean.map_or(V::ZERO, |mean| self.vector(mean, at));
+                let (one, mut sums) = (V::splat(1.0), V::ZERO);
+                for pixel in start..(start + STRETCH).min(self.pixels) {
+                    let deviation = self.vector(self.pixel(pixel), at) - centre;
+                    sums = deviation.mul_add::<I>(if SQUARES { deviation } else { one }, sums);
+                }
+                for (total, sum) in totals[at..].iter_mut().zip(sums.0) {
+                    *total += f64::from(sum);
+                }
             }
         }
+        totals.truncate(self.run);
+        totals
     }
 }
