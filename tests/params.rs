@@ -112,7 +112,7 @@ fn of(source: &Source) -> (String, Vec<Field>) {
             let fields = flat(&file, &structs(&text, type_first), &alias(&text));
             (file, fields)
         }
-        Code::Cpu { .. } => unreachable!("in Rust, there is one struct for all sources"),
+        Code::Cpu(_) => unreachable!("in Rust, there is one struct for all sources"),
     }
 }
 

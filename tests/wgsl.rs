@@ -117,7 +117,7 @@ fn every_op_has_a_source_for_every_shape() {
     for kernel in ALL {
         let takes_all = |source: &Source| match source.code {
             Code::Wgsl { multiple, .. } => multiple == 1 && source.needs == Need::Nothing,
-            Code::Cpu { .. } | Code::Cuda(_) => false,
+            Code::Cpu(_) | Code::Cuda(_) => false,
         };
         assert!(kernel.wgsl.iter().any(takes_all), "{}: every WGSL source is picky", kernel.name);
     }

@@ -1,7 +1,7 @@
 //! The CPU executor: tiles of a call's work are done on rayon's threads, each by one call of the kernel, a function.
 //!
-//! The division into tiles comes from the source alone, never from the number of threads, so results do not depend
-//! on the machine's size.
+//! Results do not depend on the machine's size: the division into tiles comes from the source and the call's work. Only a
+//! source whose bits no tile changes may also look at the number of threads ([`Source::tiled`]).
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -27,7 +27,7 @@ impl Cpu {
 
     /// The instruction sets that its sources know, best first.
     fn isas(&self) -> impl Iterator<Item = &'static str> {
-        let all = [(Need::Avx512, "avx512"), (Need::Avx2, "avx2")];
+        let all = [(Need::Avx512Bf16, "avx512_bf16"), (Need::Avx512, "avx512"), (Need::Avx2, "avx2")];
         all.into_iter().filter(|(need, _)| self.has(*need)).map(|(_, name)| name)
     }
 
@@ -43,7 +43,7 @@ impl Cpu {
     }
 
     pub(super) fn describe(&self) -> String {
-        let isa = self.isas().next().unwrap_or(std::env::consts::ARCH);
+        let isa = self.isas().find(|&isa| isa != "avx512_bf16").unwrap_or(std::env::consts::ARCH);
         let threads = rayon::current_num_threads();
         let s = if threads == 1 { "" } else { "s" };
         format!("cpu ({threads} thread{s}, {isa})")
@@ -66,6 +66,7 @@ impl Cpu {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
+            Need::Avx512Bf16 => self.has(Need::Avx512) && is_x86_feature_detected!("avx512bf16"),
         }
         #[cfg(not(target_arch = "x86_64"))]
         matches!(need, Need::Nothing)
@@ -101,11 +102,10 @@ impl Cpu {
         if !open {
             return Ok(());
         }
-        let Code::Cpu { run, tile: size } = source.code else {
-            unreachable!("the CPU's sources are functions")
-        };
+        let Code::Cpu(code) = source.code else { unreachable!("the CPU's sources are functions") };
         let arguments = Arguments::new(call);
         let work = arguments.work;
+        let size = code.tile(work, rayon::current_num_threads());
         let grid: [usize; 3] = std::array::from_fn(|i| work[i].div_ceil(size[i]));
         let tile = |index: usize| {
             // The innermost dimension is the last one.
@@ -113,7 +113,7 @@ impl Cpu {
             let span = |i: usize| at[i] * size[i]..work[i].min((at[i] + 1) * size[i]);
             let tile = Tile([span(0), span(1), span(2)]);
             // SAFETY: `Device::choose` took a source whose needs are met, and tiles do not overlap.
-            unsafe { run(&arguments, &tile) }
+            unsafe { (code.run)(&arguments, &tile) }
         };
         match grid.iter().product() {
             n if n == 1 || cfg!(target_arch = "wasm32") => (0..n).for_each(tile),

@@ -3,7 +3,7 @@
 use super::Call;
 use super::cpu::{Arguments, Tile};
 use super::sum::evaluate;
-use crate::{Error, Result};
+use crate::{DType, Error, Result};
 
 /// An op: its name (file stem and entry point in every language) and every implementation there is of it.
 pub struct Kernel {
@@ -51,7 +51,25 @@ impl Source {
         tile: [usize; 3],
     ) -> Source {
         not_empty(tile);
-        Source { label, needs, code: Code::Cpu { run, tile } }
+        let code = CpuCode { run, tile, tiles: None, only: None, multiple: 1 };
+        Source { label, needs, code: Code::Cpu(code) }
+    }
+
+    /// The same function, with tiles of this size for a call's work on this many threads. For kernels that give each element
+    /// the same bits whatever tile it is in.
+    pub const fn tiled(self, tiles: Tiles) -> Source {
+        match self.code {
+            Code::Cpu(code) => Source { code: Code::Cpu(CpuCode { tiles: Some(tiles), ..code }), ..self },
+            _ => panic!("a function"),
+        }
+    }
+
+    /// The same function, for operands of one type.
+    pub const fn only(self, dtype: DType) -> Source {
+        match self.code {
+            Code::Cpu(code) => Source { code: Code::Cpu(CpuCode { only: Some(dtype), ..code }), ..self },
+            _ => panic!("a function"),
+        }
     }
 
     /// A WGSL source that runs on any adapter and takes any shape, in workgroups that take a tile each.
@@ -95,7 +113,7 @@ impl Source {
 
     /// The same WGSL or CUDA source, for devices that have `needs`.
     pub const fn needs(mut self, needs: Need) -> Source {
-        assert!(!matches!(self.code, Code::Cpu { .. }), "a function's needs are fixed");
+        assert!(!matches!(self.code, Code::Cpu(_)), "a function's needs are fixed");
         self.needs = needs;
         self
     }
@@ -105,7 +123,7 @@ impl Source {
         match &mut self.code {
             Code::Wgsl { constants, .. } => *constants = with,
             Code::Cuda(code) => code.constants = with,
-            Code::Cpu { .. } => {}
+            Code::Cpu(_) => {}
         }
         self
     }
@@ -116,7 +134,7 @@ impl Source {
         match &mut self.code {
             Code::Wgsl { multiple, .. } => *multiple = of,
             Code::Cuda(code) => code.multiple = of,
-            Code::Cpu { .. } => {}
+            Code::Cpu(code) => code.multiple = of,
         }
         self
     }
@@ -181,7 +199,7 @@ impl Source {
     pub(crate) const unsafe fn trusted(&self) -> Source {
         let Source { label, needs, .. } = *self;
         let code = match self.code {
-            Code::Cpu { run, tile } => Code::Cpu { run, tile },
+            Code::Cpu(code) => Code::Cpu(code),
             Code::Wgsl { text, tile, constants, multiple, most } => {
                 Code::Wgsl { text: Text { trusted: true, ..text }, tile, constants, multiple, most }
             }
@@ -193,7 +211,10 @@ impl Source {
     /// The shape of row lengths and of element types that it takes.
     pub(super) fn takes(&self, call: &Call<'_, '_>) -> bool {
         match &self.code {
-            Code::Cpu { .. } => true,
+            Code::Cpu(code) => {
+                let fits = |dtype| call.operands() == dtype;
+                call.multiple.is_multiple_of(code.multiple) && code.only.is_none_or(fits)
+            }
             Code::Wgsl { multiple, most, .. } => {
                 let few = |(name, most)| call.constants.iter().all(|(n, value)| *n != name || *value <= most);
                 call.multiple.is_multiple_of(*multiple) && most.is_none_or(few)
@@ -295,6 +316,8 @@ pub enum Need {
     Avx2,
     /// x86-64 with AVX-512 (F, BW, DQ, VL).
     Avx512,
+    /// The same, with products of bf16 (AVX512_BF16).
+    Avx512Bf16,
     /// An NVIDIA GPU of compute capability 8.0 (Ampere) or later: `mma.sync` on bf16, `cp.async`.
     Sm80,
 }
@@ -305,7 +328,7 @@ impl Need {
         match self {
             Need::Nothing => true,
             Need::Sm80 => capability >= (8, 0),
-            Need::Subgroups | Need::CpuAdapter | Need::Avx2 | Need::Avx512 => false,
+            Need::Subgroups | Need::CpuAdapter | Need::Avx2 | Need::Avx512 | Need::Avx512Bf16 => false,
         }
     }
 }
@@ -318,6 +341,7 @@ impl std::fmt::Display for Need {
             Need::CpuAdapter => "a software adapter with subgroups of one size",
             Need::Avx2 => "AVX2, FMA and F16C",
             Need::Avx512 => "AVX-512",
+            Need::Avx512Bf16 => "AVX-512 with bf16",
             Need::Sm80 => "compute capability 8.0",
         })
     }
@@ -326,13 +350,7 @@ impl std::fmt::Display for Need {
 /// The languages.
 pub enum Code {
     /// A function over one tile of the work.
-    #[non_exhaustive]
-    Cpu {
-        /// Does the tile. See [`Source::cpu`] for when it may be called.
-        run: unsafe fn(&Arguments<'_>, &Tile),
-        /// How much work a tile is, in the op's units; the last one of a row may be smaller.
-        tile: [usize; 3],
-    },
+    Cpu(CpuCode),
     /// A compute shader whose entry point has the op's name.
     Wgsl {
         /// The file that has the entry point; [`Module`](super::wgpu::prelude::Module) makes a module of it.
@@ -348,6 +366,32 @@ pub enum Code {
     },
     /// A CUDA C++ kernel whose entry point has the op's name.
     Cuda(CudaCode),
+}
+
+/// The size of a tile, for the work of a call and a number of threads.
+pub type Tiles = fn([usize; 3], usize) -> [usize; 3];
+
+/// A function, and which calls it takes.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct CpuCode {
+    /// Does a tile. See [`Source::cpu`] for when it may be called.
+    pub run: unsafe fn(&Arguments<'_>, &Tile),
+    /// How much work a tile is, in the op's units; the last one of a row may be smaller.
+    pub tile: [usize; 3],
+    /// The same for the work of one call on so many threads, where it differs.
+    pub tiles: Option<Tiles>,
+    /// What type the operands must be of, where not all will do.
+    pub only: Option<DType>,
+    /// What the call's row lengths must be multiples of.
+    pub multiple: usize,
+}
+
+impl CpuCode {
+    /// How much work a tile is when `threads` share in `work`.
+    pub(super) fn tile(&self, work: [usize; 3], threads: usize) -> [usize; 3] {
+        self.tiles.map_or(self.tile, |tiles| tiles(work, threads))
+    }
 }
 
 /// How a CUDA source is compiled and launched.

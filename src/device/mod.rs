@@ -75,7 +75,7 @@ mod sum;
 pub mod wgpu;
 
 pub use facts::Facts;
-pub use kernel::{Code, CudaCode, Kernel, Need, Source, Text};
+pub use kernel::{Code, CpuCode, CudaCode, Kernel, Need, Source, Text, Tiles};
 pub(crate) use kernel::{cu, wgsl};
 pub use simd::cpu_sources;
 pub(crate) use sum::evaluate;

@@ -10,138 +10,19 @@
 use bytemuck::Pod;
 pub use half::{bf16, f16};
 
-/// What a kernel may know about the instructions it is compiled for.
-pub trait Isa {
-    /// Whether `a * b + c` is one instruction (without it, `mul_add` would be a library call).
-    const FMA: bool;
-    /// Vector accumulators that fit the register file, with some left for operands.
-    const ACCUMULATORS: usize;
-    /// Vectors that share a scalar in a product: with as many rows as there are accumulators for, so many that a term has
-    /// more multiplications than loads.
-    const ACROSS: usize = 1;
-
-    /// a·b + c, lane by lane. Explicit where it can be: left to itself, the compiler vectorises a loop over
-    /// accumulators across them instead of along their lanes, with gathers.
-    #[inline(always)]
-    fn mul_add(a: V, b: V, c: V) -> V {
-        let mut r = c;
-        for i in 0..LANES {
-            r.0[i] = mul_add::<Self>(a.0[i], b.0[i], c.0[i]);
-        }
-        r
-    }
-
-    /// Row i of the result is lane i of every row.
-    #[inline(always)]
-    fn transpose(rows: [V; LANES]) -> [V; LANES] {
-        let mut r = [V::ZERO; LANES];
-        for (i, row) in rows.iter().enumerate() {
-            for (r, x) in r.iter_mut().zip(row.0) {
-                r.0[i] = x;
-            }
-        }
-        r
-    }
-}
-
-/// 32 registers of 16 lanes.
-#[cfg(target_arch = "x86_64")]
-pub struct Avx512;
-/// 16 registers of 8 lanes.
-#[cfg(target_arch = "x86_64")]
-pub struct Avx2;
-/// Whatever the target's baseline has.
-pub struct Portable;
+mod isa;
+mod scratch;
 
 #[cfg(target_arch = "x86_64")]
-impl Isa for Avx512 {
-    const FMA: bool = true;
-    const ACCUMULATORS: usize = 16;
-    const ACROSS: usize = 4;
-
-    #[inline(always)]
-    fn mul_add(a: V, b: V, c: V) -> V {
-        use std::arch::x86_64::*;
-        // SAFETY: kernels for this instruction set run only where it is; a `V` has room for 16 f32.
-        unsafe {
-            let (a, b) = (_mm512_loadu_ps(a.0.as_ptr()), _mm512_loadu_ps(b.0.as_ptr()));
-            let mut r = c;
-            _mm512_storeu_ps(r.0.as_mut_ptr(), _mm512_fmadd_ps(a, b, _mm512_loadu_ps(c.0.as_ptr())));
-            r
-        }
-    }
-
-    /// Pairs, then pairs of pairs, then quarters of a register.
-    #[inline(always)]
-    fn transpose(rows: [V; LANES]) -> [V; LANES] {
-        use std::arch::x86_64::*;
-        // SAFETY: as above.
-        unsafe {
-            let mut r = [_mm512_setzero_ps(); LANES];
-            for i in 0..LANES {
-                r[i] = _mm512_loadu_ps(rows[i].0.as_ptr());
-            }
-            let mut t = r;
-            for i in 0..8 {
-                t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-                t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-            }
-            let mut u = t;
-            for i in 0..8 {
-                let (from, to) = (i / 2 * 4 + i % 2, i / 2 * 4 + i % 2 * 2);
-                let (a, b) = (_mm512_castps_pd(t[from]), _mm512_castps_pd(t[from + 2]));
-                u[to] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-                u[to + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-            }
-            let mut out = u;
-            for i in 0..4 {
-                let even = _mm512_shuffle_f32x4::<0x88>(u[i], u[i + 4]);
-                let odd = _mm512_shuffle_f32x4::<0xdd>(u[i], u[i + 4]);
-                let even_high = _mm512_shuffle_f32x4::<0x88>(u[i + 8], u[i + 12]);
-                let odd_high = _mm512_shuffle_f32x4::<0xdd>(u[i + 8], u[i + 12]);
-                out[i] = _mm512_shuffle_f32x4::<0x88>(even, even_high);
-                out[i + 4] = _mm512_shuffle_f32x4::<0x88>(odd, odd_high);
-                out[i + 8] = _mm512_shuffle_f32x4::<0xdd>(even, even_high);
-                out[i + 12] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_high);
-            }
-            let mut columns = [V::ZERO; LANES];
-            for i in 0..LANES {
-                _mm512_storeu_ps(columns[i].0.as_mut_ptr(), out[i]);
-            }
-            columns
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Isa for Avx2 {
-    const FMA: bool = true;
-    const ACCUMULATORS: usize = 6;
-
-    #[inline(always)]
-    fn mul_add(a: V, b: V, c: V) -> V {
-        use std::arch::x86_64::*;
-        // SAFETY: as above, in two halves.
-        unsafe {
-            let mut r = c;
-            for i in [0, 8] {
-                let (a, b) = (_mm256_loadu_ps(a.0.as_ptr().add(i)), _mm256_loadu_ps(b.0.as_ptr().add(i)));
-                let c = _mm256_loadu_ps(c.0.as_ptr().add(i));
-                _mm256_storeu_ps(r.0.as_mut_ptr().add(i), _mm256_fmadd_ps(a, b, c));
-            }
-            r
-        }
-    }
-}
-
-impl Isa for Portable {
-    const FMA: bool = cfg!(target_arch = "aarch64");
-    const ACCUMULATORS: usize = 4;
-}
+pub use isa::{Avx2, Avx512, Avx512Bf16};
+pub use isa::{Isa, Portable};
+pub use scratch::Scratch;
 
 /// The sources of a CPU kernel `fn body<I: Isa>(&Arguments<'_>, &Tile)`, one per instruction set, best first.
 ///
-/// `body` is `#[inline(always)]`, and so is what it calls. `tile` is how much of the work one call of it does.
+/// `body` is `#[inline(always)]`, and so is what it calls. `tile` is how much of the work one call of it does; after it,
+/// `tiles` may name a function for [`Source::tiled`](super::Source::tiled), and `pairs` a second `body` for the sources
+/// of processors that multiply pairs of bf16.
 ///
 /// ```
 /// use steep::cpu_sources;
@@ -162,11 +43,25 @@ impl Isa for Portable {
 /// ```
 #[macro_export]
 macro_rules! cpu_sources {
-    ($body:ident, tile: $tile:expr) => {{
+    ($body:ident, tile: $tile:expr $(, tiles: $tiles:expr $(, pairs: $pairs:ident)?)?) => {{
         const TILE: [usize; 3] = $tile;
         const PORTABLE: fn(&$crate::device::cpu::Arguments<'_>, &$crate::device::cpu::Tile) =
             $body::<$crate::device::simd::Portable>;
         &[
+            $($(
+                #[cfg(target_arch = "x86_64")]
+                {
+                    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c,bmi2")]
+                    fn run(args: &$crate::device::cpu::Arguments<'_>, tile: &$crate::device::cpu::Tile) {
+                        $pairs::<$crate::device::simd::Avx512Bf16>(args, tile)
+                    }
+                    // SAFETY: what the function needs is what the source says.
+                    let source = unsafe {
+                        $crate::device::Source::cpu("avx512_bf16", $crate::device::Need::Avx512Bf16, run, TILE)
+                    };
+                    source.only($crate::DType::BF16).multiple(2).tiled($tiles)
+                },
+            )?)?
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2")]
@@ -174,7 +69,7 @@ macro_rules! cpu_sources {
                     $body::<$crate::device::simd::Avx512>(args, tile)
                 }
                 // SAFETY: what the function needs is what the source says.
-                unsafe { $crate::device::Source::cpu("avx512", $crate::device::Need::Avx512, run, TILE) }
+                unsafe { $crate::device::Source::cpu("avx512", $crate::device::Need::Avx512, run, TILE) }$(.tiled($tiles))?
             },
             #[cfg(target_arch = "x86_64")]
             {
@@ -183,10 +78,10 @@ macro_rules! cpu_sources {
                     $body::<$crate::device::simd::Avx2>(args, tile)
                 }
                 // SAFETY: as above.
-                unsafe { $crate::device::Source::cpu("avx2", $crate::device::Need::Avx2, run, TILE) }
+                unsafe { $crate::device::Source::cpu("avx2", $crate::device::Need::Avx2, run, TILE) }$(.tiled($tiles))?
             },
             // SAFETY: a function for any processor.
-            unsafe { $crate::device::Source::cpu("portable", $crate::device::Need::Nothing, PORTABLE, TILE) },
+            unsafe { $crate::device::Source::cpu("portable", $crate::device::Need::Nothing, PORTABLE, TILE) }$(.tiled($tiles))?,
         ]
     }};
 }
@@ -542,41 +437,6 @@ pub fn prefetch<T>(x: &[T]) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = x;
-}
-
-/// Working memory of a block, kept by its thread from call to call.
-pub struct Scratch {
-    lines: Vec<V>,
-}
-
-impl Scratch {
-    /// `n` floats with arbitrary content.
-    #[inline(always)]
-    pub fn take(n: usize) -> Scratch {
-        let mut lines = POOL.take();
-        if lines.len() < n.div_ceil(LANES) {
-            lines.resize(n.div_ceil(LANES), V::ZERO);
-        }
-        Scratch { lines }
-    }
-
-    /// The floats; at least as many as were asked for.
-    #[inline(always)]
-    pub fn floats(&mut self) -> &mut [f32] {
-        let n = self.lines.len() * LANES;
-        // SAFETY: a `V` is 16 floats and nothing else.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), n) }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        POOL.set(std::mem::take(&mut self.lines));
-    }
-}
-
-thread_local! {
-    static POOL: std::cell::Cell<Vec<V>> = const { std::cell::Cell::new(Vec::new()) };
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Wgpu {
             Need::Nothing => true,
             Need::Subgroups => self.features.contains(::wgpu::Features::SUBGROUP),
             Need::CpuAdapter => !self.is_gpu() && self.lanes.is_some(),
-            Need::Avx2 | Need::Avx512 | Need::Sm80 => false,
+            Need::Avx2 | Need::Avx512 | Need::Avx512Bf16 | Need::Sm80 => false,
         }
     }
 

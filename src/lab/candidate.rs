@@ -263,7 +263,7 @@ pub fn as_file(kernel: &Kernel, source: &Source, dtypes: &[DType]) -> Option<(La
     let (language, text) = match &source.code {
         Code::Wgsl { text, .. } => (Language::Wgsl, text),
         Code::Cuda(code) => (Language::Cuda, &code.text),
-        Code::Cpu { .. } => return None,
+        Code::Cpu(_) => return None,
     };
     if entry_is_included(language, text.text) {
         header.op = Some((0, kernel.name.into()));

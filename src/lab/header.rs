@@ -103,7 +103,7 @@ impl Header {
         let owned = |all: &[(&str, u32)]| all.iter().map(|(name, n)| (name.to_string(), *n)).collect();
         let needs = Some((0, source.needs)).filter(|(_, need)| *need != Need::Nothing);
         match &source.code {
-            Code::Cpu { .. } => None,
+            Code::Cpu(_) => None,
             Code::Wgsl { tile, constants, multiple, .. } => Some(Header {
                 tile: Some(*tile),
                 constants: owned(constants),

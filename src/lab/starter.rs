@@ -24,7 +24,7 @@ pub fn starter(op: &Op, language: Language) -> Result<String> {
     let text = match &source.code {
         Code::Wgsl { text, .. } => text.text,
         Code::Cuda(code) => code.text.text,
-        Code::Cpu { .. } => unreachable!("a source of this language"),
+        Code::Cpu(_) => unreachable!("a source of this language"),
     };
     let missing = || Error::setting(format!("{}: no entry point", kernel.name), "one");
     let parts = Parts::of(text, language).ok_or_else(missing)?;

@@ -16,6 +16,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::shared::{Begin, Scalars, To, Vectors, sums, vector};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
@@ -280,7 +281,8 @@ impl Group<'_> {
         let width = Q * LANES;
         let Group { q, o, s, max, sum, rescale } = self;
         let by_key = Scalars { of: k, next, step: 1 };
-        products::<I, Q>(s, width, None, by_key, Vectors { of: q, next: width, terms: q.len() / width });
+        let queries = Vectors { of: q, next: width, terms: q.len() / width };
+        products::<I, Q>(To { of: s, stride: width }, Begin::Nothing, by_key, queries);
         for lanes in (0..width).step_by(LANES) {
             let old = V::load(&max[lanes..]);
             let mut top = old;
@@ -302,118 +304,53 @@ impl Group<'_> {
         // As many vectors of channels at a time as share a scalar well, then what is left over.
         let mut c = 0;
         let values = |c: usize| Vectors { of: &v[c..], next, terms: keys };
-        let rescale = (!first).then_some(&*rescale);
+        let begin = if first { Begin::Nothing } else { Begin::Scaled(rescale) };
         while I::ACROSS == 4 && c + 4 * LANES <= hv {
-            products::<I, 4>(&mut o[c..], hv, rescale, by_query, values(c));
+            products::<I, 4>(To { of: &mut o[c..], stride: hv }, begin, by_query, values(c));
             c += 4 * LANES;
         }
         while c < hv {
-            products::<I, 1>(&mut o[c..], hv, rescale, by_query, values(c));
+            products::<I, 1>(To { of: &mut o[c..], stride: hv }, begin, by_query, values(c));
             c += LANES;
         }
     }
 }
 
-/// Elements `at..at + 16` of a row; zeros past its end.
+/// [`sums`] for `Q` vectors at the start of every row, as many rows at once as the registers hold.
 #[inline(always)]
-fn vector<T: Element>(row: &[T], at: usize) -> V {
-    match row.len() - at {
-        left if left < LANES => T::load_tail(&row[at..], 0.0),
-        _ => T::load(&row[at..]),
-    }
-}
-
-/// The scalar operand of [`products`]: that of output row i in term j is `of[i·next + j·step]`.
-#[derive(Clone, Copy)]
-struct Scalars<'a> {
-    of: &'a [f32],
-    next: usize,
-    step: usize,
-}
-
-/// The other operand: rows that begin `next` after one another, one for each term.
-#[derive(Clone, Copy)]
-struct Vectors<'a> {
-    of: &'a [f32],
-    next: usize,
-    terms: usize,
-}
-
-/// `out[i] = out[i]·rescale[i] + Σ_j x[i, j]·y[j]` for `Q` vectors at the start of every row i of `out`, which has rows of
-/// `stride`, and j of `y`. Without `rescale` the old `out` counts as 0.
-#[inline(always)]
-fn products<I: Isa, const Q: usize>(
-    out: &mut [f32],
-    stride: usize,
-    rescale: Option<&[f32]>,
-    x: Scalars<'_>,
-    y: Vectors<'_>,
-) {
-    let mut i = 0;
-    // As many rows at once as the registers hold.
+fn products<I: Isa, const Q: usize>(mut to: To<'_>, begin: Begin<'_>, x: Scalars<'_>, y: Vectors<'_>) {
+    let rows = to.of.len().div_ceil(to.stride);
+    let i = &mut 0;
     if I::ACCUMULATORS >= 16 * Q {
-        i = rows_at_once::<I, Q, 16>(out, stride, rescale, x, y, i);
+        rows_at_once::<I, Q, 16>(&mut to, begin, x, y, i, rows);
     }
     if I::ACCUMULATORS >= 6 * Q && I::ACCUMULATORS < 8 * Q {
-        i = rows_at_once::<I, Q, 6>(out, stride, rescale, x, y, i);
+        rows_at_once::<I, Q, 6>(&mut to, begin, x, y, i, rows);
     }
     if I::ACCUMULATORS >= 8 * Q {
-        i = rows_at_once::<I, Q, 8>(out, stride, rescale, x, y, i);
+        rows_at_once::<I, Q, 8>(&mut to, begin, x, y, i, rows);
     }
     if I::ACCUMULATORS >= 4 * Q {
-        i = rows_at_once::<I, Q, 4>(out, stride, rescale, x, y, i);
+        rows_at_once::<I, Q, 4>(&mut to, begin, x, y, i, rows);
     }
     if I::ACCUMULATORS >= 2 * Q {
-        i = rows_at_once::<I, Q, 2>(out, stride, rescale, x, y, i);
+        rows_at_once::<I, Q, 2>(&mut to, begin, x, y, i, rows);
     }
-    rows_at_once::<I, Q, 1>(out, stride, rescale, x, y, i);
+    rows_at_once::<I, Q, 1>(&mut to, begin, x, y, i, rows);
 }
 
-/// [`products`] for rows `i..`, `R` at a time while that many are left; returns the next row.
+/// `R` rows at a time, from `i` on, while that many are left.
 #[inline(always)]
 fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
-    out: &mut [f32],
-    stride: usize,
-    rescale: Option<&[f32]>,
+    to: &mut To<'_>,
+    begin: Begin<'_>,
     x: Scalars<'_>,
     y: Vectors<'_>,
-    mut i: usize,
-) -> usize {
-    let rows = out.len().div_ceil(stride);
-    let Vectors { of: y, next, terms } = y;
-    while i + R <= rows {
-        let tile = &mut out[i * stride..];
-        let mut acc = [[V::ZERO; Q]; R];
-        if let Some(rescale) = rescale {
-            for (r, acc) in acc.iter_mut().enumerate() {
-                let rescale = V::splat(rescale[i + r]);
-                for (n, acc) in acc.iter_mut().enumerate() {
-                    *acc = V::load(&tile[r * stride + n * LANES..]).mul_add::<I>(rescale, V::ZERO);
-                }
-            }
-        }
-        let x_tile = &x.of[i * x.next..];
-        // The last that are touched: checked once, so that the loop need not. Its checks would be half its instructions.
-        assert!((R - 1) * x.next + (terms - 1) * x.step < x_tile.len());
-        assert!((terms - 1) * next + Q * LANES <= y.len());
-        for j in 0..terms {
-            let vector = |n: usize| j * next + n * LANES..j * next + (n + 1) * LANES;
-            // SAFETY: r < R, n < Q and j < terms, see the assertions.
-            let y: [V; Q] = std::array::from_fn(|n| V::load(unsafe { y.get_unchecked(vector(n)) }));
-            for (r, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: as above.
-                let x = V::splat(unsafe { *x_tile.get_unchecked(r * x.next + j * x.step) });
-                for (y, acc) in y.iter().zip(acc) {
-                    *acc = x.mul_add::<I>(*y, *acc);
-                }
-            }
-        }
-        for (r, acc) in acc.iter().enumerate() {
-            for (n, acc) in acc.iter().enumerate() {
-                acc.store(&mut tile[r * stride + n * LANES..]);
-            }
-        }
-        i += R;
+    i: &mut usize,
+    rows: usize,
+) {
+    while *i + R <= rows {
+        sums::<I, Q, R, false>(to, begin, x, y, *i);
+        *i += R;
     }
-    i
 }

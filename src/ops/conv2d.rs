@@ -1,17 +1,19 @@
 //! `out = conv(x) + bias + add`, a convolution as a matrix product whose rows are windows of an image.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{Rows, SMALL, WIDE, add_matmul, widen};
+use super::shared::{Ends, SMALL, WIDE, matmul, tiles, widen};
 use crate::device::cpu::{Arguments, Tile};
-use crate::device::simd::{Element, Isa, Scratch, by_dtype};
+use crate::device::simd::{Element, Isa, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`conv2d`].
 pub static CONV2D: Kernel = Kernel {
     name: "conv2d",
-    cpu: cpu_sources!(cpu, tile: [1, 256, 128]),
+    cpu: cpu_sources!(cpu, tile: [1, 256, 96], tiles: tiles),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/conv2d"), [1, 64, 64])
             .with(&[("FEW_ROWS", 0)])
@@ -130,56 +132,46 @@ fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
     by_dtype!(args.read_dtype(0), tile::<I>(args, part))
 }
 
-/// About as many numbers of a window at a time: the windows of a tile's pixels stay in the cache.
-const DEPTH: usize = 512;
-
-/// Products of some of a window's pixels after the others, onto the sums of those before.
 #[inline(always)]
 fn tile<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Tile) {
     let p: Params = args.params();
-    let (x, w, bias) = (args.read::<T>(0), args.read::<T>(1), args.read::<f32>(2));
-    let (c, size, n) = (p.channels as usize, p.size as usize, p.columns as usize);
-    let (m, width) = (rows.len(), columns.len());
-    let (taps, at_once) = (size * size, (DEPTH / c).clamp(1, size * size));
+    let (w, k) = (args.read::<T>(1), (p.size * p.size * p.channels) as usize);
+    let windows = Windows { args, p, x: args.read::<T>(0) };
+    matmul::<I, T, false>(&windows, (w, k), rows.clone(), columns.clone());
+}
 
-    let is_f32 = size_of::<T>() == size_of::<f32>();
-    let widened = if is_f32 { 0 } else { width * at_once * c };
-    let mut scratch = Scratch::take(m * width + m * at_once * c + widened);
-    let (y, rest) = scratch.floats().split_at_mut(m * width);
-    let (windows, wide) = rest.split_at_mut(m * at_once * c);
-    y.fill(0.0);
-    for first in (0..taps).step_by(at_once) {
-        let some = at_once.min(taps - first);
-        let k = some * c;
-        for (row, window) in rows.clone().zip(windows.chunks_exact_mut(k)) {
-            for (tap, to) in (first..first + some).zip(window.chunks_exact_mut(c)) {
-                match p.source(row, tap) {
-                    Some(pixel) => widen(&x[pixel * c..(pixel + 1) * c], to),
-                    None => to.fill(0.0),
-                }
+/// Rows of the product are windows of x; what follows are bias, what is added, and ReLU.
+struct Windows<'a, T> {
+    args: &'a Arguments<'a>,
+    p: Params,
+    x: &'a [T],
+}
+
+impl<T: Element> Ends for Windows<'_, T> {
+    #[inline(always)]
+    fn load<I: Isa>(&self, row: usize, depth: Range<usize>, to: &mut [f32]) {
+        let c = self.p.channels as usize;
+        // Pixel by pixel of the window; the first and the last may be cut.
+        let mut done = 0;
+        while done < to.len() {
+            let (tap, from) = ((depth.start + done) / c, (depth.start + done) % c);
+            let some = (c - from).min(to.len() - done);
+            let to = &mut to[done..done + some];
+            match self.p.source(row, tap) {
+                Some(pixel) => widen(&self.x[pixel * c + from..][..some], to),
+                None => to.fill(0.0),
             }
+            done += some;
         }
-        let part = |column: usize| (column * taps + first) * c..(column * taps + first + some) * c;
-        let weights = if is_f32 {
-            let w: &[f32] = bytemuck::cast_slice(&w[part(columns.start).start..part(columns.end - 1).end]);
-            Rows { at: w.as_ptr(), stride: taps * c }
-        } else {
-            for (column, to) in columns.clone().zip(wide.chunks_exact_mut(k)) {
-                widen(&w[part(column)], to);
-            }
-            Rows { at: wide.as_ptr(), stride: k }
-        };
-        let windows = Rows { at: windows.as_ptr(), stride: k };
-        // SAFETY: m windows of k, rows of k of the weights, m rows of sums.
-        unsafe { add_matmul([m, width, k], windows, weights, Rows { at: y.as_mut_ptr(), stride: width }) };
     }
 
-    let bias = &bias[columns.clone()];
-    for (row, y) in rows.clone().zip(y.chunks_exact(width)) {
+    #[inline(always)]
+    fn store<I: Isa>(&self, row: usize, columns: Range<usize>, y: &[f32]) {
+        let (p, args, n) = (&self.p, self.args, self.p.columns as usize);
         let at = row * n + columns.start..row * n + columns.end;
-        // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
+        // SAFETY: tiles of the output are disjoint, and this is a row of this block's.
         let out = unsafe { args.write::<T>(0, at.clone()) };
-        let sums = out.iter_mut().zip(y.iter().zip(bias));
+        let sums = out.iter_mut().zip(y.iter().zip(&args.read::<f32>(2)[columns]));
         if p.add != 0 {
             for ((out, (y, b)), add) in sums.zip(&args.read::<T>(3)[at]) {
                 *out = T::from_f32((y + b + add.to_f32()).max(p.least));

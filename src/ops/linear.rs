@@ -1,17 +1,20 @@
 //! `out = epilogue(x · wᵀ + bias)`, the matrix product with what follows it in the same pass.
 
+use std::marker::PhantomData;
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{Rows, SMALL, WIDE, dot, matmul, widen};
+use super::shared::{Ends, SMALL, WIDE, dot, matmul, tiles, widen};
 use crate::device::cpu::{Arguments, Tile};
-use crate::device::simd::{Element, Isa, Scratch, by_dtype, gelu, mul_add, silu};
+use crate::device::simd::{Element, Isa, Scratch, bf16, by_dtype, gelu, mul_add, silu};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`linear`].
 pub static LINEAR: Kernel = Kernel {
     name: "linear",
-    cpu: cpu_sources!(cpu, tile: [1, 256, 192]),
+    cpu: cpu_sources!(cpu, tile: [1, 256, 96], tiles: tiles, pairs: pairs),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/linear"), [1, 64, 64]).needs(Need::CpuAdapter).multiple(4),
         Source::wgsl("tile", wgsl!("linear"), [1, 64, 64]).multiple(4),
@@ -162,6 +165,30 @@ fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
     }
 }
 
+/// bf16 operands as they are, two terms at a time.
+#[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+fn pairs<I: Isa>(args: &Arguments<'_>, part: &Tile) {
+    match args.write_dtype(0) {
+        DType::F32 => pair_tile::<I, f32>(args, part),
+        _ => pair_tile::<I, bf16>(args, part),
+    }
+}
+
+#[inline(always)]
+fn pair_tile<I: Isa, O: Element>(args: &Arguments<'_>, part: &Tile) {
+    let mut p: Params = args.params();
+    if (p.rows as usize) < FEW {
+        return tile::<I, bf16, O>(args, part);
+    }
+    // Two numbers of 16 bits look like one of 32 until they are multiplied.
+    p.depth /= 2;
+    let [x, w] = [0, 1].map(|i| bytemuck::cast_slice::<bf16, f32>(args.read(i)));
+    let (k, Tile([_, rows, columns])) = (p.depth as usize, part);
+    let ends = Linear { args, p, x, o: PhantomData::<O> };
+    matmul::<I, f32, true>(&ends, (w, k), rows.clone(), columns.clone());
+}
+
 #[inline(always)]
 fn to_f32<I: Isa, T: Element>(args: &Arguments<'_>, part: &Tile) {
     tile::<I, T, f32>(args, part)
@@ -172,52 +199,60 @@ fn to_same<I: Isa, T: Element>(args: &Arguments<'_>, part: &Tile) {
     tile::<I, T, T>(args, part)
 }
 
-/// One tile of `out`: products into working memory that stays in the cache, then the epilogue, row by row.
+/// Fewer rows do not pay for packing the weights.
+const FEW: usize = 4;
+
+/// One tile of `out`.
 #[inline(always)]
 fn tile<I: Isa, T: Element, O: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Tile) {
     let p: Params = args.params();
-    let (x, w, bias) = (args.read::<T>(0), args.read::<T>(1), args.read::<f32>(2));
-    let (k, n) = (p.depth as usize, p.columns as usize);
-    let (m, width) = (rows.len(), columns.len());
-    let (x, w) = (&x[rows.start * k..rows.end * k], &w[columns.start * k..columns.end * k]);
-
-    let is_f32 = size_of::<T>() == size_of::<f32>();
-    let widened = if is_f32 || m < 4 { 0 } else { (m + width) * k };
-    let mut scratch = Scratch::take(m * width + widened);
-    let (y, wide) = scratch.floats().split_at_mut(m * width);
-    if m < 4 {
-        // Too few rows to pay for packing: read the weights once, as they are.
-        for (j, w) in w.chunks_exact(k).enumerate() {
-            for (i, x) in x.chunks_exact(k).enumerate() {
-                y[i * width + j] = dot::<I, T>(x, w);
-            }
+    let (k, ends) = (p.depth as usize, Linear { args, p, x: args.read::<T>(0), o: PhantomData::<O> });
+    let w = args.read::<T>(1);
+    if p.rows as usize >= FEW {
+        return matmul::<I, T, false>(&ends, (w, k), rows.clone(), columns.clone());
+    }
+    // The weights are read once, as they are.
+    let (width, of) = (columns.len(), |i: usize| i * k..(i + 1) * k);
+    let mut scratch = Scratch::take(rows.len() * width);
+    let y = &mut scratch.floats()[..rows.len() * width];
+    for (at, j) in columns.clone().enumerate() {
+        for (y, i) in y.chunks_exact_mut(width).zip(rows.clone()) {
+            y[at] = dot::<I, T>(&ends.x[of(i)], &w[of(j)]);
         }
-    } else {
-        let (x, w): (&[f32], &[f32]) = if is_f32 {
-            (bytemuck::cast_slice(x), bytemuck::cast_slice(w))
-        } else {
-            let (wide_x, wide_w) = wide[..widened].split_at_mut(m * k);
-            widen(x, wide_x);
-            widen(w, wide_w);
-            (wide_x, wide_w)
-        };
-        let (at, stride) = (y.as_mut_ptr(), width);
-        let row = |at| Rows { at, stride: k };
-        // SAFETY: x has m rows of k, w `width` rows of k, y m rows of `width`.
-        unsafe { matmul([m, width, k], row(x.as_ptr()), row(w.as_ptr()), Rows { at, stride }) };
+    }
+    for (y, i) in y.chunks_exact(width).zip(rows.clone()) {
+        ends.store::<I>(i, columns.clone(), y);
+    }
+}
+
+/// What surrounds the product: rows of `T`, and the epilogue to rows of `O`.
+struct Linear<'a, T, O> {
+    args: &'a Arguments<'a>,
+    p: Params,
+    x: &'a [T],
+    o: PhantomData<O>,
+}
+
+impl<T: Element, O: Element> Ends for Linear<'_, T, O> {
+    #[inline(always)]
+    fn load<I: Isa>(&self, row: usize, depth: Range<usize>, to: &mut [f32]) {
+        let row = &self.x[row * self.p.depth as usize..][..self.p.depth as usize];
+        widen(&row[depth], to);
     }
 
-    let bias = &bias[columns.clone()];
-    for (i, y) in rows.clone().zip(y.chunks_exact(width)) {
+    #[inline(always)]
+    fn store<I: Isa>(&self, i: usize, columns: Range<usize>, y: &[f32]) {
+        let (p, args) = (&self.p, self.args);
+        let n = p.columns as usize;
         let at = i * n + columns.start..i * n + columns.end;
-        // SAFETY: blocks are disjoint tiles of the output, and this is one row of this block's.
+        // SAFETY: tiles of the output are disjoint, and this is a row of this block's.
         let out = unsafe { args.write::<O>(0, at.clone()) };
         let alphas = || {
             let sample = i / p.rows_per_sample as usize;
             let start = sample * p.mods_columns as usize + p.alpha_at as usize;
             &args.read::<f32>(3)[start + columns.start..start + columns.end]
         };
-        let row = out.iter_mut().zip(y).zip(bias);
+        let row = out.iter_mut().zip(y).zip(&args.read::<f32>(2)[columns.clone()]);
         match p.epilogue {
             SILU => {
                 for ((out, y), b) in row {

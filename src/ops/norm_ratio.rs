@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::share;
+use super::shared::{share, sum};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
@@ -51,11 +51,14 @@ pub fn norm_ratio(gate: Gate<'_>, partials: &mut Tensor, cur: &Tensor, prev: &Te
 fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, runs]): &Tile) {
     let p: Params = args.params();
     let d = p.dim as usize;
-    let norm = |x: &[f32]| x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     for run in runs.clone() {
         let span = share(p.rows as usize, args.work()[2], run);
         let [cur, prev] = [0, 1].map(|i| args.read::<f32>(i)[span.start * d..span.end * d].chunks_exact(d));
-        let total: f64 = cur.zip(prev).map(|(cur, prev)| norm(cur) / norm(prev)).sum();
+        let mut total = 0.0;
+        for (cur, prev) in cur.zip(prev) {
+            let [cur, prev] = [sum::<I, true>(cur, 0.0), sum::<I, true>(prev, 0.0)];
+            total += (f64::from(cur) / f64::from(prev)).sqrt();
+        }
         // SAFETY: a run's number belongs to one block.
         let partial = unsafe { args.write::<f32>(0, run..run + 1) };
         partial[0] = total as f32;

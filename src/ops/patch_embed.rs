@@ -1,17 +1,19 @@
 //! `x = patches(z) · wᵀ + bias + pos`: a convolution whose kernel is its stride, then the positional table.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{Rows, matmul, widen};
+use super::shared::{Ends, matmul};
 use crate::device::cpu::{Arguments, Tile};
-use crate::device::simd::{Element, Isa, Scratch, by_dtype};
+use crate::device::simd::{Element, Isa, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`patch_embed`].
 pub static PATCH_EMBED: Kernel = Kernel {
     name: "patch_embed",
-    cpu: cpu_sources!(cpu, tile: [1, 64, 1024]),
+    cpu: cpu_sources!(cpu, tile: [1, 64, 2048]),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/patch_embed"), [1, 64, 64])
             .with(&[("FEW_ROWS", 0)])
@@ -102,39 +104,58 @@ fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
 #[inline(always)]
 fn tile<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Tile) {
     let p: Params = args.params();
-    let (c, h, w, size) = (p.channels as usize, p.height as usize, p.width as usize, p.patch_size as usize);
-    let (z, weights) = (args.read::<f32>(0), args.read::<T>(1));
-    let (bias, pos) = (args.read::<f32>(2), args.read::<f32>(3));
-    let (dim, across) = (p.dim as usize, w / size);
-    let tokens = h / size * across;
-    let (k, m, n) = (c * size * size, rows.len(), columns.len());
+    let k = (p.channels * p.patch_size * p.patch_size) as usize;
+    let weights = args.read::<T>(1);
+    matmul::<I, T, false>(&Patches { args, p }, (weights, k), rows.clone(), columns.clone());
+}
 
-    let mut scratch = Scratch::take((m + n) * k + m * n);
-    let (patches, rest) = scratch.floats().split_at_mut(m * k);
-    let (wide, y) = rest.split_at_mut(n * k);
-    widen(&weights[columns.start * k..columns.end * k], wide);
-    for (row, patch) in rows.clone().zip(patches.chunks_exact_mut(k)) {
+/// Rows of x are patches; what follows are bias, position and copies.
+struct Patches<'a> {
+    args: &'a Arguments<'a>,
+    p: Params,
+}
+
+impl Patches<'_> {
+    /// Tokens across a frame, and in all of it.
+    #[inline(always)]
+    fn tokens(&self) -> (usize, usize) {
+        let across = self.p.width / self.p.patch_size;
+        (across as usize, (self.p.height / self.p.patch_size * across) as usize)
+    }
+}
+
+impl Ends for Patches<'_> {
+    #[inline(always)]
+    fn load<I: Isa>(&self, row: usize, depth: Range<usize>, to: &mut [f32]) {
+        let p = &self.p;
+        let (c, h, w, size) =
+            (p.channels as usize, p.height as usize, p.width as usize, p.patch_size as usize);
+        let z = self.args.read::<f32>(0);
+        let (across, tokens) = self.tokens();
         let (image, token) = (row / tokens, row % tokens);
-        let corner = token / across * size * w + token % across * size;
-        for (i, line) in patch.chunks_exact_mut(size).enumerate() {
-            let (channel, y) = (i / size, i % size);
-            let at = (image * c + channel) * h * w + y * w + corner;
-            line.copy_from_slice(&z[at..at + size]);
+        let corner = image * c * h * w + token / across * size * w + token % across * size;
+        // Line by line; the first and the last may be cut.
+        let mut done = 0;
+        while done < to.len() {
+            let (line, from) = ((depth.start + done) / size, (depth.start + done) % size);
+            let some = (size - from).min(to.len() - done);
+            let at = corner + line / size * h * w + line % size * w + from;
+            to[done..done + some].copy_from_slice(&z[at..at + some]);
+            done += some;
         }
     }
-    let (x, stride) = (patches.as_ptr(), k);
-    let (out, weights) = (y.as_mut_ptr(), wide.as_ptr());
-    // SAFETY: m patches of k, n rows of weights of k, m rows of n.
-    unsafe {
-        matmul([m, n, k], Rows { at: x, stride }, Rows { at: weights, stride }, Rows { at: out, stride: n })
-    };
-    for (row, y) in rows.clone().zip(y.chunks_exact(n)) {
-        let pos = &pos[row % tokens * dim..][columns.clone()];
+
+    #[inline(always)]
+    fn store<I: Isa>(&self, row: usize, columns: Range<usize>, y: &[f32]) {
+        let (p, args) = (&self.p, self.args);
+        let dim = p.dim as usize;
+        let bias = &args.read::<f32>(2)[columns.clone()];
+        let pos = &args.read::<f32>(3)[row % self.tokens().1 * dim..][columns.clone()];
         for copy in 0..p.copies as usize {
             let at = (copy * p.rows as usize + row) * dim;
-            // SAFETY: blocks are disjoint tiles of each copy, and this is one row of this block's.
+            // SAFETY: tiles of each copy are disjoint, and this is a row of this block's.
             let x = unsafe { args.write::<f32>(0, at + columns.start..at + columns.end) };
-            for (((x, y), b), pos) in x.iter_mut().zip(y).zip(&bias[columns.clone()]).zip(pos) {
+            for (((x, y), b), pos) in x.iter_mut().zip(y).zip(bias).zip(pos) {
                 *x = y + b + pos;
             }
         }

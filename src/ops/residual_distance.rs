@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{check_partials, share};
+use super::shared::{Sums, check_partials, share};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
@@ -54,27 +54,12 @@ pub fn residual_distance(
 
 #[inline(always)]
 fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, runs]): &Tile) {
-    // Few enough additions in a row, in enough lanes, that equal addends, which all round the same way, do no harm.
-    const LANES: usize = 16;
-    const STRETCH: usize = 64 * LANES;
     let [out, input, kept] = [0, 1, 2].map(|i| args.read::<f32>(i));
     for run in runs.clone() {
         let span = share(out.len(), args.work()[2], run);
-        let mut sums = [0.0f64; 2];
-        for start in span.clone().step_by(STRETCH) {
-            let stretch = start..(start + STRETCH).min(span.end);
-            let [out, input, kept] = [out, input, kept].map(|x| x[stretch.clone()].chunks(LANES));
-            let (mut change, mut size) = ([0.0f32; LANES], [0.0f32; LANES]);
-            for ((out, input), kept) in out.zip(input).zip(kept) {
-                for (i, ((out, input), kept)) in out.iter().zip(input).zip(kept).enumerate() {
-                    change[i] += ((out - input) - kept).abs();
-                    size[i] += kept.abs();
-                }
-            }
-            sums[0] += change.iter().map(|x| f64::from(*x)).sum::<f64>();
-            sums[1] += size.iter().map(|x| f64::from(*x)).sum::<f64>();
-        }
+        let mut sums = Sums::default();
+        sums.residual::<I>([&out[span.clone()], &input[span.clone()], &kept[span]]);
         // SAFETY: a run's pair belongs to one block.
-        unsafe { args.write::<f32>(0, run * 2..run * 2 + 2) }.copy_from_slice(&sums.map(|sum| sum as f32));
+        unsafe { args.write::<f32>(0, run * 2..run * 2 + 2) }.copy_from_slice(&sums.totals());
     }
 }

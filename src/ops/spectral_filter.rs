@@ -2,8 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::shared::widen;
 use crate::device::cpu::{Arguments, Tile};
-use crate::device::simd::{Element, Isa, by_dtype, mul_add};
+use crate::device::simd::{Element, Isa, LANES, Scratch, V, by_dtype, mul_add};
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
@@ -69,24 +70,53 @@ fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
     by_dtype!(args.read_dtype(0), filter::<I>(args, part))
 }
 
+/// Columns at a time.
+const WIDTH: usize = 4 * LANES;
+
 #[inline(always)]
 fn filter<I: Isa, T: Element>(args: &Arguments<'_>, Tile([outer, places, span]): &Tile) {
     let p: Params = args.params();
     let (n, stride, step) = (p.places as usize, p.stride as usize, p.step as usize);
     let x = args.read::<T>(0);
     let kernel = &args.read::<f32>(1)[step * n..(step + 1) * n];
-    let row = |o: usize, i: usize| {
-        let at = (o * n + i) * stride;
-        at + span.start..at + span.end
-    };
+    // As many columns at a time as registers hold sums of, then what is left over. They are copied out of their rows, which
+    // may all begin in one place of the cache.
+    let mut scratch = Scratch::take(n * WIDTH);
+    let copied = &mut scratch.floats()[..n * WIDTH];
+    let mut at = span.start;
+    while at + WIDTH <= span.end {
+        for o in outer.clone() {
+            for (j, copied) in copied.chunks_exact_mut(WIDTH).enumerate() {
+                widen(&x[(o * n + j) * stride + at..][..WIDTH], copied);
+            }
+            for i in places.clone() {
+                let mut sums = [V::ZERO; 4];
+                for (j, x) in copied.chunks_exact(WIDTH).enumerate() {
+                    let weight = V::splat(kernel[if j <= i { i - j } else { i + n - j }]);
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = weight.mul_add::<I>(V::load(&x[v * LANES..]), *sum);
+                    }
+                }
+                let first = (o * n + i) * stride + at;
+                // SAFETY: a stretch of a row belongs to one block.
+                let out = unsafe { args.write::<f32>(0, first..first + WIDTH) };
+                for (v, sum) in sums.iter().enumerate() {
+                    sum.store(&mut out[v * LANES..]);
+                }
+            }
+        }
+        at += WIDTH;
+    }
+    let rest = at..span.end;
     for o in outer.clone() {
         for i in places.clone() {
-            // SAFETY: a stretch of a row belongs to one block.
-            let out = unsafe { args.write::<f32>(0, row(o, i)) };
+            let row = |i: usize| (o * n + i) * stride + rest.start..(o * n + i) * stride + rest.end;
+            // SAFETY: as above.
+            let out = unsafe { args.write::<f32>(0, row(i)) };
             out.fill(0.0);
             for j in 0..n {
                 let weight = kernel[(i + n - j) % n];
-                for (out, x) in out.iter_mut().zip(&x[row(o, j)]) {
+                for (out, x) in out.iter_mut().zip(&x[row(j)]) {
                     *out = mul_add::<I>(weight, x.to_f32(), *out);
                 }
             }

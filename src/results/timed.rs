@@ -47,6 +47,9 @@ pub struct Timed {
     pub in_cache: bool,
     /// Whether each repetition had operands of its own, too many for any cache.
     pub cold: bool,
+    /// Of the source that calls run when nobody prefers one: another one that was faster here, by more than a twentieth and
+    /// more than the rounds differ. There should be none.
+    pub outrun_by: Option<&'static str>,
 }
 
 /// How long, and on which operands.
@@ -90,6 +93,8 @@ pub async fn time_cases(
             sources.push((source, error));
         }
     }
+    bench.verify().await?;
+    let chosen = sources.iter().position(|(source, _)| bench.took(source)).unwrap_or_default();
     if timing.cold {
         bench.rotate()?;
     }
@@ -110,13 +115,27 @@ pub async fn time_cases(
         }
     }
     let mut all = vec![];
-    for ((source, error), (seconds, shares)) in sources.into_iter().zip(seconds.into_iter().zip(shares)) {
+    let outrun_by = faster(&seconds, chosen).map(|other| sources[other].0);
+    for (i, (source, error)) in sources.into_iter().enumerate() {
         preferring(&device, source, bench.verify()).await?;
-        let row = Timed::new(&bench, (source, error), &seconds, &shares, timing.cold);
+        let mut row = Timed::new(&bench, (source, error), &seconds[i], &shares[i], timing.cold);
+        row.outrun_by = outrun_by.filter(|_| i == chosen);
         watch(Seen::Timed(&row))?;
         all.push(row);
     }
     Ok(all)
+}
+
+/// Of sources with these times, round by round, one that is faster than the chosen one beyond doubt: by a twentieth in the
+/// median, and by a fiftieth in three rounds of four. The fastest of those, if there are any.
+fn faster(seconds: &[Vec<f64>], chosen: usize) -> Option<usize> {
+    let ahead = |i: usize| -> Option<(f64, usize)> {
+        let ratios: Vec<f64> =
+            seconds[chosen].iter().zip(&seconds[i]).map(|(ours, its)| ours / its).collect();
+        let median = quantile(&ratios, 0.5);
+        (median > 1.05 && quantile(&ratios, 0.25) > 1.02).then_some((median, i))
+    };
+    (0..seconds.len()).filter_map(ahead).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, i)| i)
 }
 
 /// What `work` gives while the device prefers a source.
@@ -180,6 +199,7 @@ impl Timed {
             },
             in_cache: rating == Rating::InCache,
             cold,
+            outrun_by: None,
         }
     }
 
@@ -195,10 +215,14 @@ impl Timed {
     pub fn rating(&self) -> String {
         let unit = if self.gflops.is_some() { "GFLOP/s" } else { "GB/s" };
         let ceiling = format!("{} {:.1} {unit}", self.bound, self.ceiling);
-        match self.ceiling_pct {
+        let rating = match self.ceiling_pct {
             Some(percent) => format!("{percent:3.0} % of {ceiling}"),
             None if self.in_cache => format!("in cache, above {ceiling}"),
             None => format!("above {ceiling}"),
+        };
+        match self.outrun_by {
+            Some(other) => format!("{rating}; {other} is faster"),
+            None => rating,
         }
     }
 }
@@ -213,5 +237,18 @@ mod tests {
         assert_eq!([0.0, 0.25, 0.5, 0.75, 1.0].map(|q| quantile(&of, q)), [1.0, 2.0, 3.0, 4.0, 10.0]);
         assert_eq!(quantile(&[1.0, 2.0], 0.25), 1.25);
         assert_eq!(quantile(&[7.0], 0.75), 7.0);
+    }
+
+    #[test]
+    fn a_source_is_outrun_where_rounds_agree() {
+        let steady = |s: f64| vec![s; 5];
+        // The chosen one is the fastest; another one is, by too little, and by enough.
+        assert_eq!(faster(&[steady(1.0), steady(1.2), steady(3.0)], 0), None);
+        assert_eq!(faster(&[steady(1.0), steady(0.96)], 0), None);
+        assert_eq!(faster(&[steady(1.0), steady(0.9), steady(0.8)], 0), Some(2));
+        assert_eq!(faster(&[steady(1.0), steady(0.9), steady(0.8)], 2), None);
+        // Rounds that do not agree say nothing; a single one of a slow source does.
+        assert_eq!(faster(&[steady(1.0), vec![0.5, 0.5, 0.5, 1.5, 1.5]], 0), None);
+        assert_eq!(faster(&[vec![3.0], vec![2.0]], 0), Some(1));
     }
 }

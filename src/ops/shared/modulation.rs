@@ -97,7 +97,7 @@ impl<'a> Modulation<'a> {
 
 /// Σ x, or Σ (x − mean)²: four vectors of accumulators, then a tree.
 #[inline(always)]
-fn sum<I: Isa, const SQUARES: bool>(x: &[f32], mean: f32) -> f32 {
+pub fn sum<I: Isa, const SQUARES: bool>(x: &[f32], mean: f32) -> f32 {
     // Every term is one fused multiply-add: x·1 + acc, or the square of x·1 − mean.
     let (one, minus_mean) = (V::splat(1.0), V::splat(-mean));
     let mut acc = [V::ZERO; 4];

@@ -1,0 +1,84 @@
+//! The innermost loop of every product on the CPU: scalars times vectors, into as many sums as registers hold.
+
+use crate::device::simd::{Isa, LANES, V};
+
+/// The scalar operand of [`sums`]: that of output row i in term j is `of[i·next + j·step]`.
+#[derive(Clone, Copy)]
+pub struct Scalars<'a> {
+    pub of: &'a [f32],
+    pub next: usize,
+    pub step: usize,
+}
+
+/// The other operand: rows that begin `next` after one another, one for each term.
+#[derive(Clone, Copy)]
+pub struct Vectors<'a> {
+    pub of: &'a [f32],
+    pub next: usize,
+    pub terms: usize,
+}
+
+/// What a sum begins with.
+#[derive(Clone, Copy)]
+pub enum Begin<'a> {
+    /// With 0.
+    Nothing,
+    /// With what stands in the output.
+    Output,
+    /// With that, times a factor for each row.
+    Scaled(&'a [f32]),
+}
+
+/// Where sums are stored: rows that begin `stride` after one another.
+pub struct To<'a> {
+    pub of: &'a mut [f32],
+    pub stride: usize,
+}
+
+/// `to[i] = begin[i] + Σ_j x[i, j]·y[j]` for rows `i..i + R` and `Q` vectors of each. With `PAIRS`, numbers are pairs of bf16.
+#[inline(always)]
+pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
+    to: &mut To<'_>,
+    begin: Begin<'_>,
+    x: Scalars<'_>,
+    y: Vectors<'_>,
+    i: usize,
+) {
+    let To { of, stride } = to;
+    let to = &mut of[i * *stride..];
+    let at = |r: usize, n: usize| r * *stride + n * LANES;
+    let mut acc = [[V::ZERO; Q]; R];
+    if !matches!(begin, Begin::Nothing) {
+        for (r, acc) in acc.iter_mut().enumerate() {
+            for (n, acc) in acc.iter_mut().enumerate() {
+                let old = V::load(&to[at(r, n)..]);
+                *acc = match begin {
+                    Begin::Scaled(by) => old.mul_add::<I>(V::splat(by[i + r]), V::ZERO),
+                    _ => old,
+                };
+            }
+        }
+    }
+    let Vectors { of: y, next, terms } = y;
+    let x_rows = &x.of[i * x.next..];
+    // The last that are touched: checked once, so that the loop need not. Its checks would be half its instructions.
+    assert!((R - 1) * x.next + (terms - 1) * x.step < x_rows.len());
+    assert!((terms - 1) * next + Q * LANES <= y.len());
+    for j in 0..terms {
+        let vector = |n: usize| j * next + n * LANES..j * next + (n + 1) * LANES;
+        // SAFETY: r < R, n < Q and j < terms, see the assertions.
+        let y: [V; Q] = std::array::from_fn(|n| V::load(unsafe { y.get_unchecked(vector(n)) }));
+        for (r, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let x = V::splat(unsafe { *x_rows.get_unchecked(r * x.next + j * x.step) });
+            for (y, acc) in y.iter().zip(acc) {
+                *acc = if PAIRS { I::add_pairs(x, *y, *acc) } else { x.mul_add::<I>(*y, *acc) };
+            }
+        }
+    }
+    for (r, acc) in acc.iter().enumerate() {
+        for (n, acc) in acc.iter().enumerate() {
+            acc.store(&mut to[at(r, n)..]);
+        }
+    }
+}
