@@ -34,7 +34,7 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args) -> Result<()> {
-    let checkpoint = args.weights.checkpoint()?;
+    let checkpoint = args.weights.checkpoint(false)?;
     let config = checkpoint.config();
     let Inputs { x, t, y } = Inputs::read(&args.input, config)?;
     output::check(&[&args.out], &[])?;

@@ -131,7 +131,7 @@ pub struct Made<'a> {
 
 pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
-    let checkpoint = args.setup.checkpoint()?;
+    let checkpoint = args.setup.checkpoint(args.quiet)?;
     let class = args.class.of(&checkpoint)?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup, &args.named)?;
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use steep::model::{Checkpoint, Dit, Prediction, RunSize, Source, TensorFile};
+use steep::model::{Checkpoint, Dit, Prediction, RunSize};
 use steep::{DType, Device, Error, Result, plain};
 
 use super::memory::size;
 use super::say;
-use super::setup::described;
+use super::setup::{described, model_help, source};
 
 /// Say what a checkpoint holds: shape, parameters, work and memory
 ///
@@ -21,8 +21,7 @@ use super::setup::described;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  steep inspect\n  steep inspect model.safetensors --tensors")]
 pub struct Args {
-    /// Checkpoint: a safetensors file, the index of several, or a folder of diffusers'; without it, the shipped model
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", help = model_help())]
     model: Option<PathBuf>,
     /// What the checkpoint does not say about itself, JSON or a file of it: for example '{"heads": 16}'
     #[arg(long, value_name = "JSON", requires = "model")]
@@ -40,10 +39,7 @@ const BATCH: usize = 2;
 const STEPS: usize = 50;
 
 pub async fn run(args: &Args) -> Result<()> {
-    let file = match &args.model {
-        Some(path) => Source::open(path)?,
-        None => TensorFile::shipped()?.into(),
-    };
+    let file = source(args.model.as_deref(), false)?;
     let given = described(args.config.as_deref())?;
     let tensors = file.tensors();
     let (name, metadata) = (file.name().to_string(), file.metadata());

@@ -9,6 +9,7 @@ mod counters;
 mod devices;
 mod forward;
 mod generate;
+mod hub;
 mod inspect;
 #[cfg(feature = "cuda")]
 mod kernels;

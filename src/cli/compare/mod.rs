@@ -131,7 +131,7 @@ pub async fn run(args: &Args) -> Result<()> {
     }
     let candidates = args.candidates()?;
     let shard = Shard::of(args.shard.as_deref(), args.shards)?;
-    let checkpoint = args.setup.checkpoint()?;
+    let checkpoint = args.setup.checkpoint(args.quiet)?;
     let config = checkpoint.config();
     args.classes.check(config)?;
     let digits = args.digits(config)?;
