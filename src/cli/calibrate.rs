@@ -9,7 +9,7 @@ use steep::cache::{Measure, Policy, TeaCache};
 use steep::evaluate::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
 use steep::evaluate::journal::{self, Journal};
 use steep::evaluate::metrics::psnr;
-use steep::model::{Dit, Model};
+use steep::model::{Dit, Model, RunSize};
 use steep::plot::{self, FittedCurve};
 use steep::sample::{GateMode, Progress, Schedule, magnitudes, observe};
 use steep::video::Video;
@@ -107,7 +107,10 @@ pub async fn run(args: &Args) -> Result<()> {
         ));
     }
     let device = args.setup.device().await?;
-    let model = args.setup.load(&device, &checkpoint)?;
+    // MagCache's table is made from those of two steps.
+    let footprint = checkpoint.config().footprint(RunSize { residuals: 2, ..args.setup.size() });
+    let say = |plan: &str| super::say_if(!args.json && !args.quiet, plan);
+    let model = args.setup.load(&device, &checkpoint, &footprint, say)?;
     let binding = args.setup.binding(&checkpoint)?;
     let runner = Runner { args, model: &model };
 

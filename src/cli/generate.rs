@@ -14,7 +14,7 @@ use steep::{Device, Error, Generate, Result};
 
 use super::setup::{self, Asked, Class, Setup};
 use super::sidecar::{self, Sidecar};
-use super::{memory, output, progress, report};
+use super::{output, progress, report};
 
 /// Sample a video, with or without a cache
 ///
@@ -137,10 +137,11 @@ pub async fn run(args: &Args) -> Result<()> {
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
     args.check_picture(checkpoint.config())?;
     let device = args.setup.device().await?;
-    let mut footprint = args.setup.footprint(&checkpoint);
-    footprint.host.push(("the picture", args.picture_bytes(checkpoint.config())));
-    memory::check(&footprint, &device)?;
-    let model = args.setup.load(&device, &checkpoint)?;
+    let policy = args.cache.policy(args.setup.steps, &sidecar.given(&args.cache))?;
+    let mut footprint = args.setup.footprint(&checkpoint, &[policy]);
+    let picture = args.picture_bytes(checkpoint.config());
+    footprint.host.extend((picture > 0).then_some(("picture", picture)));
+    let model = args.setup.load(&device, &checkpoint, &footprint, |plan| args.say(plan))?;
     let uncached = args.setup.clip(&model, class, args.seed).gate(args.gate.into());
     let cached = uncached.clone().cache(args.cache.clone()).given(sidecar.given(&args.cache));
     let rule = cached.policy()?.rule;
@@ -262,6 +263,16 @@ impl Args {
         self.json.as_deref() == Some(Path::new("-"))
     }
 
+    /// Writes for people: beside a record on standard output, on standard error.
+    fn say(&self, text: &str) -> Result<()> {
+        if self.json_to_stdout() && !self.quiet {
+            // Where standard error is closed, there is nobody to tell.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            return Ok(());
+        }
+        super::say_if(!self.quiet, text)
+    }
+
     /// Both runs, and the times of as many pairs as it takes to tell how much faster the second is.
     async fn pairs(&self, [uncached, cached]: [&Generate<'_>; 2]) -> Result<(Timed, Timed, Vec<[f64; 2]>)> {
         /// The interval that is small enough, as a share of the speedup.
@@ -355,21 +366,15 @@ impl Made<'_> {
         output::write(&files)?;
 
         let written: Vec<&Path> = files.iter().map(|(path, _)| *path).collect();
-        match (args.json_to_stdout(), args.quiet) {
-            (true, false) => {
-                let summary = report::summary(self, &written, report::Paint::of_stderr());
-                // Where standard error is closed, there is nobody to tell.
-                let _ = std::io::stderr().write_all(summary.as_bytes());
-            }
-            (false, false) => {
-                let mut summary = report::summary(self, &written, report::Paint::of_stdout());
-                if args.discards() {
-                    summary += "  the clip was not written; --out FILE.gif writes it\n";
-                }
-                super::say(&summary)?;
-            }
-            _ => {}
+        let paint = match args.json_to_stdout() {
+            true => report::Paint::of_stderr(),
+            false => report::Paint::of_stdout(),
+        };
+        let mut summary = report::summary(self, &written, paint);
+        if args.discards() {
+            summary += "  the clip was not written; --out FILE.gif writes it\n";
         }
+        args.say(&summary)?;
         if args.json_to_stdout() { super::say(&record) } else { Ok(()) }
     }
 

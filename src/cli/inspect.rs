@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use steep::model::{Checkpoint, Dit, Prediction, RunSize};
 use steep::{DType, Device, Error, Result, plain};
 
-use super::memory::size;
+use super::memory::parts;
 use super::say;
 use super::setup::{described, model_help, source};
 
@@ -52,7 +52,7 @@ pub async fn run(args: &Args) -> Result<()> {
         Err(why) if args.tensors => return args.list(&name, &tensors, &metadata, &why),
         Err(why) => return Err(why),
     };
-    let run = RunSize { clips: 1, guided: true, steps: STEPS, dtype: DType::F32, residuals: 1 };
+    let run = RunSize { clips: 1, guided: true, steps: STEPS, dtype: DType::F32, residuals: 1, signals: 0 };
     let footprint = checkpoint.config().footprint(run);
     let [activations, table] = ["activations", "modulation"].map(|part| footprint.on_device(part));
     let parameters: usize = tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
@@ -152,13 +152,6 @@ pub async fn run(args: &Args) -> Result<()> {
         text.push_str(&listed(&tensors));
     }
     say(&text)
-}
-
-/// The parts of a footprint, and their sum.
-fn parts(all: &[(&str, u64)]) -> String {
-    let parts: Vec<String> = all.iter().map(|(what, bytes)| format!("{what} {}", size(*bytes))).collect();
-    let total = all.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
-    format!("{} ({})", size(total), parts.join(", "))
 }
 
 /// Name, dtype and shape.

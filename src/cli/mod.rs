@@ -216,6 +216,11 @@ fn say(text: &str) -> Result<()> {
     }
 }
 
+/// [`say`], unless nobody wants to hear it.
+fn say_if(wanted: bool, text: &str) -> Result<()> {
+    if wanted { say(text) } else { Ok(()) }
+}
+
 /// Writes a value to standard output, as JSON over several lines.
 fn say_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::file("standard output", e))?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use steep::cache::Policy;
 use steep::cases::ALL;
 use steep::evaluate::calibrate::Binding;
 use steep::model::{Checkpoint, Condition, Dit, Footprint, Model, RunSize, Source, TensorFile};
@@ -94,20 +95,30 @@ impl Setup {
         open(&self.device).await
     }
 
-    /// The memory of one clip at a time, with as many residuals as the most demanding cache keeps.
-    pub fn footprint(&self, checkpoint: &Checkpoint) -> Footprint {
-        checkpoint.config().footprint(RunSize {
-            clips: 1,
-            guided: self.guidance != 1.0,
-            steps: self.steps,
-            dtype: self.dtype,
-            residuals: 2,
-        })
+    /// One clip at a time, without a cache.
+    pub fn size(&self) -> RunSize {
+        let guided = self.guidance != 1.0;
+        RunSize { clips: 1, guided, steps: self.steps, dtype: self.dtype, residuals: 0, signals: 0 }
     }
 
-    /// Loads the model, if it and its runs fit into memory.
-    pub fn load(&self, device: &Device, checkpoint: &Checkpoint) -> Result<Dit> {
-        memory::check(&self.footprint(checkpoint), device)?;
+    /// The memory of that, with what the most demanding of these caches keeps.
+    pub fn footprint(&self, checkpoint: &Checkpoint, caches: &[Policy]) -> Footprint {
+        let most = |of: fn(&Policy) -> usize| caches.iter().map(of).max().unwrap_or(0);
+        let run =
+            RunSize { residuals: most(Policy::residuals), signals: most(Policy::signals), ..self.size() };
+        checkpoint.config().footprint(run)
+    }
+
+    /// Loads the model, if it and its runs fit into memory. `say` takes what that will be.
+    pub fn load(
+        &self,
+        device: &Device,
+        checkpoint: &Checkpoint,
+        footprint: &Footprint,
+        say: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<Dit> {
+        memory::check(footprint, device)?;
+        say(&memory::plan(footprint, device))?;
         Dit::load(device, checkpoint, self.dtype)
     }
 

@@ -13,8 +13,10 @@ mod compare;
 mod finite;
 mod forward;
 mod generate;
+mod hub;
 mod interrupt;
 mod kills;
+mod memory;
 mod plan;
 #[path = "../common/random.rs"]
 mod random;

@@ -84,7 +84,7 @@ impl Search {
         let checkpoint = setup::checkpoint(self.model.as_deref(), self.config.as_deref(), false)?;
         let device = setup::open(&self.device).await?;
         let guided = self.guidance != 1.0;
-        let run = RunSize { clips: 1, guided, steps, dtype: DType::F32, residuals: 1 };
+        let run = RunSize { clips: 1, guided, steps, dtype: DType::F32, residuals: 1, signals: 0 };
         let mut footprint = checkpoint.config().footprint(run);
         // The residuals of all steps, as they are and as guidance combines them, the clips, and products of all pairs.
         let step = 2 * footprint.on_device("residuals") + footprint.on_device("clips");
