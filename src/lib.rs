@@ -44,6 +44,7 @@
 //!
 //! - `cuda` (default): the CUDA executor. It needs nothing to build; the driver and NVRTC are looked for at run time.
 //! - `cli` (default): the `steep` program and what it needs.
+//! - `hub` (default): that program's way to the Hugging Face hub.
 
 pub mod cache;
 pub mod cases;

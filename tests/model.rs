@@ -147,16 +147,20 @@ fn a_footprint_is_what_a_run_takes() {
         let checkpoint = fixture_checkpoint(name);
         let model = Dit::load(&Device::cpu(), &checkpoint, dtype).unwrap();
         let c = model.config();
-        let planned = |residuals| c.footprint(RunSize { clips: 2, guided: true, steps: 7, dtype, residuals });
+        let planned = |residuals, signals| {
+            c.footprint(RunSize { clips: 2, guided: true, steps: 7, dtype, residuals, signals })
+        };
         let condition = Condition::Classes(vec![0; 4]);
         let pass = model.begin(&condition, &[500.0; 7 * 4]).unwrap();
-        let footprint = planned(2);
-        let [weights, activations, modulation, residuals, clips] =
-            ["weights", "activations", "modulation", "residuals", "clips"]
+        let footprint = planned(2, 0);
+        let [weights, activations, modulation, signal, residuals, clips] =
+            ["weights", "activations", "modulation", "signal", "residuals", "clips"]
                 .map(|part| footprint.on_device(part));
-        assert_eq!(activations + modulation, pass.bytes() as u64, "{name} in {dtype}");
+        assert_eq!(activations + modulation + signal, pass.bytes() as u64, "{name} in {dtype}");
+        assert_eq!(signal, pass.streams().signal.bytes() as u64);
+        assert_eq!(planned(0, 3).on_device("signal"), signal + 3 * pass.streams().x.bytes() as u64);
         assert_eq!(residuals, 2 * pass.streams().x.bytes() as u64);
-        assert_eq!(planned(0).on_device("residuals"), 0);
+        assert_eq!(planned(0, 0).on_device("residuals"), 0);
         assert_eq!(clips, 2 * 4 * c.clip() as u64);
         let stored: usize =
             checkpoint.tensors().iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
@@ -168,11 +172,29 @@ fn a_footprint_is_what_a_run_takes() {
     }
 }
 
+/// What a policy keeps of all tokens, beside what the model has anyway.
+#[test]
+fn a_cache_keeps_residuals_and_signals() {
+    for (spec, kept) in [
+        ("off", (0, 0)),
+        ("uniform:2", (1, 0)),
+        ("uniform:2+taylor", (2, 0)),
+        ("tea:0.1:identity", (1, 0)),
+        ("tea:0:identity", (0, 0)),
+        ("sea:0.1+taylor", (2, 3)),
+        ("fb:0.1", (1, 1)),
+        ("easy:0.1+taylor", (0, 0)),
+    ] {
+        let policy = spec.parse::<steep::cache::Spec>().unwrap().policy(8, &Default::default()).unwrap();
+        assert_eq!((policy.residuals(), policy.signals()), kept, "{spec}");
+    }
+}
+
 #[test]
 fn an_absurd_footprint_is_the_largest_number() {
     let largest = Checkpoint::shipped().unwrap().config().clone();
     let largest =
         steep::model::Config { frames: 65536, height: 65536, width: 65536, patch: 1, dim: 65536, ..largest };
-    let run = RunSize { clips: 1, guided: true, steps: 1000, dtype: DType::F32, residuals: 2 };
+    let run = RunSize { clips: 1, guided: true, steps: 1000, dtype: DType::F32, residuals: 2, signals: 3 };
     assert_eq!(largest.footprint(run).on_device("activations"), u64::MAX);
 }

@@ -122,6 +122,33 @@ fn table(kind: &str, results: &Value) -> String {
             let (cpu, torch) = (text(results, "cpu"), text(results, "torch"));
             writeln!(t, "\n{cpu}, two threads, PyTorch {torch}; medians of interleaved rounds.").unwrap();
         }
+        // One file of full size: diffusers, torch.compile and steep; and what steep's own plan says beside what a run took.
+        "full" => {
+            t += "| | one evaluation | peak memory |\n|---|---|---|\n";
+            for (name, key) in
+                [("diffusers, eager", "eager"), ("torch.compile", "compile"), ("steep", "steep")]
+            {
+                let (ms, peak) = (number(results, &format!("{key}_ms")), number(&results["peak_bytes"], key));
+                writeln!(t, "| {name} | {:.2} s | {:.2} GB |", ms / 1e3, peak / 1e9).unwrap();
+            }
+            let over = ["over_eager", "over_compile"].map(|key| format!("{:.2}×", number(results, key)));
+            let torch = ["torch", "diffusers"].map(|key| text(results, key));
+            let (cpu, error) = (text(results, "cpu"), number(results, "error"));
+            writeln!(
+                t,
+                "\nsteep over eager {}, over torch.compile {}; largest difference {error:.0e} of the largest value. {cpu}, two \
+                 threads, PyTorch {}, diffusers {}; medians of interleaved rounds.\n",
+                over[0], over[1], torch[0], torch[1]
+            )
+            .unwrap();
+            t += "| run of 2 steps | plan | peak | off by |\n|---|---|---|---|\n";
+            for row in results["plans"].as_array().unwrap() {
+                let [planned, peak] = ["planned_bytes", "peak_bytes"].map(|key| number(row, key) / 1e9);
+                let off = 100.0 * number(row, "off");
+                writeln!(t, "| {} | {planned:.2} GB | {peak:.2} GB | {off:+.1} % |", text(row, "dtype"))
+                    .unwrap();
+            }
+        }
         // The best source of each op and shape, device by device.
         "ops" => {
             let devices = timed(results);

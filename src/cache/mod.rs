@@ -222,6 +222,24 @@ impl Policy {
         }
     }
 
+    /// How many residuals of all tokens are kept for skipped steps. One of the whole model is as small as a clip, and not counted.
+    pub fn residuals(&self) -> usize {
+        match self.stand_in {
+            _ if !self.reuses() || self.span == Span::Model => 0,
+            StandIn::Residual => 1,
+            StandIn::Extrapolated => 2,
+        }
+    }
+
+    /// How many signals of all tokens are kept to measure with, beside the one that the model itself makes.
+    pub fn signals(&self) -> usize {
+        match (&self.rule, self.measure) {
+            (Rule::Schedule(_), _) | (_, Measure::Nothing | Measure::Signal | Measure::Output) => 0,
+            (_, Measure::FirstBlock) => 1,
+            (_, Measure::FilteredSignal) => 3,
+        }
+    }
+
     /// The trace that the policy makes of recorded distances, one for each step of a run that begins with this call.
     ///
     /// This is the specification of what a run decides. A step past the end of a schedule computes.

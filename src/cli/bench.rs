@@ -74,7 +74,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let dtype = args.dtype.unwrap_or(DType::F32);
     let wanted = |name: &str| args.op.as_deref().is_none_or(|op| op == name);
     setup::check_op(args.op.as_deref(), &[FORWARD])?;
-    let checkpoint = args.weights.checkpoint()?;
+    let checkpoint = args.weights.checkpoint(false)?;
     let mut cases = vec![];
     for op in ALL.iter().filter(|op| wanted(op.kernel.name)) {
         match args.options.shapes.is_empty() {

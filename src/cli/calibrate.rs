@@ -9,7 +9,7 @@ use steep::cache::{Measure, Policy, TeaCache};
 use steep::evaluate::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
 use steep::evaluate::journal::{self, Journal};
 use steep::evaluate::metrics::psnr;
-use steep::model::{Dit, Model};
+use steep::model::{Dit, Model, RunSize};
 use steep::plot::{self, FittedCurve};
 use steep::sample::{GateMode, Progress, Schedule, magnitudes, observe};
 use steep::video::Video;
@@ -22,7 +22,7 @@ use super::{clips, output, progress, report, sidecar};
 ///
 /// Runs without a cache and records at each step how far the modulated input moved (x) and how far the model's output
 /// moved (y). Fits polynomials of degree 1 to 4 to all pairs and writes the chosen one, with what it depends on, to
-/// MODEL.teacache.json beside the model (for the shipped model: in the current folder). `generate` and `compare` look for
+/// MODEL.teacache.json beside the model (for the shipped model and for one of the hub: in the current folder). `generate` and `compare` look for
 /// it there, or take the file that --calibration names. They refuse a file of other weights, warn where steps, sampler,
 /// guidance or dtype differ, and say which file they used.
 ///
@@ -56,8 +56,8 @@ pub struct Args {
     /// killed goes on where it was
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
-    /// Where to write the calibration; without this option, MODEL.teacache.json beside the model (for the shipped model: in
-    /// the current folder)
+    /// Where to write the calibration; without this option, MODEL.teacache.json beside the model (for the shipped model and
+    /// for one of the hub: in the current folder)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Draw the pairs and the polynomials (.svg)
@@ -92,7 +92,7 @@ pub async fn run(args: &Args) -> Result<()> {
             return Err(Error::setting(format!("{name} {target}"), format!("a number from {least}")));
         }
     }
-    let checkpoint = args.setup.checkpoint()?;
+    let checkpoint = args.setup.checkpoint(args.quiet)?;
     let out = args.out.clone().unwrap_or_else(|| sidecar::path(&checkpoint));
     let outputs: Vec<&Path> = [Some(&out), args.plot.as_ref()].into_iter().flatten().map(|p| &**p).collect();
     let journals: Vec<&Path> = args.pairs.iter().map(|p| &**p).collect();
@@ -107,7 +107,10 @@ pub async fn run(args: &Args) -> Result<()> {
         ));
     }
     let device = args.setup.device().await?;
-    let model = args.setup.load(&device, &checkpoint)?;
+    // MagCache's table is made from those of two steps.
+    let footprint = checkpoint.config().footprint(RunSize { residuals: 2, ..args.setup.size() });
+    let say = |plan: &str| super::say_if(!args.json && !args.quiet, plan);
+    let model = args.setup.load(&device, &checkpoint, &footprint, say)?;
     let binding = args.setup.binding(&checkpoint)?;
     let runner = Runner { args, model: &model };
 

@@ -7,7 +7,7 @@ use steep::video::Video;
 use steep::{DType, Error, Result};
 
 use super::picture::{Format, Look};
-use super::{decoder, memory, output, progress, setup};
+use super::{decoder, hub, memory, output, progress, setup};
 
 /// Make pictures of latents that `generate` has written
 ///
@@ -18,7 +18,7 @@ pub struct Args {
     /// Latents (safetensors)
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// The decoder: an AutoencoderKL or a TAESD, a file or a folder
+    /// The decoder: an AutoencoderKL or a TAESD, a file, a folder, or one of the hub as for `generate --model`
     #[arg(long, value_name = "PATH")]
     vae: PathBuf,
     /// Where to write the pictures: .gif, .png (animated), .y4m, or .safetensors (`video`, f32 [F, 3, H, W] in [-1, 1])
@@ -38,7 +38,7 @@ pub struct Args {
 
 pub async fn run(args: &Args) -> Result<()> {
     Format::of(&args.out)?;
-    let file = DecoderFile::open(&args.vae)?;
+    let file = DecoderFile::open(hub::path(&args.vae, args.quiet)?)?;
     let latents = latents(args)?;
     output::check(&[&args.out], &[])?;
     let scale = file.scale();
@@ -49,6 +49,7 @@ pub async fn run(args: &Args) -> Result<()> {
     footprint.device.extend(file.footprint(latents.height, latents.width, args.dtype));
     footprint.host.push(("the pictures", args.look.bytes(&args.out, pictures, 1)));
     memory::check(&footprint, &device)?;
+    super::say_if(!args.quiet, &memory::plan(&footprint, &device))?;
     let decoder = {
         let _busy = progress::busy("loading the decoder", args.quiet);
         file.load(&device, args.dtype)?

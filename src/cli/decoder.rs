@@ -6,33 +6,46 @@ use steep::model::{Checkpoint, Config, Decoder, DecoderFile};
 use steep::video::Video;
 use steep::{Error, Result};
 
-use super::progress;
+use super::setup::Setup;
+use super::{hub, progress};
 
 /// Which decoder.
 #[derive(clap::Args)]
 pub struct Decoding {
-    /// Make pictures of latents with this decoder: an AutoencoderKL or a TAESD, a file or a folder. Without it, pictures are
-    /// made by a pipeline's own, `vae/` in its folder, where there is one; `none` keeps latents
+    /// Make pictures of latents with this decoder: an AutoencoderKL or a TAESD, a file, a folder, or one of the hub as for
+    /// --model. Without it, pictures are made by a pipeline's own, `vae/` in its folder, where there is one; `none` keeps
+    /// latents
     #[arg(long, value_name = "PATH")]
     vae: Option<PathBuf>,
 }
 
 impl Decoding {
     /// The decoder for a model's clips: the one that is named; else, for pictures, the one that is beside the model.
-    pub fn open(&self, checkpoint: &Checkpoint, pictures: bool) -> Result<Option<DecoderFile>> {
-        let beside = || checkpoint.path().map(|path| path.join("vae")).filter(|path| path.is_dir());
+    pub fn open(
+        &self,
+        setup: &Setup,
+        checkpoint: &Checkpoint,
+        pictures: bool,
+        quiet: bool,
+    ) -> Result<Option<DecoderFile>> {
+        const PART: &str = "vae";
         let path = match &self.vae {
             Some(path) if path.as_os_str() == "none" => None,
             Some(path) => Some(path.clone()),
-            None => beside().filter(|_| pictures && ![1, 3].contains(&checkpoint.config().channels)),
+            None if pictures && ![1, 3].contains(&checkpoint.config().channels) => {
+                let on_hub = setup.model().map(|model| hub::part(model, PART, quiet)).transpose()?.flatten();
+                let here = checkpoint.path().map(|path| path.join(PART)).filter(|path| path.is_dir());
+                on_hub.or(here)
+            }
+            None => None,
         };
-        path.map(|path| open(&path, checkpoint.config())).transpose()
+        path.map(|path| open(&path, checkpoint.config(), quiet)).transpose()
     }
 }
 
 /// A decoder for this model's clips.
-pub fn open(path: &Path, config: &Config) -> Result<DecoderFile> {
-    let file = DecoderFile::open(path)?;
+pub fn open(path: &Path, config: &Config, quiet: bool) -> Result<DecoderFile> {
+    let file = DecoderFile::open(hub::path(path, quiet)?)?;
     if file.channels() != config.channels {
         let why = format!(
             "decodes latents of {} channels, and the model's have {}; wanted the decoder of this model",

@@ -34,13 +34,16 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args) -> Result<()> {
-    let checkpoint = args.weights.checkpoint()?;
+    let checkpoint = args.weights.checkpoint(false)?;
     let config = checkpoint.config();
     let Inputs { x, t, y } = Inputs::read(&args.input, config)?;
     output::check(&[&args.out], &[])?;
     let device = setup::open(&args.device).await?;
-    let run = RunSize { clips: t.len(), guided: false, steps: 1, dtype: args.dtype, residuals: 0 };
-    memory::check(&config.footprint(run), &device)?;
+    let run =
+        RunSize { clips: t.len(), guided: false, steps: 1, dtype: args.dtype, residuals: 0, signals: 0 };
+    let footprint = config.footprint(run);
+    memory::check(&footprint, &device)?;
+    super::say(&memory::plan(&footprint, &device))?;
     let _busy = progress::busy("evaluating the model", false);
     let model = Dit::load(&device, &checkpoint, args.dtype)?;
 

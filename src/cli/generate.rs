@@ -17,7 +17,7 @@ use super::picture::{Format, Look};
 use super::preview::{self, Preview, Watching};
 use super::setup::{self, Asked, Class, Setup};
 use super::sidecar::{self, Sidecar};
-use super::{memory, output, progress, report};
+use super::{output, progress, report};
 
 /// Sample a video, with or without a cache
 ///
@@ -136,26 +136,27 @@ pub struct Made<'a> {
 
 pub async fn run(args: &Args) -> Result<()> {
     args.check()?;
-    let checkpoint = args.setup.checkpoint()?;
+    let checkpoint = args.setup.checkpoint(args.quiet)?;
     let class = args.class.of(&checkpoint)?;
     let sidecar = Sidecar::find(&checkpoint, &[&args.cache], &args.setup, &args.named)?;
     let pictures = args.out.as_deref().map(Format::of).transpose()?.is_some_and(|format| format.is_picture());
-    let decoder = args.decoding.open(&checkpoint, pictures)?;
-    let of_previews = args.preview.decoder(&checkpoint)?;
+    let decoder = args.decoding.open(&args.setup, &checkpoint, pictures, args.quiet)?;
+    let of_previews = args.preview.decoder(&checkpoint, args.quiet)?;
     output::check(&args.files().into_iter().flatten().collect::<Vec<_>>(), &[])?;
     let (c, clips) = (checkpoint.config(), if args.compare { 2 } else { 1 });
     let shape = decoder::shape(c, decoder.as_ref());
     let device = args.setup.device().await?;
-    let mut footprint = args.setup.footprint(&checkpoint);
+    let policy = args.cache.policy(args.setup.steps, &sidecar.given(&args.cache))?;
+    let mut footprint = args.setup.footprint(&checkpoint, &[policy]);
     if let Some(out) = &args.out {
         args.look.check(out, shape, clips)?;
-        footprint.host.push(("the picture", args.look.bytes(out, shape, clips)));
+        let picture = args.look.bytes(out, shape, clips);
+        footprint.host.extend((picture > 0).then_some(("picture", picture)));
     }
     for decoder in decoder.iter().chain(&of_previews) {
         footprint.device.extend(decoder.footprint(c.height, c.width, args.setup.dtype));
     }
-    memory::check(&footprint, &device)?;
-    let model = args.setup.load(&device, &checkpoint)?;
+    let model = args.setup.load(&device, &checkpoint, &footprint, |plan| args.say(plan))?;
     let words = decoder.as_ref().map(|decoder| format!("{} ({})", decoder.name(), decoder.kind()));
     let load = |file: DecoderFile| file.load(&device, args.setup.dtype);
     let (decoder, of_previews) = (decoder.map(load).transpose()?, of_previews.map(load).transpose()?);
@@ -243,6 +244,16 @@ impl Args {
 
     fn json_to_stdout(&self) -> bool {
         self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Writes for people: beside a record on standard output, on standard error.
+    fn say(&self, text: &str) -> Result<()> {
+        if self.json_to_stdout() && !self.quiet {
+            // Where standard error is closed, there is nobody to tell.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            return Ok(());
+        }
+        super::say_if(!self.quiet, text)
     }
 
     /// Both runs, and the times of as many pairs as it takes to tell how much faster the second is.
@@ -345,21 +356,15 @@ impl Made<'_> {
         output::write(&files)?;
 
         let written: Vec<&Path> = files.iter().map(|(path, _)| *path).collect();
-        match (args.json_to_stdout(), args.quiet) {
-            (true, false) => {
-                let summary = report::summary(self, &written, report::Paint::of_stderr());
-                // Where standard error is closed, there is nobody to tell.
-                let _ = std::io::stderr().write_all(summary.as_bytes());
-            }
-            (false, false) => {
-                let mut summary = report::summary(self, &written, report::Paint::of_stdout());
-                if args.discards() {
-                    summary += "  the clip was not written; --out FILE.gif writes it\n";
-                }
-                super::say(&summary)?;
-            }
-            _ => {}
+        let paint = match args.json_to_stdout() {
+            true => report::Paint::of_stderr(),
+            false => report::Paint::of_stdout(),
+        };
+        let mut summary = report::summary(self, &written, paint);
+        if args.discards() {
+            summary += "  the clip was not written; --out FILE.gif writes it\n";
         }
+        args.say(&summary)?;
         if args.json_to_stdout() { super::say(&record) } else { Ok(()) }
     }
 

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use steep::model::{Checkpoint, Dit, Prediction, RunSize, Source, TensorFile};
+use steep::model::{Checkpoint, Dit, Prediction, RunSize};
 use steep::{DType, Device, Error, Result, plain};
 
-use super::memory::size;
+use super::memory::parts;
 use super::say;
-use super::setup::described;
+use super::setup::{described, model_help, source};
 
 /// Say what a checkpoint holds: shape, parameters, work and memory
 ///
@@ -21,8 +21,7 @@ use super::setup::described;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  steep inspect\n  steep inspect model.safetensors --tensors")]
 pub struct Args {
-    /// Checkpoint: a safetensors file, the index of several, or a folder of diffusers'; without it, the shipped model
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", help = model_help())]
     model: Option<PathBuf>,
     /// What the checkpoint does not say about itself, JSON or a file of it: for example '{"heads": 16}'
     #[arg(long, value_name = "JSON", requires = "model")]
@@ -40,10 +39,7 @@ const BATCH: usize = 2;
 const STEPS: usize = 50;
 
 pub async fn run(args: &Args) -> Result<()> {
-    let file = match &args.model {
-        Some(path) => Source::open(path)?,
-        None => TensorFile::shipped()?.into(),
-    };
+    let file = source(args.model.as_deref(), false)?;
     let given = described(args.config.as_deref())?;
     let tensors = file.tensors();
     let (name, metadata) = (file.name().to_string(), file.metadata());
@@ -56,7 +52,7 @@ pub async fn run(args: &Args) -> Result<()> {
         Err(why) if args.tensors => return args.list(&name, &tensors, &metadata, &why),
         Err(why) => return Err(why),
     };
-    let run = RunSize { clips: 1, guided: true, steps: STEPS, dtype: DType::F32, residuals: 1 };
+    let run = RunSize { clips: 1, guided: true, steps: STEPS, dtype: DType::F32, residuals: 1, signals: 0 };
     let footprint = checkpoint.config().footprint(run);
     let [activations, table] = ["activations", "modulation"].map(|part| footprint.on_device(part));
     let parameters: usize = tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
@@ -156,13 +152,6 @@ pub async fn run(args: &Args) -> Result<()> {
         text.push_str(&listed(&tensors));
     }
     say(&text)
-}
-
-/// The parts of a footprint, and their sum.
-fn parts(all: &[(&str, u64)]) -> String {
-    let parts: Vec<String> = all.iter().map(|(what, bytes)| format!("{what} {}", size(*bytes))).collect();
-    let total = all.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
-    format!("{} ({})", size(total), parts.join(", "))
 }
 
 /// Name, dtype and shape.

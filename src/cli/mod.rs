@@ -11,6 +11,7 @@ mod decoder;
 mod devices;
 mod forward;
 mod generate;
+mod hub;
 mod inspect;
 #[cfg(feature = "cuda")]
 mod kernels;
@@ -219,6 +220,11 @@ fn say(text: &str) -> Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::file("standard output", e)),
         _ => Ok(()),
     }
+}
+
+/// [`say`], unless nobody wants to hear it.
+fn say_if(wanted: bool, text: &str) -> Result<()> {
+    if wanted { say(text) } else { Ok(()) }
 }
 
 /// Writes a value to standard output, as JSON over several lines.

@@ -48,13 +48,14 @@ impl Options {
     }
 
     /// The decoder that previews have of their own.
-    pub fn decoder(&self, checkpoint: &Checkpoint) -> Result<Option<DecoderFile>> {
+    pub fn decoder(&self, checkpoint: &Checkpoint, quiet: bool) -> Result<Option<DecoderFile>> {
         if let Some(path) = &self.preview
             && !Format::of(path)?.is_picture()
         {
             return Err(Error::file(path, "wanted a name that ends in .gif, .png or .y4m"));
         }
-        self.preview_vae.as_deref().map(|path| decoder::open(path, checkpoint.config())).transpose()
+        let open = |path| decoder::open(path, checkpoint.config(), quiet);
+        self.preview_vae.as_deref().map(open).transpose()
     }
 
     /// What draws them: a decoder, if there is one to use.

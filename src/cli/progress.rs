@@ -30,6 +30,19 @@ pub fn clear() {
 /// A bar of `all` pieces of work, with a message, and the time left once a piece is done to tell it by. Where it is not
 /// known how many pieces there are (0), a spinner.
 pub fn bar(prefix: &str, all: usize, quiet: bool) -> ProgressBar {
+    let template = match all {
+        0 => "  {prefix}  {spinner} {msg}  {elapsed}",
+        _ => "  {prefix}  {wide_bar:.blue/dim} {pos}/{len}  {msg}{left}",
+    };
+    styled(prefix, all, template, quiet)
+}
+
+/// A bar of bytes; how many it says once it is told.
+pub fn bytes(prefix: &str, quiet: bool) -> ProgressBar {
+    styled(prefix, 0, "  {prefix}  {wide_bar:.blue/dim} {bytes}/{total_bytes}{left}", quiet)
+}
+
+fn styled(prefix: &str, all: usize, template: &str, quiet: bool) -> ProgressBar {
     if quiet || !draws(&std::io::stderr()) {
         return ProgressBar::hidden();
     }
@@ -37,10 +50,6 @@ pub fn bar(prefix: &str, all: usize, quiet: bool) -> ProgressBar {
         if state.pos() > 0 {
             let _ = write!(out, "  {} left", FormattedDuration(state.eta()));
         }
-    };
-    let template = match all {
-        0 => "  {prefix}  {spinner} {msg}  {elapsed}",
-        _ => "  {prefix}  {wide_bar:.blue/dim} {pos}/{len}  {msg}{left}",
     };
     let bar = ProgressBar::new(all as u64);
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -4,19 +4,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use steep::cache::Policy;
 use steep::cases::ALL;
 use steep::evaluate::calibrate::Binding;
-use steep::model::{Checkpoint, Condition, Dit, Footprint, Model, RunSize, Source};
+use steep::model::{Checkpoint, Condition, Dit, Footprint, Model, RunSize, Source, TensorFile};
 use steep::sample::{Method, Spacing};
 use steep::{DType, Device, Error, Generate, Result, generate, input, plain};
 
-use super::{memory, progress};
+use super::{hub, memory, progress};
 
 /// Which model.
 #[derive(clap::Args)]
 pub struct Weights {
-    /// Checkpoint to load: a safetensors file, the index of several, or a folder of diffusers'; without it, the shipped model
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "MODEL", help = model_help())]
     model: Option<PathBuf>,
     /// What the checkpoint does not say about itself, JSON or a file of it: for example '{"heads": 16}'
     #[arg(long, value_name = "JSON", requires = "model")]
@@ -24,17 +24,31 @@ pub struct Weights {
 }
 
 impl Weights {
-    pub fn checkpoint(&self) -> Result<Checkpoint> {
-        checkpoint(self.model.as_deref(), self.config.as_deref())
+    pub fn checkpoint(&self, quiet: bool) -> Result<Checkpoint> {
+        checkpoint(self.model.as_deref(), self.config.as_deref(), quiet)
     }
 }
 
-/// The checkpoint at a path, or the shipped one.
-pub fn checkpoint(model: Option<&Path>, config: Option<&str>) -> Result<Checkpoint> {
+/// The checkpoint at a path or on the hub, or the shipped one.
+pub fn checkpoint(model: Option<&Path>, config: Option<&str>, quiet: bool) -> Result<Checkpoint> {
+    Checkpoint::configured(source(model, quiet)?, described(config)?.as_deref())
+}
+
+/// The files of a checkpoint.
+pub fn source(model: Option<&Path>, quiet: bool) -> Result<Source> {
     match model {
-        None => Checkpoint::shipped(),
-        Some(path) => Checkpoint::configured(Source::open(path)?, described(config)?.as_deref()),
+        None => Ok(TensorFile::shipped()?.into()),
+        Some(model) => hub::open(model, quiet),
     }
+}
+
+/// What `--model` takes.
+pub fn model_help() -> String {
+    format!(
+        "Checkpoint to load: a safetensors or PyTorch file, the index of several, a folder of diffusers', or one of the \
+         Hugging Face hub, {}. Without it, the shipped model",
+        hub::FORM
+    )
 }
 
 /// What `--config` says: itself, or a file's text.
@@ -73,28 +87,43 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub fn checkpoint(&self) -> Result<Checkpoint> {
-        self.weights.checkpoint()
+    /// What `--model` names.
+    pub fn model(&self) -> Option<&Path> {
+        self.weights.model.as_deref()
+    }
+
+    pub fn checkpoint(&self, quiet: bool) -> Result<Checkpoint> {
+        self.weights.checkpoint(quiet)
     }
 
     pub async fn device(&self) -> Result<Device> {
         open(&self.device).await
     }
 
-    /// The memory of one clip at a time, with as many residuals as the most demanding cache keeps.
-    pub fn footprint(&self, checkpoint: &Checkpoint) -> Footprint {
-        checkpoint.config().footprint(RunSize {
-            clips: 1,
-            guided: self.guidance != 1.0,
-            steps: self.steps,
-            dtype: self.dtype,
-            residuals: 2,
-        })
+    /// One clip at a time, without a cache.
+    pub fn size(&self) -> RunSize {
+        let guided = self.guidance != 1.0;
+        RunSize { clips: 1, guided, steps: self.steps, dtype: self.dtype, residuals: 0, signals: 0 }
     }
 
-    /// Loads the model, if it and its runs fit into memory.
-    pub fn load(&self, device: &Device, checkpoint: &Checkpoint) -> Result<Dit> {
-        memory::check(&self.footprint(checkpoint), device)?;
+    /// The memory of that, with what the most demanding of these caches keeps.
+    pub fn footprint(&self, checkpoint: &Checkpoint, caches: &[Policy]) -> Footprint {
+        let most = |of: fn(&Policy) -> usize| caches.iter().map(of).max().unwrap_or(0);
+        let run =
+            RunSize { residuals: most(Policy::residuals), signals: most(Policy::signals), ..self.size() };
+        checkpoint.config().footprint(run)
+    }
+
+    /// Loads the model, if it and its runs fit into memory. `say` takes what that will be.
+    pub fn load(
+        &self,
+        device: &Device,
+        checkpoint: &Checkpoint,
+        footprint: &Footprint,
+        say: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<Dit> {
+        memory::check(footprint, device)?;
+        say(&memory::plan(footprint, device))?;
         Dit::load(device, checkpoint, self.dtype)
     }
 

@@ -15,8 +15,8 @@ use super::setup::Setup;
 #[derive(clap::Args)]
 pub struct Named {
     /// Calibration of a `tea` cache that names no coefficients. Without this option it is MODEL.teacache.json beside the
-    /// model. For the shipped model it is the file of that name in the current folder, or else the calibration that comes
-    /// with the program
+    /// model. For the shipped model and for one of the hub it is the file of that name in the current folder, or else, for the
+    /// shipped one, the calibration that comes with the program
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
 }
@@ -139,10 +139,10 @@ impl Sidecar {
     }
 }
 
-/// Where a model's calibration is written to and looked for: beside the model, or for the shipped model in the current
-/// folder.
+/// Where a model's calibration is written to and looked for: beside the model, or for the shipped model and for one of the
+/// hub in the current folder.
 pub fn path(checkpoint: &Checkpoint) -> PathBuf {
-    match checkpoint.path() {
+    match checkpoint.home() {
         Some(path) => path.with_extension("teacache.json"),
         None => format!("{}.teacache.json", checkpoint.name()).into(),
     }

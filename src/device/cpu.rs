@@ -153,10 +153,16 @@ impl Buffer {
             return None;
         }
         let map = MmapMut::map_anon(bytes.checked_add(PAGE)?).ok()?;
-        #[cfg(target_os = "linux")]
-        // A kernel that was built without huge pages says no, and small ones do.
-        let _ = map.advise(memmap2::Advice::HugePage);
         let start = map.as_ptr().align_offset(PAGE);
+        #[cfg(target_os = "linux")]
+        {
+            // Whole ones: what begins another page would have all of it, a tenth of a model's memory. A kernel that was
+            // built without huge pages says no, and small ones do.
+            let whole = bytes / PAGE * PAGE;
+            let _ = map.advise_range(memmap2::Advice::HugePage, start, whole);
+            let rest = start + whole;
+            let _ = map.advise_range(memmap2::Advice::NoHugePage, rest, map.len() - rest);
+        }
         Some(Buffer::Pages { map, start })
     }
 

@@ -16,8 +16,10 @@ pub struct RunSize {
     pub steps: usize,
     /// The type of matrix operands.
     pub dtype: DType,
-    /// How many residuals the cache keeps: 0 without one, 2 where it extrapolates.
+    /// How many residuals the cache keeps; see [`Policy::residuals`](crate::cache::Policy::residuals).
     pub residuals: usize,
+    /// How many signals it keeps; see [`Policy::signals`](crate::cache::Policy::signals).
+    pub signals: usize,
 }
 
 /// The memory of a run in bytes: what it is for, and how much. A number that is too large to count is the largest one.
@@ -51,9 +53,9 @@ impl Config {
         let first = if self.depth > 1 { d } else { 0 };
         let pixels = self.patch * self.patch * self.out_channels();
         let activations = [
-            // stack_in, x; first; tokens; signal, h, qkv, hidden.
+            // stack_in, x; first; tokens; h, qkv, hidden.
             stream(2 * d + first + pixels, full),
-            stream((1 + 1 + 3 + self.mlp_ratio) * d, narrow),
+            stream((1 + 3 + self.mlp_ratio) * d, narrow),
             product(&[batch, self.modulation(), full]),
         ];
         let all = expected(self);
@@ -71,6 +73,11 @@ impl Config {
                 ("weights", sum(&mut weights.map(|(elements, size)| elements.saturating_mul(size)))),
                 ("activations", sum(&mut activations.into_iter())),
                 ("modulation", product(&[at_once, batch, self.modulation(), full])),
+                // The model's own, and a cache's.
+                (
+                    "signal",
+                    stream(d, narrow).saturating_add(stream(d, full).saturating_mul(run.signals as u64)),
+                ),
                 ("residuals", stream(d, full).saturating_mul(run.residuals as u64)),
                 ("clips", clip),
             ],

@@ -97,6 +97,11 @@ impl Checkpoint {
         self.source.path()
     }
 
+    /// The path beside which files of the user's belong that are of this model; see [`Source::home`].
+    pub fn home(&self) -> Option<&Path> {
+        self.source.home()
+    }
+
     pub(super) fn source(&self) -> &Source {
         &self.source
     }

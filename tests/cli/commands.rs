@@ -9,7 +9,7 @@ mod shown;
 use crate::{Place, STEEP, fixture, text};
 
 /// What is not run, by its beginning or a part of it, and why.
-const NOT_RUN: [(&str, &str); 14] = [
+const NOT_RUN: [(&str, &str); 15] = [
     ("steep compare --seeds ", "samples hundreds of clips"),
     ("steep compare --steps ", "samples hundreds of clips"),
     ("steep compare 'tea", "samples hundreds of clips"),
@@ -21,6 +21,7 @@ const NOT_RUN: [(&str, &str); 14] = [
     ("steep calibrate --model ", "writes beside the model"),
     ("--search", "evaluates the model 1275 times"),
     ("DiT-XL-2", "takes weights that are not here"),
+    ("hf:", "asks the Hugging Face hub, as tests/cli/hub does a small one"),
     ("steep bench", "makes buffers of 256 MiB, and times for long"),
     ("steep try rel_l1.wgsl --bench", "times for long, as tests/lab does"),
     ("steep try rel_l1.cu", "is told that a starter is wrong, as tests/lab shows"),

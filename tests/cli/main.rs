@@ -14,8 +14,10 @@ mod decode;
 mod finite;
 mod forward;
 mod generate;
+mod hub;
 mod interrupt;
 mod kills;
+mod memory;
 mod plan;
 #[path = "../common/random.rs"]
 mod random;

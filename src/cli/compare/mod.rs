@@ -131,16 +131,15 @@ pub async fn run(args: &Args) -> Result<()> {
     }
     let candidates = args.candidates()?;
     let shard = Shard::of(args.shard.as_deref(), args.shards)?;
-    let checkpoint = args.setup.checkpoint()?;
+    let checkpoint = args.setup.checkpoint(args.quiet)?;
     let config = checkpoint.config();
     args.classes.check(config)?;
     let digits = args.digits(config)?;
     let device = args.setup.device().await?;
     let specs: Vec<&Spec> = candidates.iter().filter_map(Candidate::spec).collect();
     let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup, &args.named)?;
-    for candidate in &candidates {
-        candidate.check(config, &args.setup, &sidecar)?;
-    }
+    let policy = |candidate: &Candidate| candidate.policy(config, &args.setup, &sidecar);
+    let policies = candidates.iter().map(policy).collect::<Result<Vec<_>>>()?;
     let header = args.header(&checkpoint)?;
     let asked = args.asked(&candidates, &sidecar);
 
@@ -181,7 +180,12 @@ pub async fn run(args: &Args) -> Result<()> {
     };
     output::check(&[&picture], &[&path])?;
     if !missing.is_empty() {
-        let model = args.setup.load(&device, &checkpoint)?;
+        let mut footprint = args.setup.footprint(&checkpoint, &policies);
+        // Those of a round are compared.
+        let clip = footprint.on_device("clips");
+        footprint.host.push(("clips to compare", clip.saturating_mul(candidates.len() as u64)));
+        let say = |plan: &str| super::say_if(!args.json && !args.quiet, plan);
+        let model = args.setup.load(&device, &checkpoint, &footprint, say)?;
         let runner = Runner { model: &model, sidecar: &sidecar, digits: digits.as_ref(), args };
         let bar = progress::bar("comparing", missing.len(), args.quiet);
         bar.enable_steady_tick(std::time::Duration::from_millis(500));

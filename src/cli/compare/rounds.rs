@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use steep::cache::{Spec, doubts, letters};
+use steep::cache::{Policy, Spec, doubts, letters};
 use steep::evaluate::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
 use steep::model::{Config, Dit, Model};
 use steep::plot::short_name;
@@ -50,15 +50,15 @@ impl Candidate {
         }
     }
 
-    /// What can be known to be wrong before any work.
-    pub fn check(&self, config: &Config, setup: &Setup, sidecar: &Sidecar) -> Result<()> {
-        let steps = setup.steps;
-        let schedule =
-            |steps| Schedule::new(config.prediction, setup.spacing, steps, setup.guidance).map(drop);
+    /// What its runs follow. An error is what can be known to be wrong before any work.
+    pub fn policy(&self, config: &Config, setup: &Setup, sidecar: &Sidecar) -> Result<Policy> {
+        let steps = self.steps(setup.steps);
         match self {
-            Candidate::Uncached => schedule(steps),
-            Candidate::Steps(fewer) => schedule(*fewer),
-            Candidate::Cached(spec) => spec.policy(steps, &sidecar.given(spec)).map(drop),
+            Candidate::Cached(spec) => spec.policy(steps, &sidecar.given(spec)),
+            Candidate::Uncached | Candidate::Steps(_) => {
+                Schedule::new(config.prediction, setup.spacing, steps, setup.guidance)?;
+                Ok(Policy::off(steps))
+            }
         }
     }
 

@@ -19,9 +19,7 @@ pub struct Search {
     /// Search for the best schedule of N computed steps, the first and the last among them
     #[arg(long = "search", id = "search", value_name = "N")]
     pub computed: Option<usize>,
-    /// Checkpoint to search for: a safetensors file, the index of several, or a folder of diffusers'; without it, the shipped
-    /// model
-    #[arg(long, value_name = "PATH", requires = "search")]
+    #[arg(long, value_name = "MODEL", requires = "search", help = setup::model_help())]
     model: Option<PathBuf>,
     /// What the checkpoint does not say about itself, JSON or a file of it: for example '{"heads": 16}'
     #[arg(long, value_name = "JSON", requires = "model")]
@@ -83,10 +81,10 @@ impl Search {
 
     /// Uncached runs, and what skipping would do to their clips.
     async fn record(&self, steps: usize) -> Result<Recording> {
-        let checkpoint = setup::checkpoint(self.model.as_deref(), self.config.as_deref())?;
+        let checkpoint = setup::checkpoint(self.model.as_deref(), self.config.as_deref(), false)?;
         let device = setup::open(&self.device).await?;
         let guided = self.guidance != 1.0;
-        let run = RunSize { clips: 1, guided, steps, dtype: DType::F32, residuals: 1 };
+        let run = RunSize { clips: 1, guided, steps, dtype: DType::F32, residuals: 1, signals: 0 };
         let mut footprint = checkpoint.config().footprint(run);
         // The residuals of all steps, as they are and as guidance combines them, the clips, and products of all pairs.
         let step = 2 * footprint.on_device("residuals") + footprint.on_device("clips");
