@@ -19,7 +19,7 @@ const OTHER_COMMIT: &str = "fedcba9876543210fedcba9876543210fedcba98";
 fn files() -> BTreeMap<String, Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/published");
     let mut files = BTreeMap::new();
-    for folder in ["transformer", "scheduler"] {
+    for folder in ["transformer", "scheduler", "vae"] {
         for entry in fs::read_dir(root.join("diffusers").join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap());
@@ -31,8 +31,6 @@ fn files() -> BTreeMap<String, Vec<u8>> {
         ("README.md", "a model"),
         ("model_index.json", r#"{"_class_name": "DiTPipeline"}"#),
         ("transformer/diffusion_pytorch_model.bin", "the same as another program has it"),
-        ("vae/config.json", "{}"),
-        ("vae/diffusion_pytorch_model.safetensors", "a decoder"),
     ] {
         files.insert(name.into(), text.into());
     }
@@ -342,4 +340,26 @@ fn a_download_is_drawn() {
     for words in ["transformer/config.json (2 of 4)", "-00003-of-00003.safetensors (3 of 3)", "KiB"] {
         assert!(drawn.contains(words), "no {words:?} in {drawn:?}");
     }
+}
+
+/// Latents need no decoder, pictures do.
+#[test]
+fn a_pipelines_decoder_is_downloaded_for_pictures() {
+    let world = World::new();
+    let draw = format!("generate --model {MODEL} --steps 2 --guidance 1 --quiet");
+    world.ok(&format!("{draw} --out latents.safetensors"));
+    assert!(!transferred(&world.site.asked()).iter().any(|name| name.starts_with("vae/")));
+    world.ok(&format!("{draw} --out one.png"));
+    let asked = world.site.asked();
+    let mut of_decoder: Vec<&str> =
+        transferred(&asked).into_iter().filter(|name| name.starts_with("vae/")).collect();
+    of_decoder.sort_unstable();
+    let wanted = ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"];
+    assert_eq!(of_decoder, wanted.map(|name| format!("{name} range bytes=0-")));
+    // By its own name, and from the cache.
+    let mut decode =
+        world.command(&format!("decode latents.safetensors --vae {MODEL}:vae --quiet --out two.png"));
+    said(&decode.env("HF_HUB_OFFLINE", "1").output().unwrap());
+    let [one, two] = ["one.png", "two.png"].map(|name| fs::read(world.place.path(name)).unwrap());
+    assert!(one == two);
 }
