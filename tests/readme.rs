@@ -140,9 +140,9 @@ fn table(kind: &str, results: &Value) -> String {
                 None => String::new(),
             };
             let others = version("onnxruntime", "ONNX Runtime") + &version("candle", "candle");
-            let ours = results["steep"].as_str().map_or("two threads".into(), |ours| format!("steep on {ours}"));
-            writeln!(t, "\n{cpu}, {ours}, PyTorch {torch}{others}; medians of interleaved rounds.")
-                .unwrap();
+            let ours =
+                results["steep"].as_str().map_or("two threads".into(), |ours| format!("steep on {ours}"));
+            writeln!(t, "\n{cpu}, {ours}, PyTorch {torch}{others}; medians of interleaved rounds.").unwrap();
         }
         // The best source of each op and shape, device by device.
         "ops" => {

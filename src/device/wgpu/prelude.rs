@@ -27,7 +27,7 @@ impl Variant {
 }
 
 /// The files that a shader can include, by their paths below `wgsl/`. They are part of the crate.
-pub const INCLUDES: [Text; 17] = [
+pub const INCLUDES: [Text; 19] = [
     wgsl!("common/activations"),
     wgsl!("common/cut"),
     wgsl!("common/exp"),
@@ -35,6 +35,7 @@ pub const INCLUDES: [Text; 17] = [
     wgsl!("common/linear"),
     wgsl!("common/linear_operands"),
     wgsl!("common/matmul"),
+    wgsl!("common/modulate"),
     wgsl!("common/modulate_rel_l1"),
     wgsl!("common/patch_operands"),
     wgsl!("common/sum"),
@@ -42,6 +43,7 @@ pub const INCLUDES: [Text; 17] = [
     wgsl!("cpu/matmul"),
     wgsl!("cpu/sum"),
     wgsl!("ladder/layer_norm_naive"),
+    wgsl!("subgroup/sum"),
     wgsl!("axpby"),
     wgsl!("rel_l1"),
     wgsl!("temporal_embed"),
