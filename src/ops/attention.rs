@@ -365,3 +365,17 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
         *i += R;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::spreads;
+
+    #[test]
+    fn rows_share_places_where_they_are_pages_apart() {
+        // The shipped model's tokens of a frame, and its frames of a place.
+        assert!(spreads(3 * 192 * 4, 16));
+        assert!(!spreads(16 * 3 * 192 * 4, 16) && spreads(16 * 3 * 192 * 4, 4));
+        // Half of the places for 32 rows, but not for 33.
+        assert!(spreads(8 * 64, 32) && !spreads(8 * 64, 33));
+    }
+}

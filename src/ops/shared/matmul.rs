@@ -192,3 +192,23 @@ pub fn vector<T: Element>(row: &[T], at: usize) -> V {
         _ => T::load(&row[at..]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::tiles;
+
+    /// The shipped model's products, on one thread and on sixteen.
+    #[test]
+    fn tiles_leave_no_thread_without() {
+        for columns in [576, 192, 768] {
+            let count = |threads| {
+                let [_, r, c] = tiles([1, 512, columns], threads);
+                512usize.div_ceil(r) * columns.div_ceil(c)
+            };
+            assert_eq!(count(1), columns.div_ceil(192));
+            assert!(count(2) >= 4 && count(16) >= 32, "{columns}: {} and {}", count(2), count(16));
+        }
+        // Where there is little to do, it is divided as far as it pays.
+        assert_eq!(tiles([1, 7, 33], 16), [1, 64, 32]);
+    }
+}
