@@ -11,7 +11,9 @@ graph, so that no launch from Python is timed; as times are CUDA events, medians
 The model is one forward pass, batch 2, in three sizes: the shipped model (32x32), the same at 64x64, and S (dim 384,
 depth 12, heads 6, 64x64), the last two with random weights. Outputs of both are compared before anything is timed.
 Rounds are interleaved (eager, compiled, steep, eager, ..) so that a slow moment of the machine hits all; a round's time
-is a median, and so is the reported ratio over rounds. In 16 bits, all of PyTorch's model has 16 bits (of steep's, the
+is a median, and so is the reported ratio over rounds. On a CPU in f32, two more stand beside them: ONNX Runtime's CPU provider
+on the exported forward pass (where onnxruntime, onnx and onnxscript are installed), and candle (benches/peers/candle, with
+--candle its program). In 16 bits, all of PyTorch's model has 16 bits (of steep's, the
 residual stream has 32); in f32, products on a GPU are f32 (no TF32). There, both ways run as CUDA graphs too.
 
 Needs torch, numpy and safetensors; torch.compile needs a C++ compiler, on a GPU Triton.
@@ -21,6 +23,8 @@ import torch
 from safetensors.torch import load_file, save_file
 import model as twin
 import peers
+try: import onnxruntime
+except ImportError: onnxruntime = None
 
 TYPES = dict(f32=torch.float32, f16=torch.float16, bf16=torch.bfloat16)
 # Largest difference from the model in f32, as a share of the largest number.
@@ -49,18 +53,22 @@ def forwards(a, steep, say):
                 compiled = torch.compile(theirs)
                 ways["compile"] = lambda: compiled(*inputs)
             want = model(*x.values())
+            if a.device == "cpu" and dtype == "f32":
+                if onnxruntime: ways["onnxruntime"] = onnx_way(theirs, x, f"{tmp}/model.onnx", a.threads)
+                if a.candle: ways["candle"] = Candle(a, c, weights, f"{tmp}/in.safetensors", f"{tmp}/candle.safetensors")
             largest = max(1, want.abs().max().item())
             on = ["--device", a.device, "--dtype", dtype]
             steep("forward", f"{tmp}/in.safetensors", "--model", weights, "--out", f"{tmp}/out.safetensors", *on)
             error = (load_file(f"{tmp}/out.safetensors")["out"] - want).abs().max().item()
             assert error <= BOUNDS[dtype] * largest, f"{size} {dtype}: outputs differ by {error}"
             for name, way in ways.items():
-                off = (way().float().cpu() - want).abs().max().item()
+                off = (torch.as_tensor(way()).float().cpu() - want).abs().max().item()
                 assert off <= max(1e-4, BOUNDS[dtype]) * largest, f"{size} {dtype}: {name} differs by {off}"
             if a.device == "cuda": ways |= {f"{name}_graph": peers.graph([way]) for name, way in ways.items()}
             rounds = []
             for _ in range(a.rounds):
-                times = {f"{name}_ms": peers.median_ms(way, a.seconds, a.device) for name, way in ways.items()}
+                times = {f"{name}_ms": way.ms(a.seconds) if isinstance(way, Candle) else peers.median_ms(way, a.seconds, a.device)
+                         for name, way in ways.items()}
                 rows = json.loads(steep("bench", "--op", "forward", "--model", weights, "--batch", 2, "--json", *on))
                 rounds.append(dict(times, steep_ms=rows[0]["ms"]))
         middle = {k: statistics.median(r[k] for r in rounds) for k in rounds[0]}
@@ -70,6 +78,27 @@ def forwards(a, steep, say):
         say(f"forward {size:6} {dtype:4} steep {row['steep_ms']:9.3f} ms   " + "   ".join(
             f"{name} {row[name + '_ms']:9.3f} ms ({row['over_' + name]:.2f}x)" for name in ways) + f"   largest difference {error:.1e}")
         yield row
+
+def onnx_way(model, inputs, path, threads):
+    """ONNX Runtime's CPU provider, with all of its own optimisations, on the model as PyTorch exports it."""
+    torch.onnx.export(model, tuple(inputs.values()), path, dynamo=True, input_names=list(inputs), verbose=False, external_data=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feed = {name: t.numpy() for name, t in inputs.items()}
+    return lambda: session.run(None, feed)[0]
+
+class Candle:
+    """candle's CPU backend, a program of its own that waits between rounds."""
+    def __init__(s, a, config, weights, inputs, out):
+        env = dict(os.environ, RAYON_NUM_THREADS=str(a.threads))
+        s.program = subprocess.Popen([a.candle, json.dumps(config), weights, inputs, out], env=env, text=True,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        s.version, s.out = json.loads(s.program.stdout.readline())["candle"], out
+    def __call__(s): return load_file(s.out)["out"]
+    def ms(s, seconds):
+        print(seconds, file=s.program.stdin, flush=True)
+        return float(s.program.stdout.readline())
 
 def ops(a, steep, say):
     """Rows of ops, and of the copies that both measured."""
@@ -108,6 +137,7 @@ def main():
     p.add_argument("--sizes", type=words, default=["32x32", "64x64", "S"], help="of the model")
     p.add_argument("--cold", action="store_true", help="operands beyond any cache on a CPU too")
     p.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    p.add_argument("--candle", help="the program of benches/peers/candle, to have it in the table")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=2.0, help="per measurement")
@@ -121,10 +151,13 @@ def main():
     say = lambda line: print(line, flush=True)
     cpu = next((l.split(":", 1)[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
     about = dict(cpu=cpu, torch=torch.__version__, date=time.strftime("%Y-%m-%d"))
+    names = {d["name"]: d["description"] for d in json.loads(steep("devices", "--json"))}
+    about |= dict(steep=names["cuda:0" if a.device == "cuda" else "cpu"])
+    if onnxruntime: about["onnxruntime"] = onnxruntime.__version__
     if a.device == "cuda":
-        names = {d["name"]: d["description"] for d in json.loads(steep("devices", "--json"))}
-        about |= dict(gpu=torch.cuda.get_device_name(), steep=names["cuda:0"], cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version())
+        about |= dict(gpu=torch.cuda.get_device_name(), cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version())
     about["results"] = list(forwards(a, steep, say))
+    if a.candle: about["candle"] = "0.11.1"
     if a.ops: about["ops"] = list(ops(a, steep, say))
     if a.out:
         with open(a.out, "w") as f: json.dump(about, f, indent=1)

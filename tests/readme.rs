@@ -111,16 +111,38 @@ fn table(kind: &str, results: &Value) -> String {
             writeln!(t, "\n`{}`, {}.", text(results, "cache"), text(results, "device")).unwrap();
         }
         "forward" => {
-            t += "| size | PyTorch eager | torch.compile | steep | over eager | over torch.compile |\n";
-            t += "|---|---|---|---|---|---|\n";
-            for row in results["results"].as_array().unwrap() {
-                let ms = ["eager_ms", "compile_ms", "steep_ms"].map(|k| format!("{:.1} ms", number(row, k)));
-                let ratios = ["over_eager", "over_compile"].map(|k| format!("{:.2}×", number(row, k)));
-                let size = text(row, "size");
-                writeln!(t, "| {size} | {} | {} |", ms.join(" | "), ratios.join(" | ")).unwrap();
+            // Older results have PyTorch alone.
+            let rows = results["results"].as_array().unwrap();
+            let all = [
+                ("eager", "PyTorch eager"),
+                ("compile", "torch.compile"),
+                ("onnxruntime", "ONNX Runtime"),
+                ("candle", "candle"),
+            ];
+            let peers =
+                all.iter().filter(|(key, _)| rows.iter().all(|row| row[format!("{key}_ms")].is_number()));
+            let peers: Vec<_> = peers.collect();
+            let heads =
+                |prefix: &str| peers.iter().map(|(_, name)| format!("{prefix}{name} |")).collect::<String>();
+            writeln!(t, "| size |{} steep |{}", heads(" "), heads(" over ")).unwrap();
+            writeln!(t, "|---|---|{}", "---|---|".repeat(peers.len())).unwrap();
+            for row in rows {
+                let ms = |key: &str| format!(" {:.1} ms |", number(row, &format!("{key}_ms")));
+                let over = |key: &str| format!(" {:.2}× |", number(row, &format!("over_{key}")));
+                let of = |cell: &dyn Fn(&str) -> String| {
+                    peers.iter().map(|(key, _)| cell(key)).collect::<String>()
+                };
+                writeln!(t, "| {} |{}{}{}", text(row, "size"), of(&ms), ms("steep"), of(&over)).unwrap();
             }
             let (cpu, torch) = (text(results, "cpu"), text(results, "torch"));
-            writeln!(t, "\n{cpu}, two threads, PyTorch {torch}; medians of interleaved rounds.").unwrap();
+            let version = |key: &str, name: &str| match results[key].as_str() {
+                Some(version) => format!(", {name} {version}"),
+                None => String::new(),
+            };
+            let others = version("onnxruntime", "ONNX Runtime") + &version("candle", "candle");
+            let ours =
+                results["steep"].as_str().map_or("two threads".into(), |ours| format!("steep on {ours}"));
+            writeln!(t, "\n{cpu}, {ours}, PyTorch {torch}{others}; medians of interleaved rounds.").unwrap();
         }
         // One file of full size: diffusers, torch.compile and steep; and what steep's own plan says beside what a run took.
         "full" => {

@@ -38,6 +38,7 @@ fn constants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
 fn variants(kernel: &Kernel, needs: Need) -> Vec<Variant> {
     let lanes: &[Option<u32>] = match needs {
         Need::CpuAdapter => &[Some(4), Some(8), Some(16)],
+        Need::FixedSubgroups => &[Some(8), Some(32), Some(64)],
         _ => &[None, Some(32)],
     };
     let mut all = vec![];

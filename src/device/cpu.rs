@@ -53,7 +53,7 @@ impl Cpu {
         #[cfg(target_arch = "x86_64")]
         match need {
             Need::Nothing => true,
-            Need::Subgroups | Need::CpuAdapter | Need::Sm80 => false,
+            Need::Subgroups | Need::FixedSubgroups | Need::CpuAdapter | Need::Sm80 => false,
             Need::Avx2 => {
                 is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")

@@ -309,6 +309,8 @@ pub enum Need {
     Nothing,
     /// A GPU with subgroup operations, of whatever size.
     Subgroups,
+    /// The same, of one size (the constant `LANES`).
+    FixedSubgroups,
     /// A software adapter, which runs shaders on the processor, with subgroups of one size (the constant `LANES`): its lanes are those of a
     /// vector register, and memory and barriers cost what they cost on a processor.
     CpuAdapter,
@@ -328,7 +330,8 @@ impl Need {
         match self {
             Need::Nothing => true,
             Need::Sm80 => capability >= (8, 0),
-            Need::Subgroups | Need::CpuAdapter | Need::Avx2 | Need::Avx512 | Need::Avx512Bf16 => false,
+            Need::Subgroups | Need::FixedSubgroups | Need::CpuAdapter => false,
+            Need::Avx2 | Need::Avx512 | Need::Avx512Bf16 => false,
         }
     }
 }
@@ -338,6 +341,7 @@ impl std::fmt::Display for Need {
         f.write_str(match self {
             Need::Nothing => "nothing",
             Need::Subgroups => "subgroups on a GPU",
+            Need::FixedSubgroups => "subgroups of one size",
             Need::CpuAdapter => "a software adapter with subgroups of one size",
             Need::Avx2 => "AVX2, FMA and F16C",
             Need::Avx512 => "AVX-512",

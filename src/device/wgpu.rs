@@ -119,6 +119,7 @@ impl Wgpu {
         match need {
             Need::Nothing => true,
             Need::Subgroups => self.features.contains(::wgpu::Features::SUBGROUP),
+            Need::FixedSubgroups => self.lanes.is_some(),
             Need::CpuAdapter => !self.is_gpu() && self.lanes.is_some(),
             Need::Avx2 | Need::Avx512 | Need::Avx512Bf16 | Need::Sm80 => false,
         }

@@ -228,7 +228,7 @@ fn source(
     let (line, needs) = header.needs.unwrap_or((0, Need::Nothing));
     let of_the_other = match language {
         Language::Wgsl => needs == Need::Sm80,
-        Language::Cuda => matches!(needs, Need::Subgroups | Need::CpuAdapter),
+        Language::Cuda => matches!(needs, Need::Subgroups | Need::FixedSubgroups | Need::CpuAdapter),
     };
     if of_the_other {
         let why = format!("needs: of another language than {language}");

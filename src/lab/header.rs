@@ -21,9 +21,10 @@ pub(super) struct Header {
 const MARK: &str = "// steep:";
 const KEYS: [&str; 10] =
     ["tile", "threads", "shared", "constants", "takes", "dtypes", "multiple", "folded", "needs", "op"];
-const NEEDS: [(&str, Need); 4] = [
+const NEEDS: [(&str, Need); 5] = [
     ("nothing", Need::Nothing),
     ("subgroups", Need::Subgroups),
+    ("fixed_subgroups", Need::FixedSubgroups),
     ("cpu_adapter", Need::CpuAdapter),
     ("sm80", Need::Sm80),
 ];
@@ -91,7 +92,8 @@ impl Header {
             "folded" => self.folded = value.parse().map_err(|_| "true or false")?,
             "needs" => {
                 let need = NEEDS.iter().find(|(name, _)| *name == value);
-                self.needs = Some((line, need.ok_or("nothing, subgroups, cpu_adapter or sm80")?.1));
+                self.needs =
+                    Some((line, need.ok_or("nothing, subgroups, fixed_subgroups, cpu_adapter or sm80")?.1));
             }
             _ => self.op = Some((line, identifier(value).ok_or("the name of an op")?)),
         }

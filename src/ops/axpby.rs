@@ -77,11 +77,22 @@ fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, span]): &Tile) {
             *out = mul_add::<I>(b, *y, 0.0);
         }
     } else if in_place != 0 {
-        for (out, y) in out.iter_mut().zip(y) {
+        let (fours, rest) = out.as_chunks_mut::<4>();
+        let (y, y_rest) = y.as_chunks::<4>();
+        for (out, y) in fours.iter_mut().zip(y) {
+            *out = I::mul_add_four([b; 4], *y, out.map(|x| a * x));
+        }
+        for (out, y) in rest.iter_mut().zip(y_rest) {
             *out = mul_add::<I>(b, *y, a * *out);
         }
     } else {
-        for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
+        let (fours, rest) = out.as_chunks_mut::<4>();
+        let (x, x_rest) = x.as_chunks::<4>();
+        let (y, y_rest) = y.as_chunks::<4>();
+        for ((out, x), y) in fours.iter_mut().zip(x).zip(y) {
+            *out = I::mul_add_four([b; 4], *y, x.map(|x| a * x));
+        }
+        for ((out, x), y) in rest.iter_mut().zip(x_rest).zip(y_rest) {
             *out = mul_add::<I>(b, *y, a * *x);
         }
     }

@@ -20,6 +20,11 @@ pub static MODULATE: Kernel = Kernel {
         Source::wgsl("vec4", wgsl!("modulate"), [1, 1, 16])
             .with(&[("ROWS", 16), ("WG", 256), ("WIDTH", 64)])
             .multiple(4),
+        // After `vec4` until a GPU says otherwise; `steep bench` tells.
+        Source::wgsl("subgroup", wgsl!("subgroup/modulate"), [1, 1, 16])
+            .with(&[("ROWS", 16)])
+            .needs(Need::FixedSubgroups)
+            .multiple(4),
         Source::wgsl("naive", wgsl!("ladder/modulate_naive"), [1, 1, 64]).with(&[("ROWS", 64)]),
     ],
     cuda: &[Source::cuda("warp", cu!("modulate"), 256, [1, 1, 8])],

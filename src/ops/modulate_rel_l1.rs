@@ -18,6 +18,10 @@ pub static MODULATE_REL_L1: Kernel = Kernel {
         Source::wgsl("vec4", wgsl!("modulate_rel_l1"), [1, 1, 1])
             .with(&[("WG", 256), ("WIDTH", 64)])
             .multiple(4),
+        // After `vec4` until a GPU says otherwise; `steep bench` tells.
+        Source::wgsl("subgroup", wgsl!("subgroup/modulate_rel_l1"), [1, 1, 1])
+            .needs(Need::FixedSubgroups)
+            .multiple(4),
         Source::wgsl("naive", wgsl!("ladder/modulate_rel_l1_naive"), [1, 1, 1]),
     ],
     cuda: &[Source::cuda("block", cu!("modulate_rel_l1"), 256, [1, 1, 1])],

@@ -68,7 +68,14 @@ fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, span]): &Tile) {
     let [input, residual, before] = [0, 1, 2].map(|i| &args.read::<f32>(i)[span.clone()]);
     // SAFETY: blocks are disjoint ranges of the output.
     let out = unsafe { args.write::<f32>(0, span.clone()) };
-    for (((out, x), r), b) in out.iter_mut().zip(input).zip(residual).zip(before) {
+    let (fours, rest) = out.as_chunks_mut::<4>();
+    let [(x, x_rest), (r, r_rest), (b, b_rest)] = [input, residual, before].map(|x| x.as_chunks::<4>());
+    for (((out, x), r), b) in fours.iter_mut().zip(x).zip(r).zip(b) {
+        let change = std::array::from_fn(|i| r[i] - b[i]);
+        let sum = I::mul_add_four([ahead; 4], change, *r);
+        *out = std::array::from_fn(|i| x[i] + sum[i]);
+    }
+    for (((out, x), r), b) in rest.iter_mut().zip(x_rest).zip(r_rest).zip(b_rest) {
         *out = x + mul_add::<I>(ahead, r - b, *r);
     }
 }

@@ -27,7 +27,7 @@ impl Variant {
 }
 
 /// The files that a shader can include, by their paths below `wgsl/`. They are part of the crate.
-pub const INCLUDES: [Text; 20] = [
+pub const INCLUDES: [Text; 22] = [
     wgsl!("common/activations"),
     wgsl!("common/conv_operands"),
     wgsl!("common/conv_window"),
@@ -38,6 +38,7 @@ pub const INCLUDES: [Text; 20] = [
     wgsl!("common/linear"),
     wgsl!("common/linear_operands"),
     wgsl!("common/matmul"),
+    wgsl!("common/modulate"),
     wgsl!("common/modulate_rel_l1"),
     wgsl!("common/patch_operands"),
     wgsl!("common/sum"),
@@ -45,6 +46,7 @@ pub const INCLUDES: [Text; 20] = [
     wgsl!("cpu/matmul"),
     wgsl!("cpu/sum"),
     wgsl!("ladder/layer_norm_naive"),
+    wgsl!("subgroup/sum"),
     wgsl!("axpby"),
     wgsl!("rel_l1"),
     wgsl!("temporal_embed"),

@@ -67,14 +67,8 @@ fn parts<I: Isa, T: Element, const Q: usize, const R: usize, const REST: usize, 
         let columns = first..columns.end.min(first + fitting);
         pack::<I, T, Q>((w, k), columns.clone(), packed);
         let part = Part { ends, packed: &*packed, k, columns };
-        let mut row = rows.start;
-        while row + R <= rows.end {
-            part.few_rows::<I, Q, R, PAIRS>(row..row + R, x, y);
-            row += R;
-        }
-        while row < rows.end {
-            part.few_rows::<I, Q, REST, PAIRS>(row..rows.end.min(row + REST), x, y);
-            row += REST;
+        for row in rows.clone().step_by(R) {
+            part.few_rows::<I, Q, R, REST, PAIRS>(row..rows.end.min(row + R), x, y);
         }
     }
 }
@@ -112,9 +106,9 @@ struct Part<'a, E> {
 }
 
 impl<E: Ends> Part<'_, E> {
-    /// The product for `R` rows; where there are fewer, the last one is repeated and not stored.
+    /// The product for `R` rows, or for fewer, `REST` at a time, which divides `R`.
     #[inline(always)]
-    fn few_rows<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
+    fn few_rows<I: Isa, const Q: usize, const R: usize, const REST: usize, const PAIRS: bool>(
         &self,
         rows: Range<usize>,
         x: &mut [f32],
@@ -124,8 +118,7 @@ impl<E: Ends> Part<'_, E> {
         let stride = self.columns.len().next_multiple_of(width);
         for at in (0..k).step_by(DEPTH) {
             let depth = at..k.min(at + DEPTH);
-            for (i, x) in x.chunks_exact_mut(NEXT).enumerate().take(R) {
-                let row = (rows.start + i).min(rows.end - 1);
+            for (row, x) in rows.clone().zip(x.chunks_exact_mut(NEXT)) {
                 self.ends.load::<I>(row, depth.clone(), &mut x[..depth.len()]);
             }
             let begin = if at == 0 { Begin::Nothing } else { Begin::Output };
@@ -134,7 +127,13 @@ impl<E: Ends> Part<'_, E> {
                 let of = &self.packed[first * k + at * width..];
                 let mut to = To { of: &mut y[first..], stride };
                 let vectors = Vectors { of, next: width, terms: depth.len() };
-                sums::<I, Q, R, PAIRS>(&mut to, begin, scalars, vectors, 0);
+                if rows.len() == R {
+                    sums::<I, Q, R, PAIRS>(&mut to, begin, scalars, vectors, 0);
+                } else {
+                    for i in (0..rows.len()).step_by(REST) {
+                        sums::<I, Q, REST, PAIRS>(&mut to, begin, scalars, vectors, i);
+                    }
+                }
             }
         }
         for (row, y) in rows.zip(y.chunks_exact(stride)) {
@@ -191,5 +190,25 @@ pub fn vector<T: Element>(row: &[T], at: usize) -> V {
     match row.len() - at {
         left if left < LANES => T::load_tail(&row[at..], 0.0),
         _ => T::load(&row[at..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tiles;
+
+    /// The shipped model's products, on one thread and on sixteen.
+    #[test]
+    fn tiles_leave_no_thread_without() {
+        for columns in [576, 192, 768] {
+            let count = |threads| {
+                let [_, r, c] = tiles([1, 512, columns], threads);
+                512usize.div_ceil(r) * columns.div_ceil(c)
+            };
+            assert_eq!(count(1), columns.div_ceil(192));
+            assert!(count(2) >= 4 && count(16) >= 32, "{columns}: {} and {}", count(2), count(16));
+        }
+        // Where there is little to do, it is divided as far as it pays.
+        assert_eq!(tiles([1, 7, 33], 16), [1, 64, 32]);
     }
 }

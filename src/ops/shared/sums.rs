@@ -44,14 +44,21 @@ pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
     y: Vectors<'_>,
     i: usize,
 ) {
-    let To { of, stride } = to;
-    let to = &mut of[i * *stride..];
-    let at = |r: usize, n: usize| r * *stride + n * LANES;
+    let stride = to.stride;
+    let to = &mut to.of[i * stride..];
+    let Vectors { of: y, next, terms } = y;
+    let x_rows = &x.of[i * x.next..];
+    // The last that are touched: checked once, so that the loops need not. Their checks would be half of the instructions.
+    assert!((R - 1) * stride + Q * LANES <= to.len());
+    assert!((R - 1) * x.next + (terms - 1) * x.step < x_rows.len());
+    assert!((terms - 1) * next + Q * LANES <= y.len());
+    let at = |r: usize, n: usize| r * stride + n * LANES..r * stride + (n + 1) * LANES;
     let mut acc = [[V::ZERO; Q]; R];
     if !matches!(begin, Begin::Nothing) {
         for (r, acc) in acc.iter_mut().enumerate() {
             for (n, acc) in acc.iter_mut().enumerate() {
-                let old = V::load(&to[at(r, n)..]);
+                // SAFETY: r < R and n < Q, see the assertions.
+                let old = V::load(unsafe { to.get_unchecked(at(r, n)) });
                 *acc = match begin {
                     Begin::Scaled(by) => old.mul_add::<I>(V::splat(by[i + r]), V::ZERO),
                     _ => old,
@@ -59,14 +66,9 @@ pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
             }
         }
     }
-    let Vectors { of: y, next, terms } = y;
-    let x_rows = &x.of[i * x.next..];
-    // The last that are touched: checked once, so that the loop need not. Its checks would be half its instructions.
-    assert!((R - 1) * x.next + (terms - 1) * x.step < x_rows.len());
-    assert!((terms - 1) * next + Q * LANES <= y.len());
     for j in 0..terms {
         let vector = |n: usize| j * next + n * LANES..j * next + (n + 1) * LANES;
-        // SAFETY: r < R, n < Q and j < terms, see the assertions.
+        // SAFETY: as above, and j < terms.
         let y: [V; Q] = std::array::from_fn(|n| V::load(unsafe { y.get_unchecked(vector(n)) }));
         for (r, acc) in acc.iter_mut().enumerate() {
             // SAFETY: as above.
@@ -78,7 +80,8 @@ pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
     }
     for (r, acc) in acc.iter().enumerate() {
         for (n, acc) in acc.iter().enumerate() {
-            acc.store(&mut to[at(r, n)..]);
+            // SAFETY: as above.
+            acc.store(unsafe { to.get_unchecked_mut(at(r, n)) });
         }
     }
 }
