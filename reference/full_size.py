@@ -86,9 +86,7 @@ def plans(folder, steep, env):
         yield dict(dtype=dtype, planned_bytes=planned, peak_bytes=took, off=planned / took - 1)
 
 def planned_bytes(said):
-    unit = dict(MB=1e6, GB=1e9)
-    number, name = re.search(r"memory ([\d.]+) (MB|GB)", said).groups()
-    return float(number) * unit[name]
+    return 1e6 * float(re.search(r"memory ([\d.]+) MB: ", said)[1])
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -21,13 +21,18 @@ pub fn parts(all: &[(&str, u64)]) -> String {
     format!("{} ({})", size(sum(all)), parts.join(", "))
 }
 
-/// What a run will take, in one line; beside what the program has taken by now.
+/// What a run will take, in one line of MB, beside what the program has by now; and of it, what the model and its cache
+/// are made of.
 pub fn plan(footprint: &Footprint, device: &Device) -> String {
+    let mb = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
     let [on_gpu, mut on_host] = places(footprint, device);
+    let parts = ["weights", "activations", "residuals", "signal"];
+    let parts = parts.map(|part| format!("{part} {}", mb(footprint.on_device(part)))).join(", ");
     on_host.extend(process("VmRSS:").map(|bytes| ("the program", bytes)));
+    let here = mb(sum(&on_host));
     match on_gpu.is_empty() {
-        true => format!("memory {}\n", parts(&on_host)),
-        false => format!("memory {} on {}; {} here\n", parts(&on_gpu), device.name(), parts(&on_host)),
+        true => format!("memory {here} MB: {parts}\n"),
+        false => format!("memory {} MB on {}, {here} here: {parts}\n", mb(sum(&on_gpu)), device.name()),
     }
 }
 

@@ -38,6 +38,7 @@ pub fn bar(prefix: &str, all: usize, quiet: bool) -> ProgressBar {
 }
 
 /// A bar of bytes; how many it says once it is told.
+#[cfg(feature = "hub")]
 pub fn bytes(prefix: &str, quiet: bool) -> ProgressBar {
     styled(prefix, 0, "  {prefix}  {wide_bar:.blue/dim} {bytes}/{total_bytes}{left}", quiet)
 }

@@ -160,6 +160,7 @@ impl Address {
 /// What comes of asking the hub.
 enum Answer {
     /// What is to be opened, in the cache.
+    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
     Path(PathBuf),
     /// Nothing: why it cannot be asked, and what would do.
     None { why: String, way_out: String },

@@ -137,7 +137,7 @@ impl<'a> Remote<'a> {
                 1 => String::new(),
                 all => format!(" ({} of {all})", i + 1),
             };
-            let bar = progress::bytes(&format!("{name}{count}"), self.quiet);
+            let bar = progress::bytes(&format!("{}{count}", short(name)), self.quiet);
             let got = self.get_one(commit, name, &bar);
             bar.finish_and_clear();
             got?;
@@ -274,6 +274,16 @@ impl<'a> Remote<'a> {
             "" => self.address.error(why),
             name => self.address.error(format!("{name}: {why}")),
         }
+    }
+}
+
+/// The end of a file's name, as long as there is room for beside a bar.
+fn short(name: &str) -> String {
+    const LONGEST: usize = 28;
+    let name = name.rsplit('/').next().unwrap_or_default();
+    match name.chars().count().checked_sub(LONGEST) {
+        None | Some(0) => name.into(),
+        Some(more) => format!("..{}", name.chars().skip(more + 2).collect::<String>()),
     }
 }
 

@@ -337,7 +337,7 @@ fn a_download_is_drawn() {
         .current_dir(world.place.0.path());
     let Ok(out) = script.output() else { return eprintln!("skipped: no `script` here") };
     let drawn = text(&out.stdout);
-    for words in ["transformer/config.json (2 of 4)", "-00003-of-00003.safetensors (3 of 3)", "KiB"] {
+    for words in ["  config.json (2 of 4)  ", "  ..00003-of-00003.safetensors (3 of 3)  ", "KiB"] {
         assert!(drawn.contains(words), "no {words:?} in {drawn:?}");
     }
 }
