@@ -52,7 +52,9 @@ pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
     assert!((R - 1) * stride + Q * LANES <= to.len());
     assert!((R - 1) * x.next + (terms - 1) * x.step < x_rows.len());
     assert!((terms - 1) * next + Q * LANES <= y.len());
-    let at = |r: usize, n: usize| r * stride + n * LANES..r * stride + (n + 1) * LANES;
+    // Within those ends nothing overflows, and tests need not look.
+    let from = |i: usize, step: usize, n: usize| i.wrapping_mul(step).wrapping_add(n * LANES);
+    let at = |r: usize, n: usize| from(r, stride, n)..from(r, stride, n + 1);
     let mut acc = [[V::ZERO; Q]; R];
     if !matches!(begin, Begin::Nothing) {
         for (r, acc) in acc.iter_mut().enumerate() {
@@ -67,12 +69,12 @@ pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
         }
     }
     for j in 0..terms {
-        let vector = |n: usize| j * next + n * LANES..j * next + (n + 1) * LANES;
+        let vector = |n: usize| from(j, next, n)..from(j, next, n + 1);
         // SAFETY: as above, and j < terms.
         let y: [V; Q] = std::array::from_fn(|n| V::load(unsafe { y.get_unchecked(vector(n)) }));
         for (r, acc) in acc.iter_mut().enumerate() {
             // SAFETY: as above.
-            let x = V::splat(unsafe { *x_rows.get_unchecked(r * x.next + j * x.step) });
+            let x = V::splat(unsafe { *x_rows.get_unchecked(from(r, x.next, 0).wrapping_add(from(j, x.step, 0))) });
             for (y, acc) in y.iter().zip(acc) {
                 *acc = if PAIRS { I::add_pairs(x, *y, *acc) } else { x.mul_add::<I>(*y, *acc) };
             }
