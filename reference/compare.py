@@ -30,6 +30,10 @@ TYPES = dict(f32=torch.float32, f16=torch.float16, bf16=torch.bfloat16)
 # Largest difference from the model in f32, as a share of the largest number.
 BOUNDS = dict(f32=2e-5, f16=1e-2, bf16=6e-2)
 
+def timed(text):
+    """Rows of `steep bench --json` on one device."""
+    return json.loads(text)["devices"][0]["timed"]
+
 def forwards(a, steep, say):
     """Rows of the whole model."""
     shipped = twin.load(a.model)
@@ -69,7 +73,7 @@ def forwards(a, steep, say):
             for _ in range(a.rounds):
                 times = {f"{name}_ms": way.ms(a.seconds) if isinstance(way, Candle) else peers.median_ms(way, a.seconds, a.device)
                          for name, way in ways.items()}
-                rows = json.loads(steep("bench", "--op", "forward", "--model", weights, "--batch", 2, "--json", *on))
+                rows = timed(steep("bench", "--op", "forward", "--model", weights, "--batch", 2, "--json", *on))
                 rounds.append(dict(times, steep_ms=rows[0]["ms"]))
         middle = {k: statistics.median(r[k] for r in rounds) for k in rounds[0]}
         over = {f"over_{name}": statistics.median(r[f"{name}_ms"] / r["steep_ms"] for r in rounds) for name in ways}
@@ -105,8 +109,8 @@ def ops(a, steep, say):
     for dtype in a.dtype:
         copies = []
         for op in a.ops:
-            rows = json.loads(steep("bench", "--op", op, "--device", a.device, "--dtype", dtype, "--json", *(["--cold"] if a.cold else [])))
-            copies += [r["ceiling_gbps"] for r in rows if "ceiling_gbps" in r]
+            rows = timed(steep("bench", "--op", op, "--device", a.device, "--dtype", dtype, "--json", *(["--cold"] if a.cold else [])))
+            copies += [r["ceiling"] for r in rows if r["bound"] == "copy"]
             for shape in dict.fromkeys(r["shape"] for r in rows):
                 best = min((r for r in rows if r["shape"] == shape), key=lambda r: r["ms"])
                 for name, found in peers.of(op, shape, TYPES[dtype], a.device, not a.no_compile):

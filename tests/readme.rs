@@ -200,6 +200,9 @@ fn table(kind: &str, results: &Value) -> String {
                     let same = |r: &&Value| (text(r, "op"), text(r, "shape")) == (op, shape);
                     let row = device["timed"].as_array().unwrap().iter().find(same);
                     let row = row.unwrap_or_else(|| panic!("no {op} {shape} on {}", device["name"]));
+                    // On the CPU, no source stands before a faster one.
+                    let first = text(device, "name") != "cpu" || row["outrun_by"].is_null();
+                    assert!(first, "{op} {shape}: {} is faster than {}", row["outrun_by"], row["source"]);
                     let (rating, error) = (rating(row), number(row, "error"));
                     write!(t, " {} | {rating} | {error:.0e} |", rate(row)).unwrap();
                 }

@@ -196,8 +196,9 @@ fn block<I: Isa, T: Element>(
     sum.fill(0.0);
 
     // Keys that fit one tile are read where they are. More of them are copied, as their rows may be pages apart; and so are
-    // those whose rows share their places in the first-level cache, as with the frames of a clip.
-    let apart = spreads(p.stride as usize * 3 * dim * size_of::<T>(), length);
+    // those of which more are read at a time than their places in the first-level cache hold, as of a clip's frames with
+    // AVX-512.
+    let apart = spreads(p.stride as usize * 3 * dim * size_of::<T>(), length.min(I::ACCUMULATORS));
     let in_place = size_of::<T>() == size_of::<f32>() && h == hv && length <= KEYS && apart;
     for first in (0..length).step_by(KEYS) {
         let keys = KEYS.min(length - first);
@@ -254,12 +255,12 @@ fn block<I: Isa, T: Element>(
 }
 
 /// Whether so many rows, which begin `next` bytes after one another, find room beside one another in a first-level cache of
-/// 64 lines with 8 places each. Half of the places are left to others.
+/// 64 lines with 8 places each. Two of the places are left to others.
 fn spreads(next: usize, rows: usize) -> bool {
     const LINES: usize = 64;
     let lines = next / 64 % LINES;
     let apart = LINES >> lines.trailing_zeros().min(LINES.trailing_zeros());
-    rows <= 4 * apart
+    rows <= 6 * apart
 }
 
 /// A tile of keys and their values; rows begin `next` after one another.
@@ -374,8 +375,8 @@ mod tests {
     fn rows_share_places_where_they_are_pages_apart() {
         // The shipped model's tokens of a frame, and its frames of a place.
         assert!(spreads(3 * 192 * 4, 16));
-        assert!(!spreads(16 * 3 * 192 * 4, 16) && spreads(16 * 3 * 192 * 4, 4));
-        // Half of the places for 32 rows, but not for 33.
-        assert!(spreads(8 * 64, 32) && !spreads(8 * 64, 33));
+        assert!(!spreads(16 * 3 * 192 * 4, 16) && spreads(16 * 3 * 192 * 4, 6));
+        // Eight lines are apart, and take six rows each.
+        assert!(spreads(8 * 64, 48) && !spreads(8 * 64, 49));
     }
 }
