@@ -74,7 +74,9 @@ pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
         let y: [V; Q] = std::array::from_fn(|n| V::load(unsafe { y.get_unchecked(vector(n)) }));
         for (r, acc) in acc.iter_mut().enumerate() {
             // SAFETY: as above.
-            let x = V::splat(unsafe { *x_rows.get_unchecked(from(r, x.next, 0).wrapping_add(from(j, x.step, 0))) });
+            let x = V::splat(unsafe {
+                *x_rows.get_unchecked(from(r, x.next, 0).wrapping_add(from(j, x.step, 0)))
+            });
             for (y, acc) in y.iter().zip(acc) {
                 *acc = if PAIRS { I::add_pairs(x, *y, *acc) } else { x.mul_add::<I>(*y, *acc) };
             }
