@@ -184,7 +184,7 @@ fn every_file_is_somebodys() {
         let module = assembled(text);
         used.extend((1..).map_while(|line| module.origin(line)).map(|(file, _)| file));
     }
-    for folder in ["", "ladder", "cpu", "common"] {
+    for folder in ["", "ladder", "cpu", "subgroup", "common"] {
         for path in files(&root().join("wgsl").join(folder)) {
             let name = Path::new(folder).join(path.file_name().unwrap());
             let text = std::fs::read_to_string(&path).unwrap();

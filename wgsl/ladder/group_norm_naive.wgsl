@@ -1,5 +1,5 @@
-// out = (x − mean) / √(variance + ε) · weight + bias, then SiLU: an invocation takes a group of an image, four channels of
-// a pixel at a time.
+// out = (x − mean) / √(variance + ε) · weight + bias, then SiLU: an invocation takes a group of an image, four
+// channels of a pixel at a time.
 #include "common/activations.wgsl"
 
 struct Params { pixels: u32, channels: u32, groups: u32, silu: u32, epsilon: f32 }
