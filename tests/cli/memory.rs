@@ -49,9 +49,9 @@ fn a_plan_is_what_a_run_takes() {
         let run = ["generate", "--model", "m.safetensors", "--device", "cpu", "--steps", "2"];
         let (said, peak) = watched(&place, &[&run[..], &["--dtype", dtype, "--cache", cache]].concat());
         let off = planned(&said) / peak - 1.0;
-        // A part of what loading takes is given back before the run, and how much depends on the allocator; at this size that is
-        // up to a tenth. It must not take more than it says.
-        assert!((-0.05..0.13).contains(&off), "{dtype} {cache}: {off:.3} off {peak}: {said}");
+        // What loading takes is given back before the run, and how much of that the allocator keeps differs: at this size up to a
+        // fifth of the plan. A run must not take more than it says.
+        assert!((-0.05..0.25).contains(&off), "{dtype} {cache}: {off:.3} off {peak}: {said}");
     }
 }
 
