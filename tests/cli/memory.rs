@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::common::checkpoint::{checkpoint, file};
 use crate::{Place, fixture, text};
 
-/// 31 million parameters, so that the program itself is little beside them.
-const CONFIG: &str = r#"{"frames":2,"height":16,"width":16,"channels":1,"patch":2,"dim":384,"depth":12,"heads":6,"mlp_ratio":4,"classes":10,"temporal":true,"learn_sigma":false,"prediction":"velocity"}"#;
+/// 93 million parameters, so that the program itself and what loading takes are little beside them.
+const CONFIG: &str = r#"{"frames":2,"height":16,"width":16,"channels":1,"patch":2,"dim":384,"depth":36,"heads":6,"mlp_ratio":4,"classes":10,"temporal":true,"learn_sigma":false,"prediction":"velocity"}"#;
 
 /// The bytes that a line says.
 fn planned(said: &str) -> f64 {
@@ -49,9 +49,8 @@ fn a_plan_is_what_a_run_takes() {
         let run = ["generate", "--model", "m.safetensors", "--device", "cpu", "--steps", "2"];
         let (said, peak) = watched(&place, &[&run[..], &["--dtype", dtype, "--cache", cache]].concat());
         let off = planned(&said) / peak - 1.0;
-        // What loading takes is given back before the run, and how much of that the allocator keeps differs: at this size up to a
-        // fifth of the plan. A run must not take more than it says.
-        assert!((-0.05..0.25).contains(&off), "{dtype} {cache}: {off:.3} off {peak}: {said}");
+        // A part of what loading takes is given back before the run; at this size that is some of the hundredths.
+        assert!(off.abs() < 0.08, "{dtype} {cache}: {off:.3} off {peak}: {said}");
     }
 }
 

@@ -14,8 +14,6 @@ pub trait Isa {
 
     /// Rows of a large product at a time, and vectors of each: as many sums as registers hold beside the operands.
     const BLOCK: (usize, usize);
-    /// Whether [`add_pairs`](Self::add_pairs) is there.
-    const PAIRS: bool = false;
 
     /// c and two products: of the lanes' lower halves and of their upper ones, which are bf16.
     #[inline(always)]
@@ -139,7 +137,6 @@ impl Isa for Avx512Bf16 {
     const ACCUMULATORS: usize = Avx512::ACCUMULATORS;
     const ACROSS: usize = Avx512::ACROSS;
     const BLOCK: (usize, usize) = Avx512::BLOCK;
-    const PAIRS: bool = true;
 
     #[inline(always)]
     fn add_pairs(a: V, b: V, c: V) -> V {

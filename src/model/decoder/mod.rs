@@ -70,7 +70,7 @@ impl DecoderFile {
         let latents = (height as u64).saturating_mul(width as u64);
         let size = dtype.size() as u64;
         [
-            ("the decoder", self.plan.weights().0.saturating_mul(size)),
+            ("the decoder", self.plan.weights().saturating_mul(size)),
             ("the decoder's images", self.plan.activations(latents).saturating_mul(size)),
         ]
     }

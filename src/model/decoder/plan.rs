@@ -164,8 +164,8 @@ impl Plan {
         )))
     }
 
-    /// Elements of all weights and biases, and of the largest of them.
-    pub fn weights(&self) -> (u64, u64) {
+    /// Elements of all weights and biases.
+    pub fn weights(&self) -> u64 {
         let mut all = vec![];
         for layer in &self.layers {
             let (convs, norms) = layer.parts();
@@ -177,7 +177,7 @@ impl Plan {
                 all.extend([3 * norm.channels * norm.channels, 3 * norm.channels]);
             }
         }
-        (all.iter().map(|n| *n as u64).sum(), all.iter().max().map_or(0, |n| *n as u64))
+        all.iter().map(|n| *n as u64).sum()
     }
 
     /// The most elements of images that are there at a time, for a frame of so many latents.
