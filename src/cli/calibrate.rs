@@ -22,9 +22,9 @@ use super::{clips, output, progress, report, sidecar};
 ///
 /// Runs without a cache and records at each step how far the modulated input moved (x) and how far the model's output
 /// moved (y). Fits polynomials of degree 1 to 4 to all pairs and writes the chosen one, with what it depends on, to
-/// MODEL.teacache.json beside the model (for the shipped model and for one of the hub: in the current folder). `generate` and `compare` look for
-/// it there, or take the file that --calibration names. They refuse a file of other weights, warn where steps, sampler,
-/// guidance or dtype differ, and say which file they used.
+/// MODEL.teacache.json beside the model (for the shipped model and for one of the hub: in the current folder). `generate`
+/// and `compare` look for it there, or take the file that --calibration names. They refuse a file of other weights, warn
+/// where steps, sampler, guidance or dtype differ, and say which file they used.
 ///
 /// MagCache's table goes into the same file, from one more run of the first clip: `mag:δ@MODEL.teacache.json`. The same
 /// rule holds for it.
