@@ -4,7 +4,7 @@ use std::fmt;
 
 use half::{bf16, f16};
 
-use crate::device::{Device, Storage};
+use crate::device::{Device, Layout, Storage};
 use crate::{Error, Result, memory};
 
 /// The element types a tensor can have.
@@ -201,6 +201,8 @@ pub struct Tensor {
     pub(crate) storage: Storage,
     /// Bytes behind the elements that belong to nobody; see [`Tensor::guarded`].
     pub(crate) guard: usize,
+    /// How its rows stand in memory; no reader sees it.
+    pub(crate) layout: Layout,
 }
 
 /// What guard bytes and unwritten elements hold: NaN in every float type.
@@ -215,7 +217,7 @@ impl Tensor {
             return Err(Error::device(device.name(), why));
         };
         let storage = device.alloc(bytes + guard)?;
-        Ok(Tensor { shape, dtype, device: device.clone(), storage, guard })
+        Ok(Tensor { shape, dtype, device: device.clone(), storage, guard, layout: Layout::Rows })
     }
     /// A tensor of zeros.
     pub fn zeros(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Tensor> {
@@ -256,6 +258,19 @@ impl Tensor {
         self.dtype.narrowed(data, &what, |bytes| self.write(bytes))
     }
 
+    /// The same matrix, [n, ..], arranged in its place as products with it go fastest on its device. Weights of a model are
+    /// arranged once, as they are loaded; ops that have no product, or a kernel of somebody's, are given its rows.
+    ///
+    /// Only the CPU arranges anything, and only where n is a multiple of 16.
+    pub fn for_products(mut self) -> Tensor {
+        self.arrange();
+        self
+    }
+
+    pub(crate) fn arrange(&mut self) {
+        self.device.clone().arrange(self);
+    }
+
     /// Overwrites the tensor with raw little-endian bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if bytes.len() != self.bytes() {
@@ -266,6 +281,7 @@ impl Tensor {
                 bytes.len(),
             ));
         }
+        self.layout = Layout::Rows;
         self.device.clone().upload(self, 0, bytes)
     }
 
@@ -273,7 +289,7 @@ impl Tensor {
     /// begins a word.
     pub(crate) fn write_part(&mut self, from: usize, data: &[f32]) -> Result<()> {
         let end = from.checked_add(data.len()).filter(|&end| end <= self.elements());
-        let (Some(_), true) = (end, from.is_multiple_of(2)) else {
+        let (Some(_), true, Layout::Rows) = (end, from.is_multiple_of(2), self.layout) else {
             let wanted = format!("an even place in {self:?} for {} values", data.len());
             return Err(Error::argument("write_part", "from", wanted, from));
         };

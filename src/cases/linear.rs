@@ -7,7 +7,7 @@ use crate::ops::{Epilogue, LINEAR, linear};
 /// Rows, k, n.
 type Dims = [usize; 3];
 
-const SHAPES: [Dims; 23] = [
+const SHAPES: [Dims; 24] = [
     [1, 1, 1],
     [1, 256, 193],
     [2, 17, 3],
@@ -33,7 +33,13 @@ const SHAPES: [Dims; 23] = [
     [9, 4, 4],
     [70, 256, 64],
     [161, 20, 196],
+    // Sums that wait for a second part of the depth.
+    [13, 1301, 35],
 ];
+
+/// Weights as a model has them: few rows, one panel and several, an odd number of them, several parts of the depth.
+const ARRANGED: [Dims; 6] =
+    [[1, 40, 16], [3, 34, 48], [5, 17, 32], [13, 2602, 48], [61, 194, 80], [600, 66, 608]];
 
 /// Whole tiles and tails of each CUDA source, and one in which a place in shared memory is used again.
 const EMULATED: [Dims; 7] =
@@ -76,6 +82,15 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
             }
         }
     }
+    for dims in ARRANGED {
+        for out in [dtype, f32] {
+            let case = case([dtype, out], dims, Bias, (1, 1), 0.0);
+            all.push(Case {
+                emulated: false,
+                ..case.named(format!("{} arranged to {out}", times(dims))).arranged()
+            });
+        }
+    }
     // Many tiles.
     all.push(Case { emulated: false, ..case([dtype, f32], [1100, 65, 300], Gelu, (4, 1), 0.0) });
     // Several layers of blocks.
@@ -97,9 +112,18 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         let out = if then == Residual || name == "mods " { f32 } else { dtype };
         let [rows, k, n] = dims;
         let case = case([dtype, out], dims, then, (2, 2), 0.0).named(format!("{name}{rows}×{n}×{k}")).bench();
+        let case = if name.is_empty() { case } else { case.arranged() };
         all.push(pass(case, rows));
     }
     all
+}
+
+impl Case {
+    /// The same, with weights as a model has them.
+    fn arranged(mut self) -> Case {
+        self.reads[1].arranged = true;
+        self
+    }
 }
 
 /// A row per clip: the product is a pass over the weights.

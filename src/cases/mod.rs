@@ -233,6 +233,8 @@ pub struct Operand {
     pub fill: Fill,
     /// How many of its elements the op must touch.
     pub touched: usize,
+    /// Whether it is [arranged](Tensor::for_products) as weights of a model are.
+    pub arranged: bool,
 }
 
 /// What a tensor holds before the call.
@@ -286,7 +288,14 @@ pub struct Wrong {
 /// An operand that the op only writes.
 fn output(name: &'static str, dtype: DType, shape: impl Into<Shape>) -> Operand {
     let shape = shape.into();
-    Operand { name, dtype, shape, fill: Fill::Poison, touched: shape.dims().iter().product() }
+    Operand {
+        name,
+        dtype,
+        shape,
+        fill: Fill::Poison,
+        touched: shape.dims().iter().product(),
+        arranged: false,
+    }
 }
 
 /// An operand of normal numbers around 0.

@@ -47,7 +47,11 @@ pub(super) fn fill(t: &mut Tensor, operand: &Operand, values: &[f32]) -> Result<
         Fill::Poison => t.write(&vec![POISON; t.bytes()]),
         Fill::Labels(labels) => t.write(bytemuck::cast_slice(labels)),
         Fill::Normal { .. } | Fill::Numbers(_) => t.write_f32(values),
+    }?;
+    if operand.arranged {
+        t.arrange();
     }
+    Ok(())
 }
 
 /// Tensors for operands.

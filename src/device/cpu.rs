@@ -11,7 +11,8 @@ use bytemuck::{AnyBitPattern, Pod, Zeroable};
 use memmap2::MmapMut;
 use rayon::prelude::*;
 
-use super::{Call, Choice, Code, Counters, Facts, Gate, MOST_TENSORS, Need, Source, Storage};
+use super::simd::LANES;
+use super::{Call, Choice, Code, Counters, Facts, Gate, Layout, MOST_TENSORS, Need, Source, Storage};
 use crate::{DType, Error, Result, Tensor, memory};
 
 /// The CPU as a device.
@@ -80,16 +81,7 @@ impl Cpu {
 
     pub(super) fn alloc(&self, bytes: usize) -> Result<Buffer> {
         self.count(|c| c.allocations += 1);
-        if let Some(pages) = Buffer::huge(bytes) {
-            return Ok(pages);
-        }
-        let n = bytes.div_ceil(size_of::<Line>());
-        let mut lines = Vec::new();
-        lines
-            .try_reserve_exact(n)
-            .map_err(|_| Error::device("cpu", format!("out of memory: {bytes} bytes were wanted")))?;
-        lines.resize(n, Line::zeroed());
-        Ok(Buffer::Lines(lines))
+        Buffer::new(bytes)
     }
 
     pub(super) fn run(&self, source: &Source, call: Call<'_, '_>) -> Result<()> {
@@ -103,9 +95,18 @@ impl Cpu {
             return Ok(());
         }
         let Code::Cpu(code) = source.code else { unreachable!("the CPU's sources are functions") };
-        let arguments = Arguments::new(call);
+        let strange = |t: &Tensor| !code.layout.takes(t.layout);
+        let rows = call.reads.iter().map(|t| if strange(t) { in_rows(t).map(Some) } else { Ok(None) });
+        let rows: Vec<Option<Buffer>> = rows.collect::<Result<_>>()?;
+        let mut arguments = Arguments::new(call);
+        for (view, rows) in arguments.reads.iter_mut().zip(&rows) {
+            if let Some(rows) = rows {
+                *view = View { at: rows.bytes().as_ptr().cast_mut(), layout: Layout::Rows, ..*view };
+            }
+        }
         let work = arguments.work;
-        let size = code.tile(work, rayon::current_num_threads());
+        let arranged = arguments.reads.iter().any(|view| view.layout != Layout::Rows);
+        let size = code.tile(work, rayon::current_num_threads(), arranged);
         let grid: [usize; 3] = std::array::from_fn(|i| work[i].div_ceil(size[i]));
         let tile = |index: usize| {
             // The innermost dimension is the last one.
@@ -124,9 +125,26 @@ impl Cpu {
 
     pub(super) fn read(&self, from: &[(&Tensor, usize)]) -> Result<Vec<Vec<u8>>> {
         self.count(|c| c.reads += 1);
-        let copy =
-            |(t, n): &(&Tensor, usize)| memory::copied(&buffer(t).bytes()[..*n], "a tensor that is read");
+        let copy = |(t, n): &(&Tensor, usize)| {
+            let mut bytes = memory::copied(&buffer(t).bytes()[..*n], "a tensor that is read")?;
+            t.layout.restore(&mut bytes[..t.bytes().min(*n)], t.shape.dims()[0], t.dtype.size());
+            Ok(bytes)
+        };
         from.iter().map(copy).collect()
+    }
+
+    pub(super) fn arrange(&self, t: &mut Tensor) {
+        let n = t.shape.dims().first().copied().unwrap_or(0);
+        if n == 0 || !n.is_multiple_of(LANES) || t.layout != Layout::Rows {
+            return;
+        }
+        let even = (t.elements() / n).is_multiple_of(2);
+        t.layout = match t.dtype {
+            DType::BF16 if even && self.has(Need::Avx512Bf16) => Layout::PairPanels,
+            _ => Layout::Panels,
+        };
+        let (bytes, layout, size) = (t.bytes(), t.layout, t.dtype.size());
+        layout.arrange(&mut buffer_mut(t).bytes_mut()[..bytes], n, size);
     }
 }
 
@@ -147,6 +165,19 @@ pub(crate) enum Buffer {
 }
 
 impl Buffer {
+    fn new(bytes: usize) -> Result<Buffer> {
+        if let Some(pages) = Buffer::huge(bytes) {
+            return Ok(pages);
+        }
+        let n = bytes.div_ceil(size_of::<Line>());
+        let mut lines = Vec::new();
+        lines
+            .try_reserve_exact(n)
+            .map_err(|_| Error::device("cpu", format!("out of memory: {bytes} bytes were wanted")))?;
+        lines.resize(n, Line::zeroed());
+        Ok(Buffer::Lines(lines))
+    }
+
     fn huge(bytes: usize) -> Option<Buffer> {
         const PAGE: usize = 2 << 20;
         if bytes < PAGE {
@@ -185,6 +216,21 @@ impl Buffer {
     }
 }
 
+fn buffer_mut(t: &mut Tensor) -> &mut Buffer {
+    let Storage::Cpu(buffer) = &mut t.storage else { unreachable!("a tensor of this device") };
+    buffer
+}
+
+/// A matrix that is arranged in another way than a kernel takes, in rows.
+fn in_rows(t: &Tensor) -> Result<Buffer> {
+    let bytes = t.bytes();
+    let mut rows = Buffer::new(bytes)?;
+    let to = &mut rows.bytes_mut()[..bytes];
+    to.copy_from_slice(&buffer(t).bytes()[..bytes]);
+    t.layout.restore(to, t.shape.dims()[0], t.dtype.size());
+    Ok(rows)
+}
+
 fn buffer(t: &Tensor) -> &Buffer {
     let Storage::Cpu(buffer) = &t.storage else { unreachable!("a tensor of this device") };
     buffer
@@ -199,6 +245,18 @@ struct View {
     at: *mut u8,
     bytes: usize,
     dtype: DType,
+    layout: Layout,
+}
+
+/// A matrix that a kernel reads.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a, T> {
+    /// Its elements.
+    pub of: &'a [T],
+    /// Elements of a row.
+    pub k: usize,
+    /// How they stand: in rows, or as the kernel's source [takes](Source::arranged) them.
+    pub layout: Layout,
 }
 
 /// What a kernel is called with: typed access to the tensors that its call reads and writes, and to its parameters.
@@ -216,19 +274,22 @@ unsafe impl Sync for Arguments<'_> {}
 
 impl<'a> Arguments<'a> {
     fn new(call: Call<'a, '_>) -> Arguments<'a> {
-        let none =
-            View { at: std::ptr::NonNull::<Line>::dangling().as_ptr().cast(), bytes: 0, dtype: DType::F32 };
+        let none = View {
+            at: std::ptr::NonNull::<Line>::dangling().as_ptr().cast(),
+            bytes: 0,
+            dtype: DType::F32,
+            layout: Layout::Rows,
+        };
         let (mut writes, mut reads) = ([none; MOST_TENSORS], [none; MOST_TENSORS]);
         for (view, t) in writes.iter_mut().zip(call.writes.iter_mut()) {
             let (bytes, dtype) = (t.bytes(), t.dtype);
-            let Storage::Cpu(buffer) = &mut t.storage else { unreachable!("a tensor of this device") };
-            let at = buffer.bytes_mut().as_mut_ptr();
-            *view = View { at, bytes, dtype };
+            let at = buffer_mut(t).bytes_mut().as_mut_ptr();
+            *view = View { at, bytes, dtype, layout: Layout::Rows };
         }
         for (view, t) in reads.iter_mut().zip(call.reads) {
             // Never written through: `Arguments::read` hands it out as a shared slice only.
             let at = buffer(t).bytes().as_ptr().cast_mut();
-            *view = View { at, bytes: t.bytes(), dtype: t.dtype };
+            *view = View { at, bytes: t.bytes(), dtype: t.dtype, layout: t.layout };
         }
         Arguments { writes, reads, params: call.params, work: call.work, tensors: PhantomData }
     }
@@ -253,7 +314,12 @@ impl<'a> Arguments<'a> {
         self.reads[i].dtype
     }
 
-    /// All of the `i`-th read tensor.
+    /// The `i`-th read tensor as a matrix with rows of `k` elements.
+    pub fn matrix<T: Pod>(&self, i: usize, k: usize) -> Matrix<'_, T> {
+        Matrix { of: self.read(i), k, layout: self.reads[i].layout }
+    }
+
+    /// All of the `i`-th read tensor, row by row.
     pub fn read<T: Pod>(&self, i: usize) -> &[T] {
         let View { at, bytes, .. } = self.reads[i];
         // SAFETY: the call borrows the tensor, whose buffer is `bytes` long, cache-line aligned and initialised.

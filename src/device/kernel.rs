@@ -2,6 +2,7 @@
 
 use super::Call;
 use super::cpu::{Arguments, Tile};
+use super::layout::Layout;
 use super::sum::evaluate;
 use crate::{DType, Error, Result};
 
@@ -51,7 +52,7 @@ impl Source {
         tile: [usize; 3],
     ) -> Source {
         not_empty(tile);
-        let code = CpuCode { run, tile, tiles: None, only: None, multiple: 1 };
+        let code = CpuCode { run, tile, tiles: None, only: None, multiple: 1, layout: Layout::Rows };
         Source { label, needs, code: Code::Cpu(code) }
     }
 
@@ -60,6 +61,15 @@ impl Source {
     pub const fn tiled(self, tiles: Tiles) -> Source {
         match self.code {
             Code::Cpu(code) => Source { code: Code::Cpu(CpuCode { tiles: Some(tiles), ..code }), ..self },
+            _ => panic!("a function"),
+        }
+    }
+
+    /// The same function, which takes matrices in this layout, too; [`Layout::Panels`] are any. Others are brought into rows
+    /// before it is called.
+    pub const fn arranged(self, layout: Layout) -> Source {
+        match self.code {
+            Code::Cpu(code) => Source { code: Code::Cpu(CpuCode { layout, ..code }), ..self },
             _ => panic!("a function"),
         }
     }
@@ -372,8 +382,9 @@ pub enum Code {
     Cuda(CudaCode),
 }
 
-/// The size of a tile, for the work of a call and a number of threads.
-pub type Tiles = fn([usize; 3], usize) -> [usize; 3];
+/// The size of a tile, for the work of a call and a number of threads, and whether its matrix is
+/// [arranged](crate::Tensor::for_products).
+pub type Tiles = fn([usize; 3], usize, bool) -> [usize; 3];
 
 /// A function, and which calls it takes.
 #[derive(Clone, Copy)]
@@ -389,12 +400,14 @@ pub struct CpuCode {
     pub only: Option<DType>,
     /// What the call's row lengths must be multiples of.
     pub multiple: usize,
+    /// How matrices may stand in memory, beside rows.
+    pub layout: Layout,
 }
 
 impl CpuCode {
     /// How much work a tile is when `threads` share in `work`.
-    pub(super) fn tile(&self, work: [usize; 3], threads: usize) -> [usize; 3] {
-        self.tiles.map_or(self.tile, |tiles| tiles(work, threads))
+    pub(super) fn tile(&self, work: [usize; 3], threads: usize, arranged: bool) -> [usize; 3] {
+        self.tiles.map_or(self.tile, |tiles| tiles(work, threads, arranged))
     }
 }
 

@@ -70,6 +70,7 @@ pub mod cuda;
 pub mod cuda;
 mod facts;
 mod kernel;
+mod layout;
 pub mod simd;
 mod sum;
 pub mod wgpu;
@@ -77,6 +78,7 @@ pub mod wgpu;
 pub use facts::Facts;
 pub use kernel::{Code, CpuCode, CudaCode, Kernel, Need, Source, Text, Tiles};
 pub(crate) use kernel::{cu, wgsl};
+pub use layout::Layout;
 pub use simd::cpu_sources;
 pub(crate) use sum::evaluate;
 
@@ -349,6 +351,13 @@ impl Device {
             _ => unreachable!("a tensor's storage is its device's"),
         }
         Ok(())
+    }
+
+    /// See [`Tensor::for_products`].
+    pub(crate) fn arrange(&self, t: &mut Tensor) {
+        if let Device::Cpu(cpu) = self {
+            cpu.arrange(t);
+        }
     }
 
     fn run(&self, call: Call<'_, '_>) -> Result<()> {

@@ -21,8 +21,9 @@ pub use scratch::Scratch;
 /// The sources of a CPU kernel `fn body<I: Isa>(&Arguments<'_>, &Tile)`, one per instruction set, best first.
 ///
 /// `body` is `#[inline(always)]`, and so is what it calls. `tile` is how much of the work one call of it does; after it,
-/// `tiles` may name a function for [`Source::tiled`](super::Source::tiled), and `pairs` a second `body` for the sources
-/// of processors that multiply pairs of bf16.
+/// `tiles` may name a function for [`Source::tiled`](super::Source::tiled), `panels` the
+/// [layout](super::Layout) of matrices that `body` takes beside rows, and `pairs` a second `body` for the sources of
+/// processors that multiply pairs of bf16, which takes panels of pairs.
 ///
 /// ```
 /// use steep::cpu_sources;
@@ -43,7 +44,7 @@ pub use scratch::Scratch;
 /// ```
 #[macro_export]
 macro_rules! cpu_sources {
-    ($body:ident, tile: $tile:expr $(, tiles: $tiles:expr $(, pairs: $pairs:ident)?)?) => {{
+    ($body:ident, tile: $tile:expr $(, tiles: $tiles:expr $(, panels: $panels:ident, pairs: $pairs:ident)?)?) => {{
         const TILE: [usize; 3] = $tile;
         const PORTABLE: fn(&$crate::device::cpu::Arguments<'_>, &$crate::device::cpu::Tile) =
             $body::<$crate::device::simd::Portable>;
@@ -59,7 +60,7 @@ macro_rules! cpu_sources {
                     let source = unsafe {
                         $crate::device::Source::cpu("avx512_bf16", $crate::device::Need::Avx512Bf16, run, TILE)
                     };
-                    source.only($crate::DType::BF16).multiple(2).tiled($tiles)
+                    source.only($crate::DType::BF16).multiple(2).tiled($tiles).arranged($crate::device::Layout::PairPanels)
                 },
             )?)?
             #[cfg(target_arch = "x86_64")]
@@ -69,7 +70,7 @@ macro_rules! cpu_sources {
                     $body::<$crate::device::simd::Avx512>(args, tile)
                 }
                 // SAFETY: what the function needs is what the source says.
-                unsafe { $crate::device::Source::cpu("avx512", $crate::device::Need::Avx512, run, TILE) }$(.tiled($tiles))?
+                unsafe { $crate::device::Source::cpu("avx512", $crate::device::Need::Avx512, run, TILE) }$(.tiled($tiles)$(.arranged($crate::device::Layout::$panels))?)?
             },
             #[cfg(target_arch = "x86_64")]
             {
@@ -78,10 +79,10 @@ macro_rules! cpu_sources {
                     $body::<$crate::device::simd::Avx2>(args, tile)
                 }
                 // SAFETY: as above.
-                unsafe { $crate::device::Source::cpu("avx2", $crate::device::Need::Avx2, run, TILE) }$(.tiled($tiles))?
+                unsafe { $crate::device::Source::cpu("avx2", $crate::device::Need::Avx2, run, TILE) }$(.tiled($tiles)$(.arranged($crate::device::Layout::$panels))?)?
             },
             // SAFETY: a function for any processor.
-            unsafe { $crate::device::Source::cpu("portable", $crate::device::Need::Nothing, PORTABLE, TILE) }$(.tiled($tiles))?,
+            unsafe { $crate::device::Source::cpu("portable", $crate::device::Need::Nothing, PORTABLE, TILE) }$(.tiled($tiles)$(.arranged($crate::device::Layout::$panels))?)?,
         ]
     }};
 }

@@ -79,7 +79,7 @@ impl Dit {
         let stack = |names: &[String], out: usize, k: usize| {
             let all = |part: &str| names.iter().map(|name| format!("{name}.{part}")).collect::<Vec<_>>();
             Ok(Linear {
-                w: checkpoint.load(device, &all("weight"), dtype, [out, k])?,
+                w: checkpoint.load(device, &all("weight"), dtype, [out, k])?.for_products(),
                 b: checkpoint.load(device, &all("bias"), DType::F32, [out])?,
             })
         };

@@ -293,7 +293,7 @@ impl Group<'_> {
         let width = Q * LANES;
         let Group { q, o, s, max, sum, rescale } = self;
         let by_key = Scalars { of: k, next, step: 1 };
-        let queries = Vectors { of: q, next: width, terms: q.len() / width };
+        let queries = Vectors { of: q, next: width, beside: LANES, terms: q.len() / width };
         products::<I, Q>(To { of: s, stride: width }, Begin::Nothing, by_key, queries);
         for lanes in (0..width).step_by(LANES) {
             let old = V::load(&max[lanes..]);
@@ -315,7 +315,7 @@ impl Group<'_> {
         let by_query = Scalars { of: s, next: 1, step: width };
         // As many vectors of channels at a time as share a scalar well, then what is left over.
         let mut c = 0;
-        let values = |c: usize| Vectors { of: &v[c..], next, terms: keys };
+        let values = |c: usize| Vectors { of: &v[c..], next, beside: LANES, terms: keys };
         let begin = if first { Begin::Nothing } else { Begin::Scaled(rescale) };
         while I::ACROSS == 4 && c + 4 * LANES <= hv {
             products::<I, 4>(To { of: &mut o[c..], stride: hv }, begin, by_query, values(c));

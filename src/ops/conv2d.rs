@@ -135,9 +135,9 @@ fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
 #[inline(always)]
 fn tile<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Tile) {
     let p: Params = args.params();
-    let (w, k) = (args.read::<T>(1), (p.size * p.size * p.channels) as usize);
+    let w = args.matrix(1, (p.size * p.size * p.channels) as usize);
     let windows = Windows { args, p, x: args.read::<T>(0) };
-    matmul::<I, T, false>(&windows, (w, k), rows.clone(), columns.clone());
+    matmul::<I, T, false>(&windows, w, rows.clone(), columns.clone());
 }
 
 /// Rows of the product are windows of x; what follows are bias, what is added, and ReLU.

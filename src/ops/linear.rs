@@ -8,13 +8,13 @@ use bytemuck::{Pod, Zeroable};
 use super::shared::{Ends, SMALL, WIDE, dot, matmul, tiles, widen};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, bf16, by_dtype, gelu, mul_add, silu};
-use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
+use crate::device::{Call, Gate, Kernel, Layout, Need, Source, cpu_sources, cu, wgsl};
 use crate::{DType, Error, Result, Tensor};
 
 /// See [`linear`].
 pub static LINEAR: Kernel = Kernel {
     name: "linear",
-    cpu: cpu_sources!(cpu, tile: [1, 256, 96], tiles: tiles, pairs: pairs),
+    cpu: cpu_sources!(cpu, tile: [1, 256, 96], tiles: tiles, panels: Panels, pairs: pairs),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/linear"), [1, 64, 64]).needs(Need::CpuAdapter).multiple(4),
         Source::wgsl("tile", wgsl!("linear"), [1, 64, 64]).multiple(4),
@@ -178,15 +178,15 @@ fn pairs<I: Isa>(args: &Arguments<'_>, part: &Tile) {
 #[inline(always)]
 fn pair_tile<I: Isa, O: Element>(args: &Arguments<'_>, part: &Tile) {
     let mut p: Params = args.params();
-    if (p.rows as usize) < FEW {
-        return tile::<I, bf16, O>(args, part);
-    }
     // Two numbers of 16 bits look like one of 32 until they are multiplied.
     p.depth /= 2;
-    let [x, w] = [0, 1].map(|i| bytemuck::cast_slice::<bf16, f32>(args.read(i)));
-    let (k, Tile([_, rows, columns])) = (p.depth as usize, part);
+    let (w, Tile([_, rows, columns])) = (args.matrix(1, p.depth as usize), part);
+    if (p.rows as usize) < FEW && w.layout == Layout::Rows {
+        return tile::<I, bf16, O>(args, part);
+    }
+    let x = args.read::<f32>(0);
     let ends = Linear { args, p, x, o: PhantomData::<O> };
-    matmul::<I, f32, true>(&ends, (w, k), rows.clone(), columns.clone());
+    matmul::<I, f32, true>(&ends, w, rows.clone(), columns.clone());
 }
 
 #[inline(always)]
@@ -207,9 +207,9 @@ const FEW: usize = 4;
 fn tile<I: Isa, T: Element, O: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Tile) {
     let p: Params = args.params();
     let (k, ends) = (p.depth as usize, Linear { args, p, x: args.read::<T>(0), o: PhantomData::<O> });
-    let w = args.read::<T>(1);
-    if p.rows as usize >= FEW {
-        return matmul::<I, T, false>(&ends, (w, k), rows.clone(), columns.clone());
+    let w = args.matrix::<T>(1, k);
+    if p.rows as usize >= FEW || w.layout != Layout::Rows {
+        return matmul::<I, T, false>(&ends, w, rows.clone(), columns.clone());
     }
     // The weights are read once, as they are.
     let (width, of) = (columns.len(), |i: usize| i * k..(i + 1) * k);
@@ -217,7 +217,7 @@ fn tile<I: Isa, T: Element, O: Element>(args: &Arguments<'_>, Tile([_, rows, col
     let y = &mut scratch.floats()[..rows.len() * width];
     for (at, j) in columns.clone().enumerate() {
         for (y, i) in y.chunks_exact_mut(width).zip(rows.clone()) {
-            y[at] = dot::<I, T>(&ends.x[of(i)], &w[of(j)]);
+            y[at] = dot::<I, T>(&ends.x[of(i)], &w.of[of(j)]);
         }
     }
     for (y, i) in y.chunks_exact(width).zip(rows.clone()) {

@@ -105,8 +105,7 @@ fn cpu<I: Isa>(args: &Arguments<'_>, part: &Tile) {
 fn tile<I: Isa, T: Element>(args: &Arguments<'_>, Tile([_, rows, columns]): &Tile) {
     let p: Params = args.params();
     let k = (p.channels * p.patch_size * p.patch_size) as usize;
-    let weights = args.read::<T>(1);
-    matmul::<I, T, false>(&Patches { args, p }, (weights, k), rows.clone(), columns.clone());
+    matmul::<I, T, false>(&Patches { args, p }, args.matrix(1, k), rows.clone(), columns.clone());
 }
 
 /// Rows of x are patches; what follows are bias, position and copies.

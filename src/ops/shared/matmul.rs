@@ -2,19 +2,23 @@
 //!
 //! ```text
 //! for each part of the columns whose weights stay in the second-level cache:
-//!     pack its weights: panels of as many columns as the innermost loop takes, all of a term beside one another
-//!     for each few rows:
-//!         for each part of the depth that stays in the first-level cache:
-//!             load the rows of x;  for each panel: sums += x · w
-//!         store the rows: bias, activation, residual, while they are in that cache
+//!     for each part of the depth, if it is great:
+//!         pack the weights, unless they stand so: panels of 16 columns, all of a term beside one another
+//!         for each few rows:
+//!             for each part of the depth that stays in the first-level cache:
+//!                 load the rows of x;  for each panel: sums += x · w
+//!             store the rows: bias, activation, residual, while they are in that cache
 //! ```
 //!
-//! Every element is the sum of its terms in their order, whatever tile it is in. Weights are packed in each call: with 512
-//! rows to a tile that is 16 to 32 multiplications for each element that is moved.
+//! Every element is the sum of its terms in their order, whatever tile it is in. Weights that were not
+//! [arranged](crate::Tensor::for_products) are packed in each call: with 512 rows to a tile that is 16 to 32 multiplications
+//! for each element that is moved.
 
 use std::ops::Range;
 
 use super::sums::{Begin, Scalars, To, Vectors, sums};
+use crate::device::Layout;
+use crate::device::cpu::Matrix;
 use crate::device::simd::{Element, Isa, LANES, Scratch, V};
 
 /// What stands before and after a product.
@@ -30,77 +34,129 @@ pub trait Ends {
 const DEPTH: usize = 256;
 /// From one row of x to the next: not a power of two, or all rows would fall into the same places of the cache.
 const NEXT: usize = DEPTH + LANES;
+/// The depth of packed weights, at most.
+const DEEP: usize = 1280;
 /// Weights that are packed at a time, at most: three quarters of a MiB.
 const PACKED: usize = 192 << 10;
 
-/// `rows` × `columns` of `x · wᵀ`, w [n, k].
+/// `rows` × `columns` of `x · wᵀ`, w [n, k]; where w stands in panels, `columns` begin with one.
 ///
 /// With `PAIRS`, numbers of x and w are two of bf16 each, so that `k` is half the depth.
 #[inline(always)]
 pub fn matmul<I: Isa, T: Element, const PAIRS: bool>(
     ends: &impl Ends,
-    (w, k): (&[T], usize),
+    w: Matrix<'_, T>,
     rows: Range<usize>,
     columns: Range<usize>,
 ) {
     // Known when it is compiled: two of the three are left out.
     match I::BLOCK {
-        (12, 2) => parts::<I, T, 2, 12, 4, PAIRS>(ends, (w, k), rows, columns),
-        (6, 1) => parts::<I, T, 1, 6, 2, PAIRS>(ends, (w, k), rows, columns),
-        _ => parts::<I, T, 1, 2, 1, PAIRS>(ends, (w, k), rows, columns),
+        (12, 2) => parts::<I, T, 2, 12, 4, PAIRS>(ends, w, rows, columns),
+        (6, 1) => parts::<I, T, 1, 6, 2, PAIRS>(ends, w, rows, columns),
+        _ => parts::<I, T, 1, 2, 1, PAIRS>(ends, w, rows, columns),
     }
 }
 
 #[inline(always)]
 fn parts<I: Isa, T: Element, const Q: usize, const R: usize, const REST: usize, const PAIRS: bool>(
     ends: &impl Ends,
-    (w, k): (&[T], usize),
+    w: Matrix<'_, T>,
     rows: Range<usize>,
     columns: Range<usize>,
 ) {
-    let width = Q * LANES;
-    let fitting = (PACKED / k / width * width).clamp(width, columns.len().next_multiple_of(width));
-    let mut scratch = Scratch::take(fitting * k + R * NEXT + R * fitting);
-    let (packed, rest) = scratch.floats().split_at_mut(fitting * k);
+    let (k, width) = (w.k, Q * LANES);
+    let as_it_is = w.layout != Layout::Rows && size_of::<T>() == 4;
+    let ready = if as_it_is { bytemuck::try_cast_slice(w.of).ok() } else { None };
+    // As deep as lets many columns fit, for which a row of x is loaded once.
+    let deep = k.div_ceil(k.div_ceil(DEEP)).next_multiple_of(LANES);
+    let fitting = (PACKED / deep / width * width).clamp(width, columns.len().next_multiple_of(width));
+    let packing = if ready.is_some() { 0 } else { fitting * deep };
+    // Sums of one part of the depth wait for the next one.
+    let waiting = if deep < k { rows.len().next_multiple_of(R) } else { R };
+    let mut scratch = Scratch::take(packing + R * NEXT + waiting * fitting);
+    let (packed, rest) = scratch.floats().split_at_mut(packing);
     let (x, y) = rest.split_at_mut(R * NEXT);
     for first in columns.clone().step_by(fitting) {
         let columns = first..columns.end.min(first + fitting);
-        pack::<I, T, Q>((w, k), columns.clone(), packed);
-        let part = Part { ends, packed: &*packed, k, columns };
-        for row in rows.clone().step_by(R) {
-            part.few_rows::<I, Q, R, REST, PAIRS>(row..rows.end.min(row + R), x, y);
+        for at in (0..k).step_by(deep) {
+            let depth = at..k.min(at + deep);
+            let panels = match ready {
+                Some(of) => Panels { of: &of[first * k..columns.end.next_multiple_of(LANES) * k], k, at },
+                None => {
+                    pack::<I, T, Q>(w, columns.clone(), depth.clone(), packed);
+                    Panels { of: packed, k: depth.len(), at: 0 }
+                }
+            };
+            let part = Part { ends, panels, depth, k, columns: columns.clone() };
+            for row in rows.clone().step_by(R) {
+                let y = if deep < k { &mut y[(row - rows.start) * fitting..] } else { &mut *y };
+                part.few_rows::<I, Q, R, REST, PAIRS>(row..rows.end.min(row + R), x, y);
+            }
         }
     }
 }
 
-/// Panels of `Q` vectors of columns, each [k, Q·16]; columns past the last are 0.
+/// Panels of a vector of columns, each [depth, 16], as many as are a multiple of `Q`; columns past the last are 0.
 #[inline(always)]
-fn pack<I: Isa, T: Element, const Q: usize>((w, k): (&[T], usize), columns: Range<usize>, to: &mut [f32]) {
-    let width = Q * LANES;
-    for (panel, first) in columns.clone().step_by(width).enumerate() {
-        let to = &mut to[panel * width * k..][..width * k];
-        for (at, lanes) in
-            (0..k).step_by(LANES).flat_map(|at| (0..width).step_by(LANES).map(move |lanes| (at, lanes)))
-        {
+fn pack<I: Isa, T: Element, const Q: usize>(
+    Matrix { of: w, k, layout }: Matrix<'_, T>,
+    columns: Range<usize>,
+    depth: Range<usize>,
+    to: &mut [f32],
+) {
+    let deep = depth.len();
+    let end = columns.start + columns.len().next_multiple_of(Q * LANES);
+    for (first, to) in (columns.start..end).step_by(LANES).zip(to.chunks_exact_mut(LANES * deep)) {
+        if layout != Layout::Rows {
+            match w.get(first * k..(first + LANES) * k) {
+                None => to.fill(0.0),
+                Some(panel) => {
+                    let panel = &panel[depth.start * LANES..depth.end * LANES];
+                    if layout == Layout::Panels { widen(panel, to) } else { part(panel, to) }
+                }
+            }
+            continue;
+        }
+        for at in (0..deep).step_by(LANES) {
             let mut block = [V::ZERO; LANES];
             for (i, v) in block.iter_mut().enumerate() {
-                let column = first + lanes + i;
+                let column = first + i;
                 if column < columns.end {
-                    *v = vector(&w[column * k..][..k], at);
+                    *v = vector(&w[column * k..][depth.clone()], at);
                 }
             }
             let block = I::transpose(block);
-            for (i, v) in block.iter().enumerate().take(k - at) {
-                v.store(&mut to[(at + i) * width + lanes..]);
+            for (v, to) in block.iter().zip(to[at * LANES..].chunks_exact_mut(LANES)) {
+                v.store(to);
             }
         }
     }
 }
 
-/// Columns whose weights are packed.
+/// Widens panels of pairs: each 16 pairs become 16 columns of their first halves, and 16 of their second ones.
+#[inline(always)]
+fn part<T: Element>(pairs: &[T], to: &mut [f32]) {
+    for (pairs, to) in pairs.chunks_exact(2 * LANES).zip(to.chunks_exact_mut(2 * LANES)) {
+        let (first, second) = to.split_at_mut(LANES);
+        for (pair, (a, b)) in pairs.chunks_exact(2).zip(first.iter_mut().zip(second)) {
+            (*a, *b) = (pair[0].to_f32(), pair[1].to_f32());
+        }
+    }
+}
+
+/// Weights as the innermost loop takes them: panels [k, 16], of which terms from the `at`-th on are meant.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    of: &'a [f32],
+    k: usize,
+    at: usize,
+}
+
+/// Columns whose weights are packed, for a part of the depth.
 struct Part<'a, E> {
     ends: &'a E,
-    packed: &'a [f32],
+    panels: Panels<'a>,
+    depth: Range<usize>,
     k: usize,
     columns: Range<usize>,
 }
@@ -114,19 +170,23 @@ impl<E: Ends> Part<'_, E> {
         x: &mut [f32],
         y: &mut [f32],
     ) {
-        let (k, width) = (self.k, Q * LANES);
+        let (Panels { of, k: deep, at: begin }, width) = (self.panels, Q * LANES);
         let stride = self.columns.len().next_multiple_of(width);
-        for at in (0..k).step_by(DEPTH) {
-            let depth = at..k.min(at + DEPTH);
+        for at in self.depth.clone().step_by(DEPTH) {
+            let depth = at..self.depth.end.min(at + DEPTH);
             for (row, x) in rows.clone().zip(x.chunks_exact_mut(NEXT)) {
                 self.ends.load::<I>(row, depth.clone(), &mut x[..depth.len()]);
             }
+            let first_term = begin + at - self.depth.start;
             let begin = if at == 0 { Begin::Nothing } else { Begin::Output };
             let scalars = Scalars { of: x, next: NEXT, step: 1 };
             for first in (0..stride).step_by(width) {
-                let of = &self.packed[first * k + at * width..];
+                let of = &of[first * deep + first_term * LANES..];
+                // Where the last panel has none beside it, it stands in for it; nobody reads those sums.
+                let beside =
+                    if first * deep + Q * LANES * deep <= self.panels.of.len() { LANES * deep } else { 0 };
                 let mut to = To { of: &mut y[first..], stride };
-                let vectors = Vectors { of, next: width, terms: depth.len() };
+                let vectors = Vectors { of, next: LANES, beside, terms: depth.len() };
                 if rows.len() == R {
                     sums::<I, Q, R, PAIRS>(&mut to, begin, scalars, vectors, 0);
                 } else {
@@ -136,6 +196,9 @@ impl<E: Ends> Part<'_, E> {
                 }
             }
         }
+        if self.depth.end < self.k {
+            return;
+        }
         for (row, y) in rows.zip(y.chunks_exact(stride)) {
             self.ends.store::<I>(row, self.columns.clone(), &y[..self.columns.len()]);
         }
@@ -144,11 +207,22 @@ impl<E: Ends> Part<'_, E> {
 
 /// Tiles of a product for so much work on so many threads: large ones, for which little is packed and loaded; smaller ones
 /// where threads would be left without.
-pub fn tiles([_, rows, columns]: [usize; 3], threads: usize) -> [usize; 3] {
+pub fn tiles([_, rows, columns]: [usize; 3], threads: usize, arranged: bool) -> [usize; 3] {
     // The largest first.
     const SIZES: [[usize; 2]; 7] =
         [[512, 192], [512, 96], [256, 96], [256, 64], [128, 64], [128, 32], [64, 32]];
     let enough = if threads == 1 { 1 } else { 2 * threads };
+    if arranged {
+        const MOST: usize = 516;
+        let across = |r: usize| columns.div_ceil(enough.div_ceil(rows.div_ceil(r))).next_multiple_of(32);
+        // Weights may come from far: many rows share them, as long as a row is loaded for many columns, too. Else a row is
+        // loaded once for all columns, while there are rows for all threads.
+        let r = match across(MOST) {
+            c if c >= 256 => MOST,
+            _ => rows.div_ceil(enough).next_multiple_of(12).clamp(48, MOST),
+        };
+        return [1, r, across(r)];
+    }
     let fills = |[r, c]: &[usize; 2]| rows.div_ceil(*r) * columns.div_ceil(*c) >= enough;
     let [r, c] = SIZES.into_iter().find(fills).unwrap_or(SIZES[SIZES.len() - 1]);
     [1, r, c]
@@ -202,13 +276,19 @@ mod tests {
     fn tiles_leave_no_thread_without() {
         for columns in [576, 192, 768] {
             let count = |threads| {
-                let [_, r, c] = tiles([1, 512, columns], threads);
+                let [_, r, c] = tiles([1, 512, columns], threads, false);
                 512usize.div_ceil(r) * columns.div_ceil(c)
             };
             assert_eq!(count(1), columns.div_ceil(192));
             assert!(count(2) >= 4 && count(16) >= 32, "{columns}: {} and {}", count(2), count(16));
         }
         // Where there is little to do, it is divided as far as it pays.
-        assert_eq!(tiles([1, 7, 33], 16), [1, 64, 32]);
+        assert_eq!(tiles([1, 7, 33], 16, false), [1, 64, 32]);
+        // Nothing to pack.
+        assert_eq!(tiles([1, 512, 576], 2, true), [1, 132, 576]);
+        assert_eq!(tiles([1, 512, 4608], 2, true), [1, 516, 1152]);
+        assert_eq!(tiles([1, 2, 1152], 2, true), [1, 516, 288]);
+        let [_, r, c] = tiles([1, 512, 192], 16, true);
+        assert!(512usize.div_ceil(r) * 192usize.div_ceil(c) >= 32);
     }
 }

@@ -10,11 +10,13 @@ pub struct Scalars<'a> {
     pub step: usize,
 }
 
-/// The other operand: rows that begin `next` after one another, one for each term.
+/// The other operand: rows that begin `next` after one another, one for each term; from one vector of a row to the one beside
+/// it are `beside`.
 #[derive(Clone, Copy)]
 pub struct Vectors<'a> {
     pub of: &'a [f32],
     pub next: usize,
+    pub beside: usize,
     pub terms: usize,
 }
 
@@ -46,12 +48,12 @@ pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
 ) {
     let stride = to.stride;
     let to = &mut to.of[i * stride..];
-    let Vectors { of: y, next, terms } = y;
+    let Vectors { of: y, next, beside, terms } = y;
     let x_rows = &x.of[i * x.next..];
     // The last that are touched: checked once, so that the loops need not. Their checks would be half of the instructions.
     assert!((R - 1) * stride + Q * LANES <= to.len());
     assert!((R - 1) * x.next + (terms - 1) * x.step < x_rows.len());
-    assert!((terms - 1) * next + Q * LANES <= y.len());
+    assert!((terms - 1) * next + (Q - 1) * beside + LANES <= y.len());
     // Within those ends nothing overflows, and tests need not look.
     let from = |i: usize, step: usize, n: usize| i.wrapping_mul(step).wrapping_add(n * LANES);
     let at = |r: usize, n: usize| from(r, stride, n)..from(r, stride, n + 1);
@@ -69,7 +71,10 @@ pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
         }
     }
     for j in 0..terms {
-        let vector = |n: usize| from(j, next, n)..from(j, next, n + 1);
+        let vector = |n: usize| {
+            let at = j.wrapping_mul(next).wrapping_add(n.wrapping_mul(beside));
+            at..at.wrapping_add(LANES)
+        };
         // SAFETY: as above, and j < terms.
         let y: [V; Q] = std::array::from_fn(|n| V::load(unsafe { y.get_unchecked(vector(n)) }));
         for (r, acc) in acc.iter_mut().enumerate() {
