@@ -105,7 +105,7 @@ impl Cpu {
             }
         }
         let work = arguments.work;
-        let arranged = arguments.reads.iter().any(|view| view.layout != Layout::Rows);
+        let arranged = arguments.reads.iter().any(|view| code.layout.as_it_is(view.layout, view.dtype));
         let size = code.tile(work, rayon::current_num_threads(), arranged);
         let grid: [usize; 3] = std::array::from_fn(|i| work[i].div_ceil(size[i]));
         let tile = |index: usize| {

@@ -52,7 +52,8 @@ impl Source {
         tile: [usize; 3],
     ) -> Source {
         not_empty(tile);
-        let code = CpuCode { run, tile, tiles: None, only: None, multiple: 1, layout: Layout::Rows };
+        let code =
+            CpuCode { run, tile, tiles: None, only: None, multiple: 1, layout: Layout::Rows, pays: || true };
         Source { label, needs, code: Code::Cpu(code) }
     }
 
@@ -70,6 +71,14 @@ impl Source {
     pub const fn arranged(self, layout: Layout) -> Source {
         match self.code {
             Code::Cpu(code) => Source { code: Code::Cpu(CpuCode { layout, ..code }), ..self },
+            _ => panic!("a function"),
+        }
+    }
+
+    /// The same function, taken by itself only on processors of which `pays` says that it is the faster one.
+    pub const fn where_it_pays(self, pays: fn() -> bool) -> Source {
+        match self.code {
+            Code::Cpu(code) => Source { code: Code::Cpu(CpuCode { pays, ..code }), ..self },
             _ => panic!("a function"),
         }
     }
@@ -239,7 +248,8 @@ impl Source {
     pub(super) fn suits(&self, call: &Call<'_, '_>) -> bool {
         match &self.code {
             Code::Cuda(code) => (code.suits)(call.work),
-            _ => true,
+            Code::Cpu(code) => (code.pays)(),
+            Code::Wgsl { .. } => true,
         }
     }
 }
@@ -383,7 +393,7 @@ pub enum Code {
 }
 
 /// The size of a tile, for the work of a call and a number of threads, and whether its matrix is
-/// [arranged](crate::Tensor::for_products).
+/// [arranged](crate::Tensor::for_products) as it is multiplied.
 pub type Tiles = fn([usize; 3], usize, bool) -> [usize; 3];
 
 /// A function, and which calls it takes.
@@ -402,6 +412,8 @@ pub struct CpuCode {
     pub multiple: usize,
     /// How matrices may stand in memory, beside rows.
     pub layout: Layout,
+    /// Whether this processor should take it before those behind it; only a matter of speed.
+    pub pays: fn() -> bool,
 }
 
 impl CpuCode {

@@ -4,6 +4,7 @@ use bytemuck::Pod;
 use rayon::prelude::*;
 
 use super::simd::LANES;
+use crate::DType;
 
 /// How the rows of a matrix stand in a processor's memory; see [`Tensor::for_products`](crate::Tensor::for_products).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +22,16 @@ impl Layout {
     /// Whether a kernel that takes this one takes the other: rows always, and who unpacks panels unpacks pairs.
     pub(super) fn takes(self, other: Layout) -> bool {
         self == other || other == Layout::Rows || (self, other) == (Layout::Panels, Layout::PairPanels)
+    }
+
+    /// Whether a kernel that takes this one multiplies with elements that stand in the other as they are: those of 32 bits,
+    /// or pairs. Others are widened first.
+    pub(super) fn as_it_is(self, other: Layout, dtype: DType) -> bool {
+        match other {
+            Layout::Rows => false,
+            Layout::Panels => dtype == DType::F32,
+            Layout::PairPanels => self == Layout::PairPanels,
+        }
     }
 
     /// Brings n rows into this layout, in place. n is a multiple of 16, and a row of whole units.

@@ -15,7 +15,7 @@ mod scratch;
 
 #[cfg(target_arch = "x86_64")]
 pub use isa::{Avx2, Avx512, Avx512Bf16};
-pub use isa::{Isa, Portable};
+pub use isa::{Isa, Portable, pairs_pay};
 pub use scratch::Scratch;
 
 /// The sources of a CPU kernel `fn body<I: Isa>(&Arguments<'_>, &Tile)`, one per instruction set, best first.
@@ -60,7 +60,8 @@ macro_rules! cpu_sources {
                     let source = unsafe {
                         $crate::device::Source::cpu("avx512_bf16", $crate::device::Need::Avx512Bf16, run, TILE)
                     };
-                    source.only($crate::DType::BF16).multiple(2).tiled($tiles).arranged($crate::device::Layout::PairPanels)
+                    let source = source.only($crate::DType::BF16).multiple(2).tiled($tiles);
+                    source.arranged($crate::device::Layout::PairPanels).where_it_pays($crate::device::simd::pairs_pay)
                 },
             )?)?
             #[cfg(target_arch = "x86_64")]

@@ -2,6 +2,18 @@
 
 use super::{LANES, V, mul_add};
 
+/// Whether products of pairs of bf16 are faster than those of what they are as f32. AMD's processors do as many in a cycle, of
+/// twice the terms; Intel's (Emerald Rapids was measured) half as many.
+pub fn pairs_pay() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let vendor = std::arch::x86_64::__cpuid(0);
+        [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() != b"GenuineIntel"
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    true
+}
+
 /// What a kernel may know about the instructions it is compiled for.
 pub trait Isa {
     /// Whether `a * b + c` is one instruction (without it, `mul_add` would be a library call).

@@ -133,13 +133,14 @@ fn pack<I: Isa, T: Element, const Q: usize>(
     }
 }
 
-/// Widens panels of pairs: each 16 pairs become 16 columns of their first halves, and 16 of their second ones.
+/// Widens panels of pairs of bf16: each 16 pairs become 16 columns of their first halves, and 16 of their second ones.
 #[inline(always)]
 fn part<T: Element>(pairs: &[T], to: &mut [f32]) {
-    for (pairs, to) in pairs.chunks_exact(2 * LANES).zip(to.chunks_exact_mut(2 * LANES)) {
+    let pairs: &[u32] = bytemuck::cast_slice(pairs);
+    for (pairs, to) in pairs.chunks_exact(LANES).zip(to.chunks_exact_mut(2 * LANES)) {
         let (first, second) = to.split_at_mut(LANES);
-        for (pair, (a, b)) in pairs.chunks_exact(2).zip(first.iter_mut().zip(second)) {
-            (*a, *b) = (pair[0].to_f32(), pair[1].to_f32());
+        for ((pair, a), b) in pairs.iter().zip(first).zip(second) {
+            (*a, *b) = (f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000));
         }
     }
 }
