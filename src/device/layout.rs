@@ -3,7 +3,7 @@
 use bytemuck::Pod;
 use rayon::prelude::*;
 
-use super::simd::LANES;
+use super::simd::{LANES, Scratch};
 use crate::DType;
 
 /// How the rows of a matrix stand in a processor's memory; see [`Tensor::for_products`](crate::Tensor::for_products).
@@ -55,9 +55,10 @@ impl Layout {
 
 fn turn<T: Pod + Send + Sync, const TO_PANELS: bool>(all: &mut [T], n: usize) {
     let k = all.len() / n;
-    all.par_chunks_exact_mut(LANES * k).for_each_init(Vec::new, |old, panel| {
-        old.clear();
-        old.extend_from_slice(panel);
+    all.par_chunks_exact_mut(LANES * k).for_each(|panel| {
+        let mut scratch = Scratch::take(LANES * k);
+        let old = &mut bytemuck::cast_slice_mut::<f32, T>(scratch.floats())[..LANES * k];
+        old.copy_from_slice(panel);
         for (at, column) in (0..k).zip((0..).step_by(LANES)) {
             for i in 0..LANES {
                 let (row, lane) = (i * k + at, column + i);
