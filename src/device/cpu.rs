@@ -1,4 +1,5 @@
-//! The CPU executor: tiles of a call's work are done on rayon's threads, each by one call of the kernel, a function.
+//! The CPU executor: tiles of a call's work are done on as many threads as rayon has, each by one call of the kernel, a
+//! function.
 //!
 //! Results do not depend on the machine's size: the division into tiles comes from the source and the call's work. Only a
 //! source whose bits no tile changes may also look at the number of threads ([`Source::tiled`]).
@@ -106,7 +107,8 @@ impl Cpu {
         }
         let work = arguments.work;
         let arranged = arguments.reads.iter().any(|view| code.layout.as_it_is(view.layout, view.dtype));
-        let size = code.tile(work, rayon::current_num_threads(), arranged);
+        let threads = rayon::current_num_threads();
+        let size = code.tile(work, threads, arranged);
         let grid: [usize; 3] = std::array::from_fn(|i| work[i].div_ceil(size[i]));
         let tile = |index: usize| {
             // The innermost dimension is the last one.
@@ -116,10 +118,16 @@ impl Cpu {
             // SAFETY: `Device::choose` took a source whose needs are met, and tiles do not overlap.
             unsafe { (code.run)(&arguments, &tile) }
         };
-        match grid.iter().product() {
-            n if n == 1 || cfg!(target_arch = "wasm32") => (0..n).for_each(tile),
-            n => (0..n).into_par_iter().for_each(tile),
+        let n = grid.iter().product();
+        if n == 1 || cfg!(target_arch = "wasm32") {
+            (0..n).for_each(tile);
+            return Ok(());
         }
+        #[cfg(not(any(target_arch = "wasm32", miri)))]
+        if super::pool::share(threads, n, &tile) {
+            return Ok(());
+        }
+        (0..n).into_par_iter().for_each(tile);
         Ok(())
     }
 

@@ -71,6 +71,8 @@ pub mod cuda;
 mod facts;
 mod kernel;
 mod layout;
+#[cfg(not(target_arch = "wasm32"))]
+mod pool;
 pub mod simd;
 mod sum;
 pub mod wgpu;
