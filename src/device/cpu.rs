@@ -96,6 +96,12 @@ impl Cpu {
             return Ok(());
         }
         let Code::Cpu(code) = source.code else { unreachable!("the CPU's sources are functions") };
+        // What is written is no longer a matrix that was arranged.
+        for t in call.writes.iter_mut().filter(|t| t.layout != Layout::Rows) {
+            let rows = in_rows(t)?;
+            t.storage = Storage::Cpu(rows);
+            t.layout = Layout::Rows;
+        }
         let strange = |t: &Tensor| !code.layout.takes(t.layout);
         let rows = call.reads.iter().map(|t| if strange(t) { in_rows(t).map(Some) } else { Ok(None) });
         let rows: Vec<Option<Buffer>> = rows.collect::<Result<_>>()?;
@@ -135,7 +141,8 @@ impl Cpu {
         self.count(|c| c.reads += 1);
         let copy = |(t, n): &(&Tensor, usize)| {
             let mut bytes = memory::copied(&buffer(t).bytes()[..*n], "a tensor that is read")?;
-            t.layout.restore(&mut bytes[..t.bytes().min(*n)], t.shape.dims()[0], t.dtype.size());
+            // Behind the elements there may be a guard.
+            restore(t, &mut bytes[..t.bytes().min(*n)]);
             Ok(bytes)
         };
         from.iter().map(copy).collect()
@@ -143,7 +150,7 @@ impl Cpu {
 
     pub(super) fn arrange(&self, t: &mut Tensor) {
         let n = t.shape.dims().first().copied().unwrap_or(0);
-        if n == 0 || !n.is_multiple_of(LANES) || t.layout != Layout::Rows {
+        if n == 0 || t.elements() == 0 || !n.is_multiple_of(LANES) || t.layout != Layout::Rows {
             return;
         }
         let even = (t.elements() / n).is_multiple_of(2);
@@ -235,8 +242,15 @@ fn in_rows(t: &Tensor) -> Result<Buffer> {
     let mut rows = Buffer::new(bytes)?;
     let to = &mut rows.bytes_mut()[..bytes];
     to.copy_from_slice(&buffer(t).bytes()[..bytes]);
-    t.layout.restore(to, t.shape.dims()[0], t.dtype.size());
+    restore(t, to);
     Ok(rows)
+}
+
+/// Brings bytes that stand as `t` does into rows.
+fn restore(t: &Tensor, bytes: &mut [u8]) {
+    if t.layout != Layout::Rows {
+        t.layout.restore(bytes, t.shape.dims()[0], t.dtype.size());
+    }
 }
 
 fn buffer(t: &Tensor) -> &Buffer {

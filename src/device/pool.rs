@@ -1,8 +1,9 @@
 //! Threads that take the tiles of a call.
 //!
-//! A call takes a few hundred microseconds, and the next one follows at once. A thread that sleeps in between has to be woken,
-//! and on a virtual machine the way there and back took a quarter of a small model's time. So these look for work a little
-//! longer than a call's end and the next one's beginning are apart, and only then sleep.
+//! A call takes a few hundred microseconds, and the next one follows at once. A thread that sleeps in between has to be woken.
+//! So these look for work a little longer than a call's end and the next one's beginning are apart, and only then sleep. And
+//! each begins with the same share of every call. Measured on a virtual machine with two processors: a small model's evaluation
+//! took 3 to 10 % less time than on rayon's threads, with more noise than that between single runs.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -76,7 +77,7 @@ impl Pool {
             door: Mutex::default(),
             bell: Condvar::new(),
         }));
-        // Where there are fewer threads than were asked for, those do it.
+        // Where one cannot be had, none is used: those that were made sleep.
         for thread in 1..threads {
             let serve = move || pool.serve(thread);
             std::thread::Builder::new().name("steep".into()).spawn(serve).ok()?;
