@@ -107,13 +107,16 @@ pub fn summary(made: &Made, written: &[&Path], paint: Paint) -> String {
     lines.concat()
 }
 
+/// Why there is no figure.
+fn untold(pairs: usize) -> String {
+    format!("too noisy to time ({pairs} pairs of runs): try more --steps, or a quieter machine")
+}
+
 /// How much faster the cache is, as far as the runs can tell.
 fn faster(made: &Made, paint: Paint) -> String {
     let pairs = made.pairs.len();
     let Some(estimate) = made.speedup() else {
-        return format!(
-            "too short to time: {pairs} pairs of runs differ too much; wanted more --steps, or a quieter machine"
-        );
+        return untold(pairs);
     };
     let (value, half) = (estimate.value, estimate.half.unwrap_or(0.0));
     let (number, from) = match estimate.half {
@@ -181,4 +184,13 @@ pub fn safetensors(made: &Made, path: &Path) -> Result<Vec<u8>> {
     // One entry: the crate writes several in an order that changes from run to run.
     let metadata = HashMap::from([("steep".into(), settings(made).to_string())]);
     output::safetensors(path, &tensors, Some(metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    /// Only a busy machine shows it.
+    #[test]
+    fn what_is_not_told_fits_a_terminal() {
+        assert!(super::untold(24).chars().count() + 2 <= 80);
+    }
 }
