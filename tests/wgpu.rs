@@ -5,9 +5,9 @@ mod common;
 use pollster::block_on;
 use steep::device::Gate;
 use steep::model::{Checkpoint, Condition, Dit};
-use steep::ops::{Over, attention, axpby};
+use steep::ops::{Over, attention, axpby, group_norm};
 use steep::sample::{GateMode, Progress};
-use steep::{DType, Device, Tensor, generate};
+use steep::{DType, Device, Shape, Tensor, generate};
 
 /// Every adapter under test, if there is one.
 fn adapters() -> Vec<Device> {
@@ -127,7 +127,6 @@ fn what_an_adapter_cannot_take_is_an_error_that_says_so() {
 
 #[test]
 fn too_many_workgroups_are_an_error_that_says_so() {
-    use steep::ops::{Over, attention};
     for device in adapters().into_iter().filter(|d| d.name().ends_with("core")) {
         let sequences = 65536;
         let qkv = Tensor::zeros(&device, DType::F32, [1, sequences, 1, 24]).unwrap();
@@ -135,6 +134,24 @@ fn too_many_workgroups_are_an_error_that_says_so() {
         let why = attention(Gate::Open, &mut out, &qkv, 1, Over::Tokens).unwrap_err().to_string();
         let wanted = "attention: 65536 workgroups in a row, this adapter takes at most 65535";
         assert_eq!(why, format!("device {}: {wanted}", device.name()));
+    }
+}
+
+/// Mesa's llvmpipe ends loops after 65535 turns and says nothing: what would take more is for another source, or an error.
+#[test]
+fn loops_that_would_be_ended_are_an_error_that_says_so() {
+    for device in adapters().into_iter().filter(|d| d.describe().contains("llvmpipe")) {
+        let tensor =
+            |shape: &[usize]| Tensor::zeros(&device, DType::F32, Shape::try_from(shape).unwrap()).unwrap();
+        // The naive one makes six turns for each of 262,144 vectors of channels.
+        device.prefer(Some("naive"));
+        let (x, weight, bias) = (tensor(&[1, 512, 512, 4]), tensor(&[4]), tensor(&[4]));
+        group_norm(Gate::Open, &mut tensor(&[1, 512, 512, 4]), &x, (&weight, &bias), 1, 1e-6, true).unwrap();
+        assert_ne!(device.ran(), Some("naive"));
+        // No source of attention goes so far.
+        let (mut out, qkv) = (tensor(&[1, 1, 8192, 512]), tensor(&[1, 1, 8192, 3 * 512]));
+        let why = attention(Gate::Open, &mut out, &qkv, 1, Over::Tokens).unwrap_err().to_string();
+        assert!(why.contains("attention: loops of ") && why.contains("ends them after 65535"), "{why}");
     }
 }
 

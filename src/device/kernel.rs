@@ -94,7 +94,7 @@ impl Source {
     /// A WGSL source that runs on any adapter and takes any shape, in workgroups that take a tile each.
     pub const fn wgsl(label: &'static str, text: Text, tile: [usize; 3]) -> Source {
         not_empty(tile);
-        let code = Code::Wgsl { text, tile, constants: &[], multiple: 1, most: None };
+        let code = Code::Wgsl { text, tile, constants: &[], multiple: 1, most: None, turns: |_| 0 };
         Source { label, needs: Need::Nothing, code }
     }
 
@@ -168,6 +168,16 @@ impl Source {
         self
     }
 
+    /// The same WGSL source, whose loops together make at most so many turns in an invocation, for the call's
+    /// [`loops`](Call::loops): some adapters end them after a number of turns, whatever is left to do.
+    pub const fn turning(mut self, count: fn([usize; 2]) -> usize) -> Source {
+        match &mut self.code {
+            Code::Wgsl { turns, .. } => *turns = count,
+            _ => panic!("a WGSL source"),
+        }
+        self
+    }
+
     const fn cuda_code(mut self, change: CudaCode) -> Source {
         self.code = Code::Cuda(change);
         self
@@ -219,8 +229,8 @@ impl Source {
         let Source { label, needs, .. } = *self;
         let code = match self.code {
             Code::Cpu(code) => Code::Cpu(code),
-            Code::Wgsl { text, tile, constants, multiple, most } => {
-                Code::Wgsl { text: Text { trusted: true, ..text }, tile, constants, multiple, most }
+            Code::Wgsl { text, tile, constants, multiple, most, turns } => {
+                Code::Wgsl { text: Text { trusted: true, ..text }, tile, constants, multiple, most, turns }
             }
             Code::Cuda(code) => Code::Cuda(CudaCode { text: Text { trusted: true, ..code.text }, ..code }),
         };
@@ -329,7 +339,7 @@ pub enum Need {
     Nothing,
     /// A GPU with subgroup operations, of whatever size.
     Subgroups,
-    /// The same, of one size (the constant `LANES`).
+    /// The same, of one size (the constant `LANES`), which is 8 or more.
     FixedSubgroups,
     /// A software adapter, which runs shaders on the processor, with subgroups of one size (the constant `LANES`): its lanes are those of a
     /// vector register, and memory and barriers cost what they cost on a processor.
@@ -361,7 +371,7 @@ impl std::fmt::Display for Need {
         f.write_str(match self {
             Need::Nothing => "nothing",
             Need::Subgroups => "subgroups on a GPU",
-            Need::FixedSubgroups => "subgroups of one size",
+            Need::FixedSubgroups => "subgroups of one size, of at least 8",
             Need::CpuAdapter => "a software adapter with subgroups of one size",
             Need::Avx2 => "AVX2, FMA and F16C",
             Need::Avx512 => "AVX-512",
@@ -387,6 +397,8 @@ pub enum Code {
         multiple: usize,
         /// The largest value of one of the call's constants.
         most: Option<(&'static str, u32)>,
+        /// How many turns its loops make; see [`Source::turning`].
+        turns: fn([usize; 2]) -> usize,
     },
     /// A CUDA C++ kernel whose entry point has the op's name.
     Cuda(CudaCode),

@@ -103,6 +103,8 @@ pub struct Call<'a, 'w> {
     pub(crate) work: [usize; 3],
     /// A power of two that divides the length of every row.
     pub(crate) multiple: usize,
+    /// How far the loops of an invocation go.
+    pub(crate) loops: [usize; 2],
     pub(crate) constants: &'a [(&'static str, u32)],
     pub(crate) gate: Gate<'a>,
 }
@@ -126,7 +128,17 @@ impl<'a, 'w> Call<'a, 'w> {
         writes: &'a mut [&'w mut Tensor],
         reads: &'a [&'w Tensor],
     ) -> Call<'a, 'w> {
-        Call { kernel, writes, reads, params: &[], work: [1; 3], multiple: 1, constants: &[], gate }
+        Call {
+            kernel,
+            writes,
+            reads,
+            params: &[],
+            work: [1; 3],
+            multiple: 1,
+            loops: [0; 2],
+            constants: &[],
+            gate,
+        }
     }
 
     /// The op's parameters: a `#[repr(C)]` struct of 32-bit numbers, at most 256 bytes. Every call has some.
@@ -146,6 +158,13 @@ impl<'a, 'w> Call<'a, 'w> {
     /// ([`Source::multiple`]) run where all of these are such; without a call of this, they do not run.
     pub fn row_lengths(mut self, lengths: &[usize]) -> Self {
         self.multiple = 1 << lengths.iter().fold(64, |all, length| all | length).trailing_zeros();
+        self
+    }
+
+    /// How far loops go inside of what is one unit of work, in the op's own units; [`Source::turning`] says how many turns
+    /// that takes.
+    pub fn loops(mut self, lengths: [usize; 2]) -> Self {
+        self.loops = lengths;
         self
     }
 
@@ -557,7 +576,8 @@ impl Device {
     /// Whether the device's limits let this source do the call.
     fn fits(&self, source: &Source, call: &Call<'_, '_>) -> bool {
         match self {
-            Device::Cpu(_) | Device::Wgpu(_) => true,
+            Device::Cpu(_) => true,
+            Device::Wgpu(wgpu) => wgpu.fits(source, call),
             Device::Cuda(cuda) => cuda.fits(source, call),
         }
     }

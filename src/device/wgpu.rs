@@ -97,6 +97,8 @@ struct Layout {
 const SLOT: usize = super::MOST_PARAMS;
 /// Calls that one submission takes: about a step of a small model.
 const SLOTS: usize = 128;
+/// Mesa's llvmpipe ends all loops of an invocation after so many turns together, without a word.
+const TURNS: usize = 65535;
 /// Uploads are submitted when they have become this large.
 const UPLOADS: usize = 64 << 20;
 
@@ -119,7 +121,7 @@ impl Wgpu {
         match need {
             Need::Nothing => true,
             Need::Subgroups => self.features.contains(::wgpu::Features::SUBGROUP),
-            Need::FixedSubgroups => self.lanes.is_some(),
+            Need::FixedSubgroups => self.lanes.is_some_and(|n| n >= 8),
             Need::CpuAdapter => !self.is_gpu() && self.lanes.is_some(),
             Need::Avx2 | Need::Avx512 | Need::Avx512Bf16 | Need::Sm80 => false,
         }
@@ -244,10 +246,22 @@ impl Wgpu {
 
     // Calls
 
+    /// Whether a source comes to its end.
+    pub(super) fn fits(&self, source: &Source, call: &Call<'_, '_>) -> bool {
+        let Code::Wgsl { turns, .. } = source.code else { unreachable!("a source of this language") };
+        turns(call.loops) <= TURNS || !self.info.name.starts_with("llvmpipe")
+    }
+
     pub(super) fn run(&self, source: &Source, call: Call<'_, '_>) -> Result<()> {
         self.check()?;
-        let Code::Wgsl { tile, .. } = source.code else { unreachable!("a source of this language") };
+        let Code::Wgsl { tile, turns, .. } = source.code else { unreachable!("a source of this language") };
         let op = call.kernel.name;
+        if !self.fits(source, &call) {
+            let turns = turns(call.loops);
+            return Err(self.error(format!(
+                "{op}: loops of {turns} turns, this adapter ends them after {TURNS}; smaller pictures or the CPU would do"
+            )));
+        }
         let mut grid = [0u32; 3];
         for (grid, i) in grid.iter_mut().zip([2, 1, 0]) {
             let blocks = call.work[i].div_ceil(tile[i]);

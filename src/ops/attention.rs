@@ -31,10 +31,21 @@ pub static ATTENTION: Kernel = Kernel {
             .needs(Need::CpuAdapter)
             .with(&[("TILE", 32)])
             .multiple(4)
-            .at_most("HEAD", 160),
-        Source::wgsl("tile", wgsl!("attention"), [1, 1, 64]).multiple(4),
-        Source::wgsl("online", wgsl!("ladder/attention_online"), [1, 1, 64]).multiple(4),
-        Source::wgsl("naive", wgsl!("ladder/attention_naive"), [1, 1, 64]),
+            .at_most("HEAD", 160)
+            // Loops of up to 32 turns are unrolled. Four blocks of queries go over all keys.
+            .turning(|[keys, head]| 4 * keys.div_ceil(8) * (1 + 2 * long(head.div_ceil(4)))),
+        Source::wgsl("tile", wgsl!("attention"), [1, 1, 64]).multiple(4).turning(tile_turns),
+        // After `tile` until a GPU says otherwise.
+        Source::wgsl("subgroup", wgsl!("subgroup/attention"), [1, 1, 64])
+            .needs(Need::FixedSubgroups)
+            .multiple(4)
+            .turning(tile_turns),
+        Source::wgsl("online", wgsl!("ladder/attention_online"), [1, 1, 64])
+            .multiple(4)
+            .turning(|[keys, head]| keys * (1 + 2 * long(head.div_ceil(4)))),
+        // Two heads where one ends in the middle of a word.
+        Source::wgsl("naive", wgsl!("ladder/attention_naive"), [1, 1, 64])
+            .turning(|[keys, head]| (1 + head % 2) * keys * (2 + 3 * head.div_ceil(4))),
     ],
     cuda: &[
         Source::cuda("mma", cu!("attention"), 128, [1, 1, 128])
@@ -62,6 +73,21 @@ pub static ATTENTION: Kernel = Kernel {
         Source::cuda("naive", cu!("ladder/attention_naive"), 32, [1, 1, 1]).taking(&["HEAD"]),
     ],
 };
+
+/// Turns of a loop, none if the driver unrolls it.
+fn long(turns: usize) -> usize {
+    if turns > 32 { turns } else { 0 }
+}
+
+/// Turns of the loops of `common/attention.wgsl`, at most: slices of keys are loaded and multiplied, then values, two at a
+/// time or as many as fit where the slice was.
+fn tile_turns([keys, head]: [usize; 2]) -> usize {
+    let c = head.div_ceil(4);
+    let values = (32 * 9 / c).clamp(1, 32);
+    let (slices, parts) = (c.div_ceil(9), 32usize.div_ceil(values));
+    let part = 1 + (values * c).div_ceil(128) + values * (1 + long(c / 8));
+    keys.div_ceil(32) * (1 + slices * (1 + 5 + 3 + 9) + parts * part)
+}
 
 /// What a token attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +140,7 @@ pub fn attention(gate: Gate<'_>, out: &mut Tensor, qkv: &Tensor, heads: usize, o
         .params(&params)
         .work([sequences, heads, length])
         .row_lengths(&[dim / heads])
+        .loops([length, dim / heads])
         .constants(&[("HEAD", params.head), ("QUERIES", if length <= 16 { 16 } else { 64 })])
         .run()
 }

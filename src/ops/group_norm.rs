@@ -12,12 +12,24 @@ pub static GROUP_NORM: Kernel = Kernel {
     name: "group_norm",
     cpu: cpu_sources!(cpu, tile: [1, 1, 8]),
     wgsl: &[
-        Source::wgsl("cpu", wgsl!("cpu/group_norm"), [1, 1, 1]).needs(Need::CpuAdapter),
-        Source::wgsl("tile", wgsl!("group_norm"), [1, 1, 1]),
-        Source::wgsl("naive", wgsl!("ladder/group_norm_naive"), [1, 1, 64]),
+        Source::wgsl("cpu", wgsl!("cpu/group_norm"), [1, 1, 1])
+            .needs(Need::CpuAdapter)
+            .turning(|[pixels, quads]| turns(pixels * quads, 4)),
+        Source::wgsl("tile", wgsl!("group_norm"), [1, 1, 1]).turning(|[pixels, quads]| turns(pixels * quads, 256)),
+        // After `tile` until a GPU says otherwise.
+        Source::wgsl("subgroup", wgsl!("subgroup/group_norm"), [1, 1, 1])
+            .needs(Need::FixedSubgroups)
+            .turning(|[pixels, quads]| turns(pixels * quads, 4 * 8)),
+        Source::wgsl("naive", wgsl!("ladder/group_norm_naive"), [1, 1, 64])
+            .turning(|[pixels, quads]| 3 * pixels * (quads + 1)),
     ],
     cuda: &[Source::cuda("block", cu!("group_norm"), 512, [1, 1, 1])],
 };
+
+/// Turns of the loops over a group of so many vectors of four channels, on so many invocations or more.
+const fn turns(vectors: usize, invocations: usize) -> usize {
+    3 * vectors.div_ceil(4 * invocations)
+}
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -70,6 +82,7 @@ pub fn group_norm(
         .params(&params)
         .work([1, images, groups])
         .row_lengths(&[channels])
+        .loops([height * width, channels / groups / QUAD])
         .run()
 }
 

@@ -27,8 +27,9 @@ impl Variant {
 }
 
 /// The files that a shader can include, by their paths below `wgsl/`. They are part of the crate.
-pub const INCLUDES: [Text; 22] = [
+pub const INCLUDES: [Text; 23] = [
     wgsl!("common/activations"),
+    wgsl!("common/attention"),
     wgsl!("common/conv_operands"),
     wgsl!("common/conv_window"),
     wgsl!("common/cut"),
@@ -41,6 +42,7 @@ pub const INCLUDES: [Text; 22] = [
     wgsl!("common/modulate"),
     wgsl!("common/modulate_rel_l1"),
     wgsl!("common/patch_operands"),
+    wgsl!("common/rel_l1"),
     wgsl!("common/sum"),
     wgsl!("cpu/lanes"),
     wgsl!("cpu/matmul"),
@@ -48,7 +50,6 @@ pub const INCLUDES: [Text; 22] = [
     wgsl!("ladder/layer_norm_naive"),
     wgsl!("subgroup/sum"),
     wgsl!("axpby"),
-    wgsl!("rel_l1"),
     wgsl!("temporal_embed"),
 ];
 
