@@ -51,14 +51,24 @@ pub fn matmul<I: Isa, T: Element, const PAIRS: bool>(
 ) {
     // Known when it is compiled: two of the three are left out.
     match I::BLOCK {
-        (12, 2) => parts::<I, T, 2, 12, 4, PAIRS>(ends, w, rows, columns),
-        (6, 1) => parts::<I, T, 1, 6, 2, PAIRS>(ends, w, rows, columns),
-        _ => parts::<I, T, 1, 2, 1, PAIRS>(ends, w, rows, columns),
+        (12, 2) => parts::<I, T, 2, 12, 8, 4, PAIRS>(ends, w, rows, columns),
+        (6, 1) => parts::<I, T, 1, 6, 4, 2, PAIRS>(ends, w, rows, columns),
+        _ => parts::<I, T, 1, 2, 1, 1, PAIRS>(ends, w, rows, columns),
     }
 }
 
+/// With `Q` vectors of columns beside one another, and rows taken `R` at a time; the last ones `FEW` or `LAST` at a time, so
+/// that as good as none are multiplied in vain.
 #[inline(always)]
-fn parts<I: Isa, T: Element, const Q: usize, const R: usize, const REST: usize, const PAIRS: bool>(
+fn parts<
+    I: Isa,
+    T: Element,
+    const Q: usize,
+    const R: usize,
+    const FEW: usize,
+    const LAST: usize,
+    const PAIRS: bool,
+>(
     ends: &impl Ends,
     w: Matrix<'_, T>,
     rows: Range<usize>,
@@ -88,9 +98,18 @@ fn parts<I: Isa, T: Element, const Q: usize, const R: usize, const REST: usize, 
                 }
             };
             let part = Part { ends, panels, depth, k, columns: columns.clone() };
-            for row in rows.clone().step_by(R) {
+            let mut row = rows.start;
+            while row < rows.end {
                 let y = if deep < k { &mut y[(row - rows.start) * fitting..] } else { &mut *y };
-                part.few_rows::<I, Q, R, REST, PAIRS>(row..rows.end.min(row + R), x, y);
+                let left = rows.end - row;
+                let few = |n: usize| row..rows.end.min(row + n);
+                row = if left > FEW && !(R < left && left <= 2 * FEW) {
+                    part.few_rows::<I, Q, R, PAIRS>(few(R), x, y)
+                } else if left > LAST {
+                    part.few_rows::<I, Q, FEW, PAIRS>(few(FEW), x, y)
+                } else {
+                    part.few_rows::<I, Q, LAST, PAIRS>(few(LAST), x, y)
+                };
             }
         }
     }
@@ -163,14 +182,15 @@ struct Part<'a, E> {
 }
 
 impl<E: Ends> Part<'_, E> {
-    /// The product for `R` rows, or for fewer, `REST` at a time, which divides `R`.
+    /// The product for `R` rows; for fewer, what stands behind them is multiplied, too, and nobody reads it. Returns the next
+    /// row.
     #[inline(always)]
-    fn few_rows<I: Isa, const Q: usize, const R: usize, const REST: usize, const PAIRS: bool>(
+    fn few_rows<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
         &self,
         rows: Range<usize>,
         x: &mut [f32],
         y: &mut [f32],
-    ) {
+    ) -> usize {
         let (Panels { of, k: deep, at: begin }, width) = (self.panels, Q * LANES);
         let stride = self.columns.len().next_multiple_of(width);
         for at in self.depth.clone().step_by(DEPTH) {
@@ -188,21 +208,15 @@ impl<E: Ends> Part<'_, E> {
                     if first * deep + Q * LANES * deep <= self.panels.of.len() { LANES * deep } else { 0 };
                 let mut to = To { of: &mut y[first..], stride };
                 let vectors = Vectors { of, next: LANES, beside, terms: depth.len() };
-                if rows.len() == R {
-                    sums::<I, Q, R, PAIRS>(&mut to, begin, scalars, vectors, 0);
-                } else {
-                    for i in (0..rows.len()).step_by(REST) {
-                        sums::<I, Q, REST, PAIRS>(&mut to, begin, scalars, vectors, i);
-                    }
-                }
+                sums::<I, Q, R, PAIRS>(&mut to, begin, scalars, vectors, 0);
             }
         }
-        if self.depth.end < self.k {
-            return;
+        if self.depth.end == self.k {
+            for (row, y) in rows.clone().zip(y.chunks_exact(stride)) {
+                self.ends.store::<I>(row, self.columns.clone(), &y[..self.columns.len()]);
+            }
         }
-        for (row, y) in rows.zip(y.chunks_exact(stride)) {
-            self.ends.store::<I>(row, self.columns.clone(), &y[..self.columns.len()]);
-        }
+        rows.end
     }
 }
 
@@ -212,18 +226,20 @@ pub fn tiles([_, rows, columns]: [usize; 3], threads: usize, arranged: bool) -> 
     // The largest first.
     const SIZES: [[usize; 2]; 7] =
         [[512, 192], [512, 96], [256, 96], [256, 64], [128, 64], [128, 32], [64, 32]];
-    let enough = if threads == 1 { 1 } else { 2 * threads };
     if arranged {
-        const MOST: usize = 516;
+        const MOST: usize = 512;
+        // Threads are not equally fast, as when one shares its core with somebody else: the fast ones take what is left.
+        let enough = if threads == 1 { 1 } else { 8 * threads };
         let across = |r: usize| columns.div_ceil(enough.div_ceil(rows.div_ceil(r))).next_multiple_of(32);
         // Weights may come from far: many rows share them, as long as a row is loaded for many columns, too. Else a row is
         // loaded once for all columns, while there are rows for all threads.
         let r = match across(MOST) {
             c if c >= 256 => MOST,
-            _ => rows.div_ceil(enough).next_multiple_of(12).clamp(48, MOST),
+            _ => rows.div_ceil(enough).next_multiple_of(4).clamp(24, MOST),
         };
         return [1, r, across(r)];
     }
+    let enough = if threads == 1 { 1 } else { 2 * threads };
     let fills = |[r, c]: &[usize; 2]| rows.div_ceil(*r) * columns.div_ceil(*c) >= enough;
     let [r, c] = SIZES.into_iter().find(fills).unwrap_or(SIZES[SIZES.len() - 1]);
     [1, r, c]
@@ -286,9 +302,9 @@ mod tests {
         // Where there is little to do, it is divided as far as it pays.
         assert_eq!(tiles([1, 7, 33], 16, false), [1, 64, 32]);
         // Nothing to pack.
-        assert_eq!(tiles([1, 512, 576], 2, true), [1, 132, 576]);
-        assert_eq!(tiles([1, 512, 4608], 2, true), [1, 516, 1152]);
-        assert_eq!(tiles([1, 2, 1152], 2, true), [1, 516, 288]);
+        assert_eq!(tiles([1, 512, 576], 2, true), [1, 32, 576]);
+        assert_eq!(tiles([1, 512, 4608], 2, true), [1, 512, 288]);
+        assert_eq!(tiles([1, 2, 1152], 2, true), [1, 24, 96]);
         let [_, r, c] = tiles([1, 512, 192], 16, true);
         assert!(512usize.div_ceil(r) * 192usize.div_ceil(c) >= 32);
     }
