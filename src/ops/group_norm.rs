@@ -15,7 +15,8 @@ pub static GROUP_NORM: Kernel = Kernel {
         Source::wgsl("cpu", wgsl!("cpu/group_norm"), [1, 1, 1])
             .needs(Need::CpuAdapter)
             .turning(|[pixels, quads]| turns(pixels * quads, 4)),
-        Source::wgsl("tile", wgsl!("group_norm"), [1, 1, 1]).turning(|[pixels, quads]| turns(pixels * quads, 256)),
+        Source::wgsl("tile", wgsl!("group_norm"), [1, 1, 1])
+            .turning(|[pixels, quads]| turns(pixels * quads, 256)),
         // After `tile` until a GPU says otherwise.
         Source::wgsl("subgroup", wgsl!("subgroup/group_norm"), [1, 1, 1])
             .needs(Need::FixedSubgroups)

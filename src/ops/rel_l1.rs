@@ -16,9 +16,7 @@ pub static REL_L1: Kernel = Kernel {
         Source::wgsl("cpu", wgsl!("cpu/rel_l1"), [1, 1, 1]).needs(Need::CpuAdapter).multiple(4),
         Source::wgsl("vec4", wgsl!("rel_l1"), [1, 1, 1]).with(&[("WG", 256), ("WIDTH", 256)]).multiple(4),
         // After `vec4` until a GPU says otherwise; `steep bench` tells.
-        Source::wgsl("subgroup", wgsl!("subgroup/rel_l1"), [1, 1, 1])
-            .needs(Need::FixedSubgroups)
-            .multiple(4),
+        Source::wgsl("subgroup", wgsl!("subgroup/rel_l1"), [1, 1, 1]).needs(Need::FixedSubgroups).multiple(4),
         Source::wgsl("naive", wgsl!("ladder/rel_l1_naive"), [1, 1, 1]),
     ],
     cuda: &[Source::cuda("vec8", cu!("rel_l1"), 512, [1, 1, 1])],
