@@ -48,6 +48,14 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     // Many tiles.
     let many = case(dtype, [1, 30, 32, 32, 300, 3], [true, true, false], 0.0);
     all.push(Case { emulated: false, ..many });
+    // With weights as a model has them: a depth of odd numbers, and one that is taken in parts.
+    for (dims, besides) in
+        [([1, 9, 11, 5, 48, 3], [false, true, false]), ([1, 6, 14, 152, 80, 3], [true, false, true])]
+    {
+        let case = case(dtype, dims, besides, MEANS[1]).arranged();
+        let name = format!("{} arranged", case.name);
+        all.push(Case { emulated: false, ..case.named(name) });
+    }
     all.push(case(dtype, [1, 12, 12, 4, 68, 3], [false, true, true], 0.0).gated());
     all.push(case(dtype, [1, 8, 16, 64, 128, 3], [false; 3], 0.0).count());
     for (dims, besides) in [
@@ -57,7 +65,7 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
         // Of the tiny one.
         ([1, 32, 32, 64, 64, 3], [false, false, true]),
     ] {
-        let case = case(dtype, dims, besides, 0.0).bench();
+        let case = case(dtype, dims, besides, 0.0).bench().arranged();
         let name = case.name.trim_end_matches(", mean 0").to_string();
         all.push(case.named(name));
     }

@@ -118,14 +118,6 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     all
 }
 
-impl Case {
-    /// The same, with weights as a model has them.
-    fn arranged(mut self) -> Case {
-        self.reads[1].arranged = true;
-        self
-    }
-}
-
 /// A row per clip: the product is a pass over the weights.
 fn pass(case: Case, rows: usize) -> Case {
     if rows > 2 { case } else { case.flops(0) }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub use measure::{Bound, Check, Derived, Finding, Of, nmse, normal_numbers, round, totals, wide};
 
 use crate::device::{Gate, Kernel};
+use crate::model::Footprint;
 use crate::{DType, Error, Result, Shape, Tensor, ops};
 
 /// The one list: hands each op's name, the name of its [`Kernel`], and the types of its matrix operands to a macro.
@@ -95,6 +96,10 @@ pub struct Sizes {
     /// an exponential. What a source does beyond that, such as working out an index, is not among them.
     pub operations: fn(&Case) -> usize,
 }
+
+/// What one element takes on the host while a case is checked: its value in f32 and in f64, what the naive loops make
+/// of it, and what the device does.
+const HOST_BYTES: u64 = 24;
 
 /// The largest case that an emulated GPU is given; see [`Case::work`].
 pub const LARGEST_EMULATED: usize = 2_500_000;
@@ -424,6 +429,12 @@ impl Case {
         Case { gated: true, ..self }
     }
 
+    /// The same, with its weights, which are read second, as a model has them.
+    fn arranged(mut self) -> Case {
+        self.reads[1].arranged = true;
+        self
+    }
+
     /// The same, with another name.
     fn named(self, name: impl ToString) -> Case {
         Case { name: name.to_string(), ..self }
@@ -476,6 +487,14 @@ impl Case {
     /// The elements of its largest operand that the op touches.
     fn longest(&self) -> usize {
         self.writes.iter().chain(&self.reads).map(|operand| operand.touched).max().unwrap_or_default()
+    }
+
+    /// The memory that checking and timing it takes, but for copies of small operands that caches are kept from.
+    pub fn footprint(&self) -> Footprint {
+        let all = || self.writes.iter().chain(&self.reads);
+        let tensors = all().map(|operand| (operand.elements() * operand.dtype.size()) as u64).sum();
+        let numbers = all().map(|operand| operand.elements() as u64 * HOST_BYTES).sum();
+        Footprint { device: vec![("tensors", tensors)], host: vec![("checking", numbers)] }
     }
 
     /// What the operands hold before the call.

@@ -36,11 +36,17 @@ pub(super) const SIZES: Sizes = Sizes {
 pub(super) fn cases(dtype: DType) -> Vec<Case> {
     let tests = SHAPES.into_iter().flat_map(|dims| MEANS.map(|mean| case(dtype, dims, mean)));
     let gated = case(dtype, [2, 1, 2, 1, 4, 4, 2, 67], 0.0).gated();
-    let benches = BENCHES.map(|dims| case(dtype, dims, 0.0).bench());
+    // With rows and columns that are no multiple of a tile's, and a depth of odd numbers.
+    let arranged = [[2, 1, 2, 3, 9, 15, 3, 80], [4, 2, 3, 1, 6, 20, 2, 208]].map(|dims| {
+        let case = case(dtype, dims, MEANS[1]).arranged();
+        Case { emulated: false, ..case.named(format!("{} arranged", times(dims))) }
+    });
+    let benches = BENCHES.map(|dims| case(dtype, dims, 0.0).bench().arranged());
     let name = |case: Case, [b, _, f, c, h, w, p, d]: Dims| {
         case.named(format!("{}×{d}×{}", b * f * (h / p) * (w / p), c * p * p))
     };
     tests
+        .chain(arranged)
         .chain([gated])
         .chain(benches.into_iter().zip(BENCHES).map(|(case, dims)| name(case, dims)))
         .collect()

@@ -9,7 +9,7 @@ use steep::results::{Ceilings, Machine, OnDevice, Results, Seen, Timed, Timing, 
 use steep::{DType, Error, Result};
 
 use super::timings::{Options, head};
-use super::{progress, setup};
+use super::{memory, progress, setup};
 
 /// Time every op with every source, and the whole model, beside what this machine can do at best
 ///
@@ -88,7 +88,9 @@ pub async fn run(args: &Args) -> Result<()> {
     }
     let mut devices = vec![];
     for name in &args.device {
-        devices.push(setup::open(name).await?);
+        let device = setup::open(name).await?;
+        cases.iter().try_for_each(|case| memory::check(&case.footprint(), &device))?;
+        devices.push(device);
     }
     let mut results = Results::new(Machine::this());
     for (device, i) in devices.into_iter().zip(0..) {

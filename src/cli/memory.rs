@@ -48,7 +48,7 @@ pub fn check(footprint: &Footprint, device: &Device) -> Result<()> {
                 parts.iter().take(4).map(|(what, bytes)| format!("{what} {}", size(*bytes))).collect();
             let what = format!("this run takes {} of memory ({} and less)", size(total), parts.join(", "));
             let wanted = format!(
-                "at most the {} that are free here: smaller or shorter clips, or a smaller picture",
+                "at most the {} that are free here: smaller clips, pictures or shapes, or fewer of them",
                 size(free)
             );
             Err(Error::setting(what, wanted))

@@ -16,6 +16,7 @@ use steep::lab::{Candidate, Language, Report, starter};
 use steep::results::{Machine, Results};
 use steep::{DType, Device, Error, Result, input};
 
+use super::memory;
 use super::timings::Options;
 #[cfg(feature = "cuda")]
 pub use child::COUNTERS;
@@ -129,7 +130,8 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         return Err(Error::setting("--shapes, --cold, --save, --against, --roofline", "--bench with them"));
     }
     for size in &args.options.shapes {
-        candidate.op.sized(DType::F32, size)?;
+        let case = candidate.op.sized(DType::F32, size)?;
+        memory::check(&case.footprint(), &Device::cpu())?;
     }
     let baseline = args.options.baseline()?;
     let values = args.values.unwrap_or_else(fresh);

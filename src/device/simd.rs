@@ -44,12 +44,12 @@ pub use scratch::Scratch;
 /// ```
 #[macro_export]
 macro_rules! cpu_sources {
-    ($body:ident, tile: $tile:expr $(, tiles: $tiles:expr $(, panels: $panels:ident, pairs: $pairs:ident)?)?) => {{
+    ($body:ident, tile: $tile:expr $(, tiles: $tiles:expr $(, panels: $panels:ident $(, pairs: $pairs:ident)?)?)?) => {{
         const TILE: [usize; 3] = $tile;
         const PORTABLE: fn(&$crate::device::cpu::Arguments<'_>, &$crate::device::cpu::Tile) =
             $body::<$crate::device::simd::Portable>;
         &[
-            $($(
+            $($($(
                 #[cfg(target_arch = "x86_64")]
                 {
                     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c,bmi2")]
@@ -63,7 +63,7 @@ macro_rules! cpu_sources {
                     let source = source.only($crate::DType::BF16).multiple(2).tiled($tiles);
                     source.arranged($crate::device::Layout::PairPanels).where_it_pays($crate::device::simd::pairs_pay)
                 },
-            )?)?
+            )?)?)?
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2")]

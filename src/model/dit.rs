@@ -102,7 +102,7 @@ impl Dit {
             dtype,
             device: device.clone(),
             patch: Linear {
-                w: checkpoint.load(device, &["x_embedder.proj.weight"], dtype, patch)?,
+                w: checkpoint.load(device, &["x_embedder.proj.weight"], dtype, patch)?.for_products(),
                 b: checkpoint.load(device, &["x_embedder.proj.bias"], DType::F32, [d])?,
             },
             positions: checkpoint.positions(device)?,

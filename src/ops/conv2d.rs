@@ -13,7 +13,7 @@ use crate::{DType, Error, Result, Tensor};
 /// See [`conv2d`].
 pub static CONV2D: Kernel = Kernel {
     name: "conv2d",
-    cpu: cpu_sources!(cpu, tile: [1, 256, 96], tiles: tiles),
+    cpu: cpu_sources!(cpu, tile: [1, 256, 96], tiles: tiles, panels: Panels),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/conv2d"), [1, 64, 64])
             .with(&[("FEW_ROWS", 0)])

@@ -114,7 +114,16 @@ fn cpu<I: Isa>(args: &Arguments<'_>, Tile([_, _, bands]): &Tile) {
                     let at = first + patch * token + y * size * predicted + channel;
                     // Where there is but one channel, a line of a patch lies in one piece: whole vectors.
                     match predicted {
-                        1 => pixels::<I>(&p, line, at, tokens, unconditional, 1),
+                        1 => {
+                            let (whole, rest) = line.as_chunks_mut::<8>();
+                            let done = 8 * whole.len();
+                            for (line, i) in whole.iter_mut().zip((0..).step_by(8)) {
+                                pixels::<I>(&p, line, at + i, tokens, unconditional, 1);
+                            }
+                            if !rest.is_empty() {
+                                pixels::<I>(&p, rest, at + done, tokens, unconditional, 1);
+                            }
+                        }
                         _ => pixels::<I>(&p, line, at, tokens, unconditional, predicted),
                     }
                 }

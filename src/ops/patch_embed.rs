@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{Ends, matmul};
+use super::shared::{Ends, matmul, tiles};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
@@ -13,7 +13,7 @@ use crate::{DType, Error, Result, Tensor};
 /// See [`patch_embed`].
 pub static PATCH_EMBED: Kernel = Kernel {
     name: "patch_embed",
-    cpu: cpu_sources!(cpu, tile: [1, 64, 2048]),
+    cpu: cpu_sources!(cpu, tile: [1, 64, 2048], tiles: tiles, panels: Panels),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/patch_embed"), [1, 64, 64])
             .with(&[("FEW_ROWS", 0)])
@@ -123,6 +123,17 @@ impl Patches<'_> {
     }
 }
 
+/// Few numbers: for the lengths that models have, no call.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32]) {
+    match from.len() {
+        8 => to[..8].copy_from_slice(&from[..8]),
+        4 => to[..4].copy_from_slice(&from[..4]),
+        2 => to[..2].copy_from_slice(&from[..2]),
+        _ => to.copy_from_slice(from),
+    }
+}
+
 impl Ends for Patches<'_> {
     #[inline(always)]
     fn load<I: Isa>(&self, row: usize, depth: Range<usize>, to: &mut [f32]) {
@@ -133,14 +144,20 @@ impl Ends for Patches<'_> {
         let (across, tokens) = self.tokens();
         let (image, token) = (row / tokens, row % tokens);
         let corner = image * c * h * w + token / across * size * w + token % across * size;
-        // Line by line; the first and the last may be cut.
-        let mut done = 0;
-        while done < to.len() {
-            let (line, from) = ((depth.start + done) / size, (depth.start + done) % size);
-            let some = (size - from).min(to.len() - done);
-            let at = corner + line / size * h * w + line % size * w + from;
-            to[done..done + some].copy_from_slice(&z[at..at + some]);
-            done += some;
+        // Line by line; the first and the last may be cut. No division for each of them: it would take longer than a line.
+        let (line, mut from) = (depth.start / size, depth.start % size);
+        let (mut channel, mut y) = (line / size, line % size);
+        let mut to = to;
+        while !to.is_empty() {
+            let at = corner + channel * h * w + y * w + from;
+            let (some, rest) = to.split_at_mut(to.len().min(size - from));
+            to = rest;
+            copy(&z[at..at + some.len()], some);
+            from = 0;
+            y += 1;
+            if y == size {
+                (channel, y) = (channel + 1, 0);
+            }
         }
     }
 

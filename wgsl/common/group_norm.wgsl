@@ -17,55 +17,75 @@ fn group_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
   // Vectors of four channels: of a pixel, and of the group in the image.
   let quads = p.channels / 4u;
   let width = quads / p.groups;
-  let all = p.pixels * width;
-  let here = Group(group.y * p.pixels * quads + group.x * width, width, quads, all);
+  let step = vec2(WG / width, WG % width);
+  let here = Group(group.y * p.pixels * quads + group.x * width, width, quads, step);
+  let first = vec2(thread / width, thread % width);
   // Four at a time, because llvmpipe ends all loops of a shader after 65535 iterations together.
   var elements = vec4(0.0);
-  for (var i = thread; i < all; i += 4u * WG) {
-    elements += (deviation(here, i, 0.0) + deviation(here, i + WG, 0.0))
-      + (deviation(here, i + 2u * WG, 0.0) + deviation(here, i + 3u * WG, 0.0));
+  for (var a = first; a.x < p.pixels;) {
+    let b = after(here, a);
+    let c = after(here, b);
+    let d = after(here, c);
+    elements += (deviation(here, a, 0.0) + deviation(here, b, 0.0))
+      + (deviation(here, c, 0.0) + deviation(here, d, 0.0));
+    a = after(here, d);
   }
-  let n = f32(4u * all);
+  let n = f32(4u * p.pixels * width);
   let mean = sum(vec2(across(elements), 0.0), thread, WG).x / n;
   var squares = vec4(0.0);
-  for (var i = thread; i < all; i += 4u * WG) {
-    squares += (square(here, i, mean) + square(here, i + WG, mean))
-      + (square(here, i + 2u * WG, mean) + square(here, i + 3u * WG, mean));
+  for (var a = first; a.x < p.pixels;) {
+    let b = after(here, a);
+    let c = after(here, b);
+    let d = after(here, c);
+    squares += (square(here, a, mean) + square(here, b, mean)) + (square(here, c, mean) + square(here, d, mean));
+    a = after(here, d);
   }
   let scale = inverseSqrt(sum(vec2(across(squares), 0.0), thread, WG).x / n + p.epsilon);
   let channel = group.x * width;
-  for (var i = thread; i < all; i += 4u * WG) {
-    normalise(here, i, mean, scale, channel);
-    normalise(here, i + WG, mean, scale, channel);
-    normalise(here, i + 2u * WG, mean, scale, channel);
-    normalise(here, i + 3u * WG, mean, scale, channel);
+  for (var a = first; a.x < p.pixels;) {
+    let b = after(here, a);
+    let c = after(here, b);
+    let d = after(here, c);
+    normalise(here, a, mean, scale, channel);
+    normalise(here, b, mean, scale, channel);
+    normalise(here, c, mean, scale, channel);
+    normalise(here, d, mean, scale, channel);
+    a = after(here, d);
   }
 }
 
-// Where the vectors of a group are.
-struct Group { first: u32, width: u32, quads: u32, all: u32 }
+// Where the vectors of a group are: its first one, how many of them a pixel has, how many the pixel has in all, and how
+// far an invocation goes each time.
+struct Group { first: u32, width: u32, quads: u32, step: vec2<u32> }
 
-fn place(g: Group, i: u32) -> u32 {
-  return g.first + i / g.width * g.quads + i % g.width;
+// An invocation's next vector: its pixel, and its place in there. An integer division for each would cost more than the
+// vector does.
+fn after(g: Group, at: vec2<u32>) -> vec2<u32> {
+  let next = at + g.step;
+  return select(next, vec2(next.x + 1u, next.y - g.width), next.y >= g.width);
 }
 
-// What the group's i-th vector is apart from the mean; past its end nothing.
-fn deviation(g: Group, i: u32, mean: f32) -> vec4<f32> {
-  if i >= g.all { return vec4(0.0); }
-  return wide(x[place(g, i)]) - mean;
+fn place(g: Group, at: vec2<u32>) -> u32 {
+  return g.first + at.x * g.quads + at.y;
 }
 
-fn square(g: Group, i: u32, mean: f32) -> vec4<f32> {
-  let d = deviation(g, i, mean);
+// What one of the group's vectors is apart from the mean; past its end nothing.
+fn deviation(g: Group, at: vec2<u32>, mean: f32) -> vec4<f32> {
+  if at.x >= p.pixels { return vec4(0.0); }
+  return wide(x[place(g, at)]) - mean;
+}
+
+fn square(g: Group, at: vec2<u32>, mean: f32) -> vec4<f32> {
+  let d = deviation(g, at, mean);
   return d * d;
 }
 
-fn normalise(g: Group, i: u32, mean: f32, scale: f32, first_channel: u32) {
-  if i >= g.all { return; }
-  let channel = first_channel + i % g.width;
-  var y = fma(deviation(g, i, mean) * scale, weight[channel], bias[channel]);
+fn normalise(g: Group, at: vec2<u32>, mean: f32, scale: f32, first_channel: u32) {
+  if at.x >= p.pixels { return; }
+  let channel = first_channel + at.y;
+  var y = fma(deviation(g, at, mean) * scale, weight[channel], bias[channel]);
   if p.silu != 0u { y = silu(y); }
-  out[place(g, i)] = narrow(y);
+  out[place(g, at)] = narrow(y);
 }
 
 fn across(v: vec4<f32>) -> f32 {

@@ -130,7 +130,7 @@ impl DecoderFile {
                 to[i % taps * c + i / taps] = *value;
             }
         }
-        Tensor::from_f32(device, dtype, [*outs, *size, *size, c], &turned)
+        Ok(Tensor::from_f32(device, dtype, [*outs, *size, *size, c], &turned)?.for_products())
     }
 
     /// A bias; zeros where there is none.
