@@ -1,4 +1,4 @@
-// out = a·x + b·y; in place, x is `out` itself. Eight elements per thread.
+// out = a·x + b·y; in place, x is `out` itself. Four elements per thread.
 #include "common.cuh"
 
 struct Params {
@@ -7,18 +7,18 @@ struct Params {
 };
 
 template <bool VECTOR>
-DEVICE void axpby8(f32 *out, const f32 *x, const f32 *y, u32 at, const Params &p) {
-    float sum[8] = {}, term[8];
+DEVICE void axpby4(f32 *out, const f32 *x, const f32 *y, u32 at, const Params &p) {
+    float sum[4] = {}, term[4];
     // Where a is 0, x may hold anything.
     if (p.a != 0.0f) {
-        load8<VECTOR>(p.in_place ? out : x, at, p.elements, sum);
+        load4<VECTOR>(p.in_place ? out : x, at, p.elements, sum);
     }
-    load8<VECTOR>(y, at, p.elements, term);
+    load4<VECTOR>(y, at, p.elements, term);
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         sum[i] = fmaf(p.b, term[i], p.a * sum[i]);
     }
-    store8<VECTOR>(out, at, p.elements, sum);
+    store4<VECTOR>(out, at, p.elements, sum);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
@@ -26,10 +26,10 @@ extern "C" __global__ void __launch_bounds__(256)
     if (gated_off(gate)) {
         return;
     }
-    const u32 at = 8 * (blockIdx.x * blockDim.x + threadIdx.x);
-    if (at + 8 <= p.elements) {
-        axpby8<true>(out, x, y, at, p);
+    const u32 at = 4 * (blockIdx.x * blockDim.x + threadIdx.x);
+    if (at + 4 <= p.elements) {
+        axpby4<true>(out, x, y, at, p);
     } else if (at < p.elements) {
-        axpby8<false>(out, x, y, at, p);
+        axpby4<false>(out, x, y, at, p);
     }
 }

@@ -152,6 +152,45 @@ DEVICE void store8(E *row, u32 at, u32 n, const float (&v)[8]) {
     }
 }
 
+// ---- four elements of f32: one access. With eight, a thread would make two, and a warp's would each leave out half of
+// every sector that they touch
+
+/// Elements at .. at + 4 of a row of n, as load8 has it; rows of VECTOR are multiples of four.
+template <bool VECTOR>
+DEVICE void load4(const f32 *row, u32 at, u32 n, float (&v)[4]) {
+    if (VECTOR) {
+        const Quad q = load16(row + at);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            v[i] = __uint_as_float(q.word[i]);
+        }
+    } else {
+#pragma unroll
+        for (u32 i = 0; i < 4; i++) {
+            v[i] = at + i < n ? row[at + i] : 0.0f;
+        }
+    }
+}
+
+template <bool VECTOR>
+DEVICE void store4(f32 *row, u32 at, u32 n, const float (&v)[4]) {
+    if (VECTOR) {
+        Quad q;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            q.word[i] = __float_as_uint(v[i]);
+        }
+        store16(row + at, q);
+    } else {
+#pragma unroll
+        for (u32 i = 0; i < 4; i++) {
+            if (at + i < n) {
+                row[at + i] = v[i];
+            }
+        }
+    }
+}
+
 // ---- sums, each in a fixed order
 
 DEVICE float sum8(const float (&v)[8]) {

@@ -1,5 +1,5 @@
 // out = in + R + ahead·(R − R'), ahead = (step − last)/(last − earlier) of the last two steps that computed: a
-// skipped step's stand-in, which carries on the residual's change. Eight elements per thread.
+// skipped step's stand-in, which carries on the residual's change. Four elements per thread.
 #include "common.cuh"
 
 struct Params {
@@ -19,17 +19,17 @@ DEVICE u32 computed(const f32 *trace, u32 end) {
     return end;
 }
 
-/// Eight elements of each operand: loaded before anybody knows how far ahead to look.
+/// Four elements of each operand: loaded before anybody knows how far ahead to look.
 struct Loaded {
-    float in[8], residual[8], before[8];
+    float in[4], residual[4], before[4];
 };
 
 template <bool VECTOR>
 DEVICE Loaded load(const f32 *in, const f32 *residual, const f32 *before, u32 at, u32 n) {
     Loaded v;
-    load8<VECTOR>(in, at, n, v.in);
-    load8<VECTOR>(residual, at, n, v.residual);
-    load8<VECTOR>(before, at, n, v.before);
+    load4<VECTOR>(in, at, n, v.in);
+    load4<VECTOR>(residual, at, n, v.residual);
+    load4<VECTOR>(before, at, n, v.before);
     return v;
 }
 
@@ -40,20 +40,20 @@ extern "C" __global__ void __launch_bounds__(256)
     if (gated_off(gate)) {
         return;
     }
-    const u32 at = 8 * (blockIdx.x * blockDim.x + threadIdx.x), n = p.elements;
-    const bool whole = at + 8 <= n;
+    const u32 at = 4 * (blockIdx.x * blockDim.x + threadIdx.x), n = p.elements;
+    const bool whole = at + 4 <= n;
     Loaded v = whole ? load<true>(stack_in, residual, before, at, n) : load<false>(stack_in, residual, before, at, n);
     const u32 last = computed(trace, p.step), earlier = computed(trace, last);
     const float ahead = last == p.step || earlier == last
                             ? 0.0f
                             : static_cast<float>(p.step - last) / static_cast<float>(last - earlier);
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         v.in[i] += fmaf(ahead, v.residual[i] - v.before[i], v.residual[i]);
     }
     if (whole) {
-        store8<true>(out, at, n, v.in);
+        store4<true>(out, at, n, v.in);
     } else {
-        store8<false>(out, at, n, v.in);
+        store4<false>(out, at, n, v.in);
     }
 }

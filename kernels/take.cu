@@ -1,4 +1,4 @@
-// out = table[index]: one entry of a table that was computed for all steps at once. Eight elements per thread.
+// out = table[index]: one entry of a table that was computed for all steps at once. Four elements per thread.
 #include "common.cuh"
 
 struct Params {
@@ -6,10 +6,10 @@ struct Params {
 };
 
 template <bool VECTOR>
-DEVICE void copy8(f32 *out, const f32 *entry, u32 at, u32 n) {
-    float x[8];
-    load8<VECTOR>(entry, at, n, x);
-    store8<VECTOR>(out, at, n, x);
+DEVICE void copy4(f32 *out, const f32 *entry, u32 at, u32 n) {
+    float x[4];
+    load4<VECTOR>(entry, at, n, x);
+    store4<VECTOR>(out, at, n, x);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
@@ -18,11 +18,11 @@ extern "C" __global__ void __launch_bounds__(256)
         return;
     }
     const f32 *entry = table + p.index * p.elements;
-    const u32 at = 8 * (blockIdx.x * blockDim.x + threadIdx.x);
+    const u32 at = 4 * (blockIdx.x * blockDim.x + threadIdx.x);
     // Entries begin at a whole vector only where their length is one.
-    if (at + 8 <= p.elements && p.elements % 4 == 0) {
-        copy8<true>(out, entry, at, p.elements);
+    if (at + 4 <= p.elements && p.elements % 4 == 0) {
+        copy4<true>(out, entry, at, p.elements);
     } else if (at < p.elements) {
-        copy8<false>(out, entry, at, p.elements);
+        copy4<false>(out, entry, at, p.elements);
     }
 }

@@ -7,15 +7,15 @@ struct Params {
 
 template <bool VECTOR>
 DEVICE void add_row(f32 *x, const f32 *table, u32 n) {
-    for (u32 at = 8 * threadIdx.x; at < n; at += 8 * blockDim.x) {
-        float a[8], b[8];
-        load8<VECTOR>(x, at, n, a);
-        load8<VECTOR>(table, at, n, b);
+    for (u32 at = 4 * threadIdx.x; at < n; at += 4 * blockDim.x) {
+        float a[4], b[4];
+        load4<VECTOR>(x, at, n, a);
+        load4<VECTOR>(table, at, n, b);
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 4; i++) {
             a[i] += b[i];
         }
-        store8<VECTOR>(x, at, n, a);
+        store4<VECTOR>(x, at, n, a);
     }
 }
 
@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(128)
     const u32 row = blockIdx.x;
     x += static_cast<u64>(row) * p.dim;
     table += static_cast<u64>(row / p.tokens % p.frames) * p.dim;
-    if (p.dim % 8 == 0) {
+    if (p.dim % 4 == 0) {
         add_row<true>(x, table, p.dim);
     } else {
         add_row<false>(x, table, p.dim);

@@ -42,7 +42,7 @@ fn check(name: &str, fresh: &str) {
     }
 }
 
-const OPS: &str = "benches/results/2026-11-26-xeon-2.ops.json";
+const OPS: &str = "benches/results/2026-11-28-xeon-2.ops.json";
 const PARETO: &str = "benches/results/2026-11-23-epyc-2.50-cpu.compare.json";
 const DECISIONS: &str = "benches/results/2026-11-25-xeon-2.teacache.compare.json";
 const PAIRS: &str = "benches/results/2026-11-25-xeon-2.pairs.jsonl";

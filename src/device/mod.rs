@@ -72,7 +72,7 @@ pub mod cuda;
 mod facts;
 mod kernel;
 mod layout;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(any(target_arch = "wasm32", miri)))]
 mod pool;
 pub mod simd;
 mod sum;

@@ -22,7 +22,7 @@ pub static AXPBY: Kernel = Kernel {
             .multiple(4),
         Source::wgsl("naive", wgsl!("ladder/axpby_naive"), [1, 1, TILE]).with(&[("TILE", TILE as u32)]),
     ],
-    cuda: &[Source::cuda("vec8", cu!("axpby"), 256, [1, 1, 2048])],
+    cuda: &[Source::cuda("vec4", cu!("axpby"), 256, [1, 1, 1024])],
 };
 
 #[repr(C)]

@@ -15,7 +15,7 @@ pub static RESIDUAL_EXTRAPOLATE: Kernel = Kernel {
     name: "residual_extrapolate",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
     wgsl: &[Source::wgsl("naive", wgsl!("residual_extrapolate"), [1, 1, TILE]).with(&[("TILE", TILE as u32)])],
-    cuda: &[Source::cuda("vec8", cu!("residual_extrapolate"), 256, [1, 1, 2048])],
+    cuda: &[Source::cuda("vec4", cu!("residual_extrapolate"), 256, [1, 1, 1024])],
 };
 
 #[repr(C)]

@@ -13,7 +13,7 @@ pub static TAKE: Kernel = Kernel {
     name: "take",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 14]),
     wgsl: &[Source::wgsl("naive", wgsl!("take"), [1, 1, TILE]).with(&[("TILE", TILE as u32)])],
-    cuda: &[Source::cuda("vec8", cu!("take"), 256, [1, 1, 2048])],
+    cuda: &[Source::cuda("vec4", cu!("take"), 256, [1, 1, 1024])],
 };
 
 #[repr(C)]

@@ -51,7 +51,7 @@ const MUTANTS: [Mutant; 31] = [
         "        if (i < width)",
     ),
     // A comparison that is off by one.
-    (Cuda, "take", "vec8", "f32", "at + 8 <= p.elements &&", "at + 7 <= p.elements &&"),
+    (Cuda, "take", "vec4", "f32", "at + 4 <= p.elements &&", "at + 3 <= p.elements &&"),
     (Cuda, "modulate", "warp", "f16", "if (row >= p.rows)", "if (row > p.rows)"),
     (Cuda, "attention", "tile", "bf16", "key0 + tx + 16 * j >= p.length", "key0 + tx + 16 * j > p.length"),
     (Cuda, "linear", "naive", "f32", "k < p.depth", "k + 1 < p.depth"),
@@ -149,7 +149,7 @@ const MUTANTS: [Mutant; 31] = [
     (Cuda, "denoise", "vec4", "f32", "p.keep == 0.0f ? 0.0f : p.keep * z", "p.keep * z"),
     (Wgsl, "attention", "tile", "f32", "    l *= r;\n", ""),
     // The gate, and what is remembered.
-    (Cuda, "take", "vec8", "f32", "    if (gated_off(gate)) {\n        return;\n    }\n", ""),
+    (Cuda, "take", "vec4", "f32", "    if (gated_off(gate)) {\n        return;\n    }\n", ""),
     (Wgsl, "rel_l1", "vec4", "f32", "  prev[i] = next;\n", ""),
 ];
 
