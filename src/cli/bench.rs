@@ -89,7 +89,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let mut devices = vec![];
     for name in &args.device {
         let device = setup::open(name).await?;
-        cases.iter().try_for_each(|case| memory::check(&case.footprint(), &device))?;
+        cases.iter().try_for_each(|case| memory::check(&Ceilings::beside(case, &device), &device))?;
         devices.push(device);
     }
     let mut results = Results::new(Machine::this());

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use steep::cases::ALL;
 use steep::lab::counts::Counted;
 use steep::lab::{Candidate, Language, Report, starter};
-use steep::results::{Machine, Results};
+use steep::results::{Ceilings, Machine, Results};
 use steep::{DType, Device, Error, Result, input};
 
 use super::memory;
@@ -131,7 +131,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     }
     for size in &args.options.shapes {
         let case = candidate.op.sized(DType::F32, size)?;
-        memory::check(&case.footprint(), &Device::cpu())?;
+        memory::check(&Ceilings::beside(&case, &Device::cpu()), &Device::cpu())?;
     }
     let baseline = args.options.baseline()?;
     let values = args.values.unwrap_or_else(fresh);

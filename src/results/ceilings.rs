@@ -4,8 +4,9 @@ use memmap2::MmapMut;
 use rayon::prelude::*;
 
 use crate::cases::bench::{Bound, time};
-use crate::cases::normal_numbers;
+use crate::cases::{Case, normal_numbers};
 use crate::device::Gate;
+use crate::model::Footprint;
 use crate::ops::{Epilogue, axpby, linear};
 use crate::{DType, Device, Error, Result, Tensor};
 
@@ -23,6 +24,15 @@ struct Way {
 }
 
 impl Ceilings {
+    /// The memory that it takes to check a case and time it beside them.
+    pub fn beside(case: &Case, device: &Device) -> Footprint {
+        // A buffer in all for the streams and the matrices; on the CPU two more for each of two ways to copy.
+        let buffers = if matches!(device, Device::Cpu(_)) { 5 } else { 1 };
+        let mut all = case.footprint();
+        all.device.push(("ceilings", (buffers * BUFFER) as u64));
+        all
+    }
+
     /// Makes the buffers.
     ///
     /// # Errors
