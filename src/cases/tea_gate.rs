@@ -13,7 +13,7 @@ const POLYNOMIALS: [[f64; 5]; 2] = [
     [-5784.54975374, 5449.50911966, -1811.16591783, 256.27178429, -13.02252404],
 ];
 const ALL_DISTANCES: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
-/// Lists of distances that are played. They take an interpreter an hour.
+/// Lists of distances that are played. Miri interprets each step of all of them, which takes it very long.
 const LISTS: u64 = if cfg!(miri) { 1 } else { 60 };
 
 const fn rule(threshold: f64, coefficients: [f64; 5]) -> Threshold {
