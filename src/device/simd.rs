@@ -431,14 +431,22 @@ pub fn streamed() {
 /// Asks for a slice's lines before they are needed.
 #[inline(always)]
 pub fn prefetch<T>(x: &[T]) {
+    for at in (0..x.len()).step_by(64 / size_of::<T>()) {
+        prefetch_line(x, at);
+    }
+}
+
+/// Asks for the line of `x[at]` before it is needed; it may lie past the end.
+#[inline(always)]
+pub fn prefetch_line<T>(x: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in x.chunks(64 / size_of::<T>()) {
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: SSE is part of x86-64, and a prefetch touches nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = x;
+    let _ = (x, at);
 }
 
 #[cfg(test)]

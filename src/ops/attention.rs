@@ -389,7 +389,7 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
     rows: usize,
 ) {
     while *i + R <= rows {
-        sums::<I, Q, R, false>(to, begin, x, y, *i);
+        sums::<I, Q, R, false, 0>(to, begin, x, y, *i);
         *i += R;
     }
 }

@@ -78,7 +78,7 @@ impl Isa for Avx512 {
     const FMA: bool = true;
     const ACCUMULATORS: usize = 16;
     const ACROSS: usize = 4;
-    const BLOCK: (usize, usize) = (12, 2);
+    const BLOCK: (usize, usize) = (9, 3);
 
     #[inline(always)]
     fn mul_add(a: V, b: V, c: V) -> V {

@@ -30,10 +30,12 @@ pub trait Ends {
     fn store<I: Isa>(&self, row: usize, columns: Range<usize>, y: &[f32]);
 }
 
-/// A part of the depth: with it, a dozen rows of x take 13 KB.
-const DEPTH: usize = 256;
+/// A part of the depth: with it, nine rows of x take 14 KB.
+const DEPTH: usize = 384;
 /// From one row of x to the next: not a power of two, or all rows would fall into the same places of the cache.
 const NEXT: usize = DEPTH + LANES;
+/// The terms by which weights are asked for before they are needed: they come from the second-level cache.
+const AHEAD: usize = 16;
 /// The depth of packed weights, at most.
 const DEEP: usize = 1280;
 /// Weights that are packed at a time, at most: three quarters of a MiB.
@@ -51,7 +53,7 @@ pub fn matmul<I: Isa, T: Element, const PAIRS: bool>(
 ) {
     // Known when it is compiled: two of the three are left out.
     match I::BLOCK {
-        (12, 2) => parts::<I, T, 2, 12, 8, 4, PAIRS>(ends, w, rows, columns),
+        (9, 3) => parts::<I, T, 3, 9, 6, 3, PAIRS>(ends, w, rows, columns),
         (6, 1) => parts::<I, T, 1, 6, 4, 2, PAIRS>(ends, w, rows, columns),
         _ => parts::<I, T, 1, 2, 1, 1, PAIRS>(ends, w, rows, columns),
     }
@@ -79,7 +81,8 @@ fn parts<
     let ready = if as_it_is { bytemuck::try_cast_slice(w.of).ok() } else { None };
     // As deep as lets many columns fit, for which a row of x is loaded once.
     let deep = k.div_ceil(k.div_ceil(DEEP)).next_multiple_of(LANES);
-    let fitting = (PACKED / deep / width * width).clamp(width, columns.len().next_multiple_of(width));
+    let all = columns.len().next_multiple_of(LANES);
+    let fitting = (PACKED / deep / width * width).clamp(width.min(all), all);
     let packing = if ready.is_some() { 0 } else { fitting * deep };
     // Sums of one part of the depth wait for the next one.
     let waiting = if deep < k { rows.len().next_multiple_of(R) } else { R };
@@ -93,7 +96,7 @@ fn parts<
             let panels = match ready {
                 Some(of) => Panels { of: &of[first * k..columns.end.next_multiple_of(LANES) * k], k, at },
                 None => {
-                    pack::<I, T, Q>(w, columns.clone(), depth.clone(), packed);
+                    pack::<I, T>(w, columns.clone(), depth.clone(), packed);
                     Panels { of: packed, k: depth.len(), at: 0 }
                 }
             };
@@ -115,16 +118,16 @@ fn parts<
     }
 }
 
-/// Panels of a vector of columns, each [depth, 16], as many as are a multiple of `Q`; columns past the last are 0.
+/// Panels of a vector of columns, each [depth, 16]; columns past the last are 0.
 #[inline(always)]
-fn pack<I: Isa, T: Element, const Q: usize>(
+fn pack<I: Isa, T: Element>(
     Matrix { of: w, k, layout }: Matrix<'_, T>,
     columns: Range<usize>,
     depth: Range<usize>,
     to: &mut [f32],
 ) {
     let deep = depth.len();
-    let end = columns.start + columns.len().next_multiple_of(Q * LANES);
+    let end = columns.start + columns.len().next_multiple_of(LANES);
     for (first, to) in (columns.start..end).step_by(LANES).zip(to.chunks_exact_mut(LANES * deep)) {
         if layout != Layout::Rows {
             match w.get(first * k..(first + LANES) * k) {
@@ -191,8 +194,8 @@ impl<E: Ends> Part<'_, E> {
         x: &mut [f32],
         y: &mut [f32],
     ) -> usize {
-        let (Panels { of, k: deep, at: begin }, width) = (self.panels, Q * LANES);
-        let stride = self.columns.len().next_multiple_of(width);
+        let Panels { of, k: deep, at: begin } = self.panels;
+        let stride = self.columns.len().next_multiple_of(LANES);
         for at in self.depth.clone().step_by(DEPTH) {
             let depth = at..self.depth.end.min(at + DEPTH);
             for (row, x) in rows.clone().zip(x.chunks_exact_mut(NEXT)) {
@@ -201,14 +204,33 @@ impl<E: Ends> Part<'_, E> {
             let first_term = begin + at - self.depth.start;
             let begin = if at == 0 { Begin::Nothing } else { Begin::Output };
             let scalars = Scalars { of: x, next: NEXT, step: 1 };
-            for first in (0..stride).step_by(width) {
-                let of = &of[first * deep + first_term * LANES..];
-                // Where the last panel has none beside it, it stands in for it; nobody reads those sums.
-                let beside =
-                    if first * deep + Q * LANES * deep <= self.panels.of.len() { LANES * deep } else { 0 };
-                let mut to = To { of: &mut y[first..], stride };
-                let vectors = Vectors { of, next: LANES, beside, terms: depth.len() };
-                sums::<I, Q, R, PAIRS>(&mut to, begin, scalars, vectors, 0);
+            let vectors = |first: usize| Vectors {
+                of: &of[first * deep + first_term * LANES..],
+                next: LANES,
+                beside: LANES * deep,
+                terms: depth.len(),
+            };
+            // `Q` panels at a time, then what is left over.
+            let mut first = 0;
+            while first + Q * LANES <= stride {
+                sums::<I, Q, R, PAIRS, AHEAD>(
+                    &mut To { of: &mut y[first..], stride },
+                    begin,
+                    scalars,
+                    vectors(first),
+                    0,
+                );
+                first += Q * LANES;
+            }
+            while first < stride {
+                sums::<I, 1, R, PAIRS, AHEAD>(
+                    &mut To { of: &mut y[first..], stride },
+                    begin,
+                    scalars,
+                    vectors(first),
+                    0,
+                );
+                first += LANES;
             }
         }
         if self.depth.end == self.k {
@@ -224,18 +246,17 @@ impl<E: Ends> Part<'_, E> {
 /// where threads would be left without.
 pub fn tiles([_, rows, columns]: [usize; 3], threads: usize, arranged: bool) -> [usize; 3] {
     // The largest first.
-    const SIZES: [[usize; 2]; 7] =
-        [[512, 192], [512, 96], [256, 96], [256, 64], [128, 64], [128, 32], [64, 32]];
+    const SIZES: [[usize; 2]; 6] = [[512, 192], [512, 96], [256, 96], [256, 48], [128, 48], [64, 48]];
     if arranged {
         const MOST: usize = 512;
         // Threads are not equally fast, as when one shares its core with somebody else: the fast ones take what is left.
         let enough = if threads == 1 { 1 } else { 8 * threads };
-        let across = |r: usize| columns.div_ceil(enough.div_ceil(rows.div_ceil(r))).next_multiple_of(32);
+        let across = |r: usize| columns.div_ceil(enough.div_ceil(rows.div_ceil(r))).next_multiple_of(48);
         // Weights may come from far: many rows share them, as long as a row is loaded for many columns, too. Else a row is
         // loaded once for all columns, while there are rows for all threads.
         let r = match across(MOST) {
             c if c >= 256 => MOST,
-            _ => rows.div_ceil(enough).next_multiple_of(4).clamp(24, MOST),
+            _ => (rows / enough / 9 * 9).clamp(27, MOST),
         };
         return [1, r, across(r)];
     }
@@ -300,11 +321,11 @@ mod tests {
             assert!(count(2) >= 4 && count(16) >= 32, "{columns}: {} and {}", count(2), count(16));
         }
         // Where there is little to do, it is divided as far as it pays.
-        assert_eq!(tiles([1, 7, 33], 16, false), [1, 64, 32]);
+        assert_eq!(tiles([1, 7, 33], 16, false), [1, 64, 48]);
         // Nothing to pack.
-        assert_eq!(tiles([1, 512, 576], 2, true), [1, 32, 576]);
+        assert_eq!(tiles([1, 512, 576], 2, true), [1, 27, 576]);
         assert_eq!(tiles([1, 512, 4608], 2, true), [1, 512, 288]);
-        assert_eq!(tiles([1, 2, 1152], 2, true), [1, 24, 96]);
+        assert_eq!(tiles([1, 2, 1152], 2, true), [1, 27, 96]);
         let [_, r, c] = tiles([1, 512, 192], 16, true);
         assert!(512usize.div_ceil(r) * 192usize.div_ceil(c) >= 32);
     }

@@ -1,6 +1,6 @@
 //! The innermost loop of every product on the CPU: scalars times vectors, into as many sums as registers hold.
 
-use crate::device::simd::{Isa, LANES, V};
+use crate::device::simd::{Isa, LANES, V, prefetch_line};
 
 /// The scalar operand of [`sums`]: that of output row i in term j is `of[i·next + j·step]`.
 #[derive(Clone, Copy)]
@@ -38,8 +38,9 @@ pub struct To<'a> {
 }
 
 /// `to[i] = begin[i] + Σ_j x[i, j]·y[j]` for rows `i..i + R` and `Q` vectors of each. With `PAIRS`, numbers are pairs of bf16.
+/// Vectors are asked for `AHEAD` terms before they are needed, if that is not 0: it pays where they come from the second-level cache.
 #[inline(always)]
-pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
+pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool, const AHEAD: usize>(
     to: &mut To<'_>,
     begin: Begin<'_>,
     x: Scalars<'_>,
@@ -75,6 +76,9 @@ pub fn sums<I: Isa, const Q: usize, const R: usize, const PAIRS: bool>(
             let at = j.wrapping_mul(next).wrapping_add(n.wrapping_mul(beside));
             at..at.wrapping_add(LANES)
         };
+        for n in 0..if AHEAD > 0 { Q } else { 0 } {
+            prefetch_line(y, vector(n).start.wrapping_add(AHEAD * LANES));
+        }
         // SAFETY: as above, and j < terms.
         let y: [V; Q] = std::array::from_fn(|n| V::load(unsafe { y.get_unchecked(vector(n)) }));
         for (r, acc) in acc.iter_mut().enumerate() {
