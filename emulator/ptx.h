@@ -8,8 +8,8 @@
 namespace emulator {
 
 u8 *dynamic_shared();
-void load16(const void *from, u32 *words);
-void store16(void *to, const u32 *words);
+void load(const void *from, u32 *words, unsigned bytes);
+void store(void *to, const u32 *words, unsigned bytes);
 void cp_async(void *to, const void *from, unsigned bytes);
 void cp_async_commit();
 void cp_async_wait(unsigned pending);
@@ -24,11 +24,19 @@ float bf16_value(u16 bits);
 
 DEVICE Quad load16(const void *from) {
     Quad v;
-    emulator::load16(from, v.word);
+    emulator::load(from, v.word, 16);
+    return v;
+}
+DEVICE Pair load8(const void *from) {
+    Pair v;
+    emulator::load(from, v.word, 8);
     return v;
 }
 DEVICE void store16(void *to, const Quad &v) {
-    emulator::store16(to, v.word);
+    emulator::store(to, v.word, 16);
+}
+DEVICE void store8(void *to, const Pair &v) {
+    emulator::store(to, v.word, 8);
 }
 DEVICE void cp_async16(void *to, const void *from, u32 bytes) {
     emulator::cp_async(to, from, bytes);

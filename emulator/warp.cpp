@@ -112,15 +112,15 @@ unsigned ballot(const char *name, unsigned mask, bool predicate) {
 
 // ---- memory
 
-void load16(const void *from, u32 *words) {
+void load(const void *from, u32 *words, unsigned bytes) {
     STEEP_HERE;
-    memory.access(from, 16, false, true);
-    memcpy(words, from, 16);
+    memory.access(from, bytes, false, true);
+    memcpy(words, from, bytes);
 }
-void store16(void *to, const u32 *words) {
+void store(void *to, const u32 *words, unsigned bytes) {
     STEEP_HERE;
-    memory.access(to, 16, true, true);
-    memcpy(to, words, 16);
+    memory.access(to, bytes, true, true);
+    memcpy(to, words, bytes);
 }
 void cp_async(void *to, const void *from, unsigned bytes) {
     STEEP_HERE;

@@ -11,14 +11,14 @@ DEVICE void axpby4(f32 *out, const f32 *x, const f32 *y, u32 at, const Params &p
     float sum[4] = {}, term[4];
     // Where a is 0, x may hold anything.
     if (p.a != 0.0f) {
-        load4<VECTOR>(p.in_place ? out : x, at, p.elements, sum);
+        load<VECTOR>(p.in_place ? out : x, at, p.elements, sum);
     }
-    load4<VECTOR>(y, at, p.elements, term);
+    load<VECTOR>(y, at, p.elements, term);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         sum[i] = fmaf(p.b, term[i], p.a * sum[i]);
     }
-    store4<VECTOR>(out, at, p.elements, sum);
+    store<VECTOR>(out, at, p.elements, sum);
 }
 
 extern "C" __global__ void __launch_bounds__(256)

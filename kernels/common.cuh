@@ -1,4 +1,4 @@
-// What the kernels share: storage types, vectors of eight, reductions, activations.
+// What the kernels share: storage types, vectors, reductions, activations.
 //
 // Every kernel is an entry point named as its op. Its arguments are the written tensors, the tensors that are
 // read, the op's Params, and the gate: a flag on the device and whether the kernel does its work when the
@@ -82,19 +82,11 @@ DEVICE void unpack2(u32 word, float &low, float &high, bf16) {
     high = bf16_value(static_cast<u16>(word >> 16));
 }
 
-// ---- eight elements: one 16-byte access of a 16-bit type, two of f32
-
-DEVICE void load8(const f32 *from, float (&v)[8]) {
-    const Quad a = load16(from), b = load16(from + 4);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        v[i] = __uint_as_float(a.word[i]);
-        v[4 + i] = __uint_as_float(b.word[i]);
-    }
-}
+// ---- a few elements in a row: four of any type, or eight of 16 bits. Four of f32 are one access of 16 bytes. With eight, a
+// thread would make two, and each of a warp's would leave out half of every sector that it touches
 
 template <class E>
-DEVICE void load8(const E *from, float (&v)[8]) {
+DEVICE void load(const E *from, float (&v)[8]) {
     const Quad q = load16(from);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -102,19 +94,23 @@ DEVICE void load8(const E *from, float (&v)[8]) {
     }
 }
 
-DEVICE void store8(f32 *to, const float (&v)[8]) {
-    Quad a, b;
+template <class E>
+DEVICE void load(const E *from, float (&v)[4]) {
+    const Pair q = load8(from);
+    unpack2(q.word[0], v[0], v[1], E());
+    unpack2(q.word[1], v[2], v[3], E());
+}
+
+DEVICE void load(const f32 *from, float (&v)[4]) {
+    const Quad q = load16(from);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        a.word[i] = __float_as_uint(v[i]);
-        b.word[i] = __float_as_uint(v[4 + i]);
+        v[i] = __uint_as_float(q.word[i]);
     }
-    store16(to, a);
-    store16(to + 4, b);
 }
 
 template <class E>
-DEVICE void store8(E *to, const float (&v)[8]) {
+DEVICE void store(E *to, const float (&v)[8]) {
     Quad q;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -123,28 +119,42 @@ DEVICE void store8(E *to, const float (&v)[8]) {
     store16(to, q);
 }
 
-/// Elements at .. at + 8 of a row of n. A kernel picks VECTOR where all its rows are multiples of eight;
-/// without it, the row may begin anywhere and elements past its end read as 0.
-template <bool VECTOR, class E>
-DEVICE void load8(const E *row, u32 at, u32 n, float (&v)[8]) {
-    if (VECTOR) {
-        load8(row + at, v);
+template <class E>
+DEVICE void store(E *to, const float (&v)[4]) {
+    store8(to, Pair{{pack2(v[0], v[1], E()), pack2(v[2], v[3], E())}});
+}
+
+DEVICE void store(f32 *to, const float (&v)[4]) {
+    Quad q;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        q.word[i] = __float_as_uint(v[i]);
+    }
+    store16(to, q);
+}
+
+/// Elements at .. at + N of a row of n. A kernel picks VECTOR where all its rows are multiples of N; without it, the row may
+/// begin anywhere and elements past its end read as 0.
+template <bool VECTOR, class E, u32 N>
+DEVICE void load(const E *row, u32 at, u32 n, float (&v)[N]) {
+    if constexpr (VECTOR) {
+        load(row + at, v);
     } else {
 #pragma unroll
-        for (u32 i = 0; i < 8; i++) {
+        for (u32 i = 0; i < N; i++) {
             v[i] = at + i < n ? to_f32(row[at + i]) : 0.0f;
         }
     }
 }
 
 /// The opposite: elements past the row's end are not stored.
-template <bool VECTOR, class E>
-DEVICE void store8(E *row, u32 at, u32 n, const float (&v)[8]) {
-    if (VECTOR) {
-        store8(row + at, v);
+template <bool VECTOR, class E, u32 N>
+DEVICE void store(E *row, u32 at, u32 n, const float (&v)[N]) {
+    if constexpr (VECTOR) {
+        store(row + at, v);
     } else {
 #pragma unroll
-        for (u32 i = 0; i < 8; i++) {
+        for (u32 i = 0; i < N; i++) {
             if (at + i < n) {
                 put(row[at + i], v[i]);
             }
@@ -152,48 +162,12 @@ DEVICE void store8(E *row, u32 at, u32 n, const float (&v)[8]) {
     }
 }
 
-// ---- four elements of f32: one access. With eight, a thread would make two, and a warp's would each leave out half of
-// every sector that they touch
-
-/// Elements at .. at + 4 of a row of n, as load8 has it; rows of VECTOR are multiples of four.
-template <bool VECTOR>
-DEVICE void load4(const f32 *row, u32 at, u32 n, float (&v)[4]) {
-    if (VECTOR) {
-        const Quad q = load16(row + at);
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            v[i] = __uint_as_float(q.word[i]);
-        }
-    } else {
-#pragma unroll
-        for (u32 i = 0; i < 4; i++) {
-            v[i] = at + i < n ? row[at + i] : 0.0f;
-        }
-    }
-}
-
-template <bool VECTOR>
-DEVICE void store4(f32 *row, u32 at, u32 n, const float (&v)[4]) {
-    if (VECTOR) {
-        Quad q;
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            q.word[i] = __float_as_uint(v[i]);
-        }
-        store16(row + at, q);
-    } else {
-#pragma unroll
-        for (u32 i = 0; i < 4; i++) {
-            if (at + i < n) {
-                row[at + i] = v[i];
-            }
-        }
-    }
-}
-
 // ---- sums, each in a fixed order
 
-DEVICE float sum8(const float (&v)[8]) {
+DEVICE float sum(const float (&v)[4]) {
+    return (v[0] + v[1]) + (v[2] + v[3]);
+}
+DEVICE float sum(const float (&v)[8]) {
     return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
 }
 

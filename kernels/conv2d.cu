@@ -67,8 +67,8 @@ struct Store {
         return row0 + row < p.rows && column0 + column < p.columns;
     }
 
-    DEVICE_MEMBER void operator()(u32 row, u32 column, float (&y)[8]) const {
-        finish8<true>(p, out, bias, add, row0 + row, column0 + column, y);
+    DEVICE_MEMBER void operator()(u32 row, u32 column, float (&y)[4]) const {
+        finish4<true>(p, out, bias, add, row0 + row, column0 + column, y);
     }
 };
 

@@ -30,26 +30,26 @@ struct Pixel {
     }
 };
 
-/// Eight neighbours of a pixel's sums, which may end before the last of them. VECTOR: all rows are multiples of eight.
+/// Four neighbours of a pixel's sums, which may end before the last of them. VECTOR: all rows are multiples of four.
 template <bool VECTOR>
-DEVICE void finish8(const Params &p, T *out, const f32 *bias, const T *add, u32 row, u32 column, float (&y)[8]) {
+DEVICE void finish4(const Params &p, T *out, const f32 *bias, const T *add, u32 row, u32 column, float (&y)[4]) {
     const u64 start = static_cast<u64>(row) * p.columns;
-    float other[8];
-    load8<VECTOR>(bias, column, p.columns, other);
+    float other[4];
+    load<VECTOR>(bias, column, p.columns, other);
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         y[i] += other[i];
     }
     if (p.add) {
-        load8<VECTOR>(add + start, column, p.columns, other);
+        load<VECTOR>(add + start, column, p.columns, other);
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 4; i++) {
             y[i] += other[i];
         }
     }
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         y[i] = fmaxf(y[i], p.least);
     }
-    store8<VECTOR>(out + start, column, p.columns, y);
+    store<VECTOR>(out + start, column, p.columns, y);
 }

@@ -1,9 +1,9 @@
 // z = keep·z + add·v, v = c or, in the first `guided` channels, u + g·(c − u): unpatchify, guidance and the sampler's update in one pass over
 // the clip.
 //
-// One row of patches per block. Its pixels are dealt out four in a line per thread, so that the clip moves 16
-// bytes at a time; the tokens of a row of patches lie next to each other and are used up from the cache.
-#include "common.cuh"
+// One row of patches per block, a pixel per thread, whose channels lie next to each other in its token: four at a time, if they
+// are that many.
+#include "pixels.cuh"
 
 struct Params {
     u32 frames, channels, height, width, patch_size;
@@ -14,16 +14,35 @@ struct Params {
     u32 bands; // rows of patches, of all frames of all samples
 };
 
-/// The next value of one pixel; `v` is where its prediction is, `half` how far the unconditional half is from
-/// the conditional.
-DEVICE float update(const Params &p, float z, const f32 *v, bool guided, u64 half) {
-    float prediction = v[0];
+/// The next value of one channel of a pixel, from the conditional prediction and the unconditional one.
+DEVICE float update(const Params &p, float z, float prediction, float u, bool guided) {
     if (guided) {
-        const float u = v[half];
         prediction = fmaf(p.guidance, prediction - u, u);
     }
     // At 0 the clip may be anything.
     return fmaf(p.add, prediction, p.keep == 0.0f ? 0.0f : p.keep * z);
+}
+
+template <bool VECTOR>
+DEVICE void pixels(f32 *z, const f32 *tokens, const Params &p) {
+    const u64 half = static_cast<u64>(p.bands) * p.width * p.patch_size * p.predicted, plane = p.height * p.width;
+    each_pixel(p, [&](u64 place, u64 pixel) {
+        const f32 *const at = tokens + pixel * p.predicted;
+        for (u32 channel = 0; channel < p.channels; channel += 4) {
+            float conditional[4], unconditional[4] = {};
+            load<VECTOR>(at, channel, p.channels, conditional);
+            if (channel < p.guided) {
+                load<VECTOR>(at + half, channel, p.channels, unconditional);
+            }
+#pragma unroll
+            for (u32 i = 0; i < 4; i++) {
+                if (VECTOR || channel + i < p.channels) {
+                    f32 &to = z[place + (channel + i) * plane];
+                    to = update(p, to, conditional[i], unconditional[i], channel + i < p.guided);
+                }
+            }
+        }
+    });
 }
 
 extern "C" __global__ void __launch_bounds__(256)
@@ -31,29 +50,9 @@ extern "C" __global__ void __launch_bounds__(256)
     if (gated_off(gate)) {
         return;
     }
-    const u32 band = blockIdx.x, down = p.height / p.patch_size, across = p.width / p.patch_size;
-    const u32 image = band / down, top = band % down * p.patch_size;
-    const u32 token = p.patch_size * p.patch_size * p.predicted;
-    const u64 half = static_cast<u64>(p.bands) * across * token;
-    tokens += static_cast<u64>(band) * across * token;
-    const u32 step = p.width % 4 == 0 ? 4 : 1, steps = p.width / step;
-    for (u32 i = threadIdx.x; i < p.channels * p.patch_size * steps; i += blockDim.x) {
-        const u32 x = i % steps * step, y = i / steps % p.patch_size, channel = i / steps / p.patch_size;
-        const bool guided = channel < p.guided;
-        f32 *const to =
-            z + (static_cast<u64>(image * p.channels + channel) * p.height + top + y) * p.width + x;
-        const auto at = [&](u32 x) {
-            return tokens + x / p.patch_size * token + (y * p.patch_size + x % p.patch_size) * p.predicted + channel;
-        };
-        if (step == 4) {
-            Quad line = load16(to);
-#pragma unroll
-            for (u32 j = 0; j < 4; j++) {
-                line.word[j] = __float_as_uint(update(p, __uint_as_float(line.word[j]), at(x + j), guided, half));
-            }
-            store16(to, line);
-        } else {
-            *to = update(p, *to, at(x), guided, half);
-        }
+    if ((p.channels | p.predicted) % 4 == 0) {
+        pixels<true>(z, tokens, p);
+    } else {
+        pixels<false>(z, tokens, p);
     }
 }

@@ -7,17 +7,17 @@ struct Params {
 
 template <bool VECTOR>
 DEVICE void embed_row(f32 *c, T *act, const f32 *time, const f32 *table, u32 n) {
-    for (u32 at = 8 * threadIdx.x; at < n; at += 8 * blockDim.x) {
-        float a[8], b[8];
-        load8<VECTOR>(time, at, n, a);
-        load8<VECTOR>(table, at, n, b);
+    for (u32 at = 4 * threadIdx.x; at < n; at += 4 * blockDim.x) {
+        float a[4], b[4];
+        load<VECTOR>(time, at, n, a);
+        load<VECTOR>(table, at, n, b);
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 4; i++) {
             a[i] += b[i];
             b[i] = silu(a[i]);
         }
-        store8<VECTOR>(c, at, n, a);
-        store8<VECTOR>(act, at, n, b);
+        store<VECTOR>(c, at, n, a);
+        store<VECTOR>(act, at, n, b);
     }
 }
 
@@ -30,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(128)
     const u32 b = blockIdx.x, label = min(labels[b], p.rows - 1);
     const u64 row = static_cast<u64>(b) * p.dim;
     table += static_cast<u64>(label) * p.dim;
-    if (p.dim % 8 == 0) {
+    if (p.dim % 4 == 0) {
         embed_row<true>(c + row, act + row, time + row, table, p.dim);
     } else {
         embed_row<false>(c + row, act + row, time + row, table, p.dim);

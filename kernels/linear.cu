@@ -1,9 +1,9 @@
 // out = epilogue(x·wᵀ + bias) on the tensor cores, rows of x and w (k) multiples of eight: the sums of `product`, then the
-// epilogue and 16-byte stores.
+// epilogue and stores of four neighbours.
 #include "linear.cuh"
 #include "product.cuh"
 
-/// What becomes of eight neighbours of a tile.
+/// What becomes of four neighbours of a tile.
 struct Store {
     const Params &p;
     Finish f;
@@ -14,11 +14,11 @@ struct Store {
         return row0 + row < p.rows && column0 + column < p.columns;
     }
 
-    DEVICE_MEMBER void operator()(u32 row, u32 column, float (&y)[8]) const {
+    DEVICE_MEMBER void operator()(u32 row, u32 column, float (&y)[4]) const {
         if (vector) {
-            finish8<true>(p, f, row0 + row, column0 + column, y);
+            finish4<true>(p, f, row0 + row, column0 + column, y);
         } else {
-            finish8<false>(p, f, row0 + row, column0 + column, y);
+            finish4<false>(p, f, row0 + row, column0 + column, y);
         }
     }
 };

@@ -33,48 +33,48 @@ DEVICE void finish(const Params &p, const Finish &f, u32 row, u32 column, float 
     put(f.out[at], y);
 }
 
-/// Eight neighbours in a row, which may end before the last of them. VECTOR: all rows are multiples of eight.
+/// Four neighbours in a row, which may end before the last of them. VECTOR: all rows are multiples of four.
 template <bool VECTOR>
-DEVICE void finish8(const Params &p, const Finish &f, u32 row, u32 column, float (&y)[8]) {
+DEVICE void finish4(const Params &p, const Finish &f, u32 row, u32 column, float (&y)[4]) {
     const u32 n = p.columns;
     const u64 start = static_cast<u64>(row) * n;
-    float other[8];
-    load8<VECTOR>(f.bias, column, n, other);
+    float other[4];
+    load<VECTOR>(f.bias, column, n, other);
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         y[i] += other[i];
     }
     if (p.epilogue == SILU) {
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 4; i++) {
             y[i] = silu(y[i]);
         }
     } else if (p.epilogue == GELU) {
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 4; i++) {
             y[i] = gelu(y[i]);
         }
     } else if (p.epilogue >= RESIDUAL) {
-        load8<VECTOR>(f.mods + static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.alpha_at, column,
+        load<VECTOR>(f.mods + static_cast<u64>(row / p.rows_per_sample) * p.mods_columns + p.alpha_at, column,
                       n, other);
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 4; i++) {
             y[i] *= other[i];
         }
         if (p.epilogue == RESIDUAL) {
-            load8<VECTOR>(f.out + start, column, n, other);
+            load<VECTOR>(f.out + start, column, n, other);
         } else {
-            load8<VECTOR>(f.onto + start, column, n, other);
+            load<VECTOR>(f.onto + start, column, n, other);
         }
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 4; i++) {
             y[i] += other[i];
         }
     }
-    store8<VECTOR>(f.out + start, column, n, y);
+    store<VECTOR>(f.out + start, column, n, y);
 }
 
-/// Whether rows of the output and of the modulation are multiples of 16 bytes.
+/// Whether rows of the output and of the modulation are multiples of four.
 DEVICE bool vectors(const Params &p) {
-    return p.columns % 8 == 0 && (p.epilogue < RESIDUAL || (p.mods_columns | p.alpha_at) % 8 == 0);
+    return p.columns % 4 == 0 && (p.epilogue < RESIDUAL || (p.mods_columns | p.alpha_at) % 4 == 0);
 }

@@ -16,7 +16,7 @@ DEVICE void rows_of(T *out, const f32 *x, const f32 *mods, const Params &p) {
     }
     out += static_cast<u64>(row) * m.dim;
     modulate_row<VECTOR>(m, p.epsilon, x, mods, row,
-                         [&](u32 at, const float (&y)[8]) { store8<VECTOR>(out, at, m.dim, y); });
+                         [&](u32 at, const float (&y)[4]) { store<VECTOR>(out, at, m.dim, y); });
 }
 
 extern "C" __global__ void __launch_bounds__(256)

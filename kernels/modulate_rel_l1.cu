@@ -22,22 +22,30 @@ DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &
                         double &size) {
     const Modulation &m = p.modulation;
     const u32 run = blockIdx.x, end = share(m.rows, p.runs, run + 1);
+    // f32 for a few elements in a row, f64 from then on: equal addends all round the same way.
+    float changed = 0.0f, sized = 0.0f;
     for (u32 row = share(m.rows, p.runs, run) + threadIdx.x / 32; row < end; row += WARPS) {
         T *const anchor = signal + static_cast<u64>(row) * m.dim;
-        // f32 for a few elements in a row, f64 from then on: equal addends all round the same way.
-        modulate_row<VECTOR>(m, 1e-6f, x, mods, row, [&](u32 at, const float (&y)[8]) {
-            float before[8], changes[8];
-            load8<VECTOR>(anchor, at, m.dim, before);
+        modulate_row<VECTOR>(m, 1e-6f, x, mods, row, [&](u32 at, const float (&y)[4]) {
+            float before[4], changes[4];
+            load<VECTOR>(anchor, at, m.dim, before);
 #pragma unroll
-            for (u32 i = 0; i < 8; i++) {
+            for (u32 i = 0; i < 4; i++) {
                 changes[i] = VECTOR || at + i < m.dim ? fabsf(rounded<T>(y[i]) - before[i]) : 0.0f;
                 before[i] = fabsf(before[i]);
             }
-            change += sum8(changes);
-            size += sum8(before);
-            store8<VECTOR>(anchor, at, m.dim, y);
+            changed += sum(changes);
+            sized += sum(before);
+            if (at / Row<VECTOR>::STEP % 2 != 0) {
+                change += changed;
+                size += sized;
+                changed = sized = 0.0f;
+            }
+            store<VECTOR>(anchor, at, m.dim, y);
         });
     }
+    change += changed;
+    size += sized;
 }
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)

@@ -11,17 +11,17 @@ constexpr u32 WARPS = 8;
 /// Σ x², a lane's part of a row.
 template <bool VECTOR>
 DEVICE float squares(const f32 *row, u32 n) {
-    float sum = 0.0f;
-    for (u32 at = 8 * (threadIdx.x % 32); at < n; at += 8 * 32) {
-        float x[8];
-        load8<VECTOR>(row, at, n, x);
+    float total = 0.0f;
+    for (u32 at = 4 * (threadIdx.x % 32); at < n; at += 4 * 32) {
+        float x[4];
+        load<VECTOR>(row, at, n, x);
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 4; i++) {
             x[i] *= x[i];
         }
-        sum += sum8(x);
+        total += sum(x);
     }
-    return sum;
+    return total;
 }
 
 template <bool VECTOR>
@@ -44,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
     if (gated_off(gate)) {
         return;
     }
-    double total = p.dim % 8 == 0 ? ratios<true>(cur, prev, p) : ratios<false>(cur, prev, p);
+    double total = p.dim % 4 == 0 ? ratios<true>(cur, prev, p) : ratios<false>(cur, prev, p);
     total = block_sum(total, scratch);
     if (threadIdx.x == 0) {
         partials[blockIdx.x] = static_cast<float>(total);

@@ -71,19 +71,7 @@ struct Loader {
     }
 };
 
-/// Eight neighbours from shared memory. Of eight threads that it serves together, the second four begin with the second
-/// half: so all banks have work.
-DEVICE void load8_in_turns(const float *from, float (&v)[8]) {
-    const bool second = threadIdx.x / 4 % 2 != 0;
-    const Quad a = load16(from + (second ? 4 : 0)), b = load16(from + (second ? 0 : 4));
-#pragma unroll
-    for (u32 i = 0; i < 4; i++) {
-        v[i] = __uint_as_float(second ? b.word[i] : a.word[i]);
-        v[4 + i] = __uint_as_float(second ? a.word[i] : b.word[i]);
-    }
-}
-
-/// The sums of this block's tile of x·wᵀ, eight neighbours in a row at a time: `store(row, column, y)`, counted in the tile.
+/// The sums of this block's tile of x·wᵀ, four neighbours in a row at a time: `store(row, column, y)`, counted in the tile.
 /// `of_x` and `of_w` load their parts of a stage; there are `tiles` of them.
 template <class X, class W, class Store>
 DEVICE void product(u8 *shared, X &of_x, W &of_w, u32 tiles, const Store &store) {
@@ -152,11 +140,11 @@ DEVICE void product(u8 *shared, X &of_x, W &of_w, u32 tiles, const Store &store)
         }
     }
     __syncthreads();
-    for (u32 i = threadIdx.x; i < TILE_ROWS * TILE_COLUMNS / 8; i += THREADS) {
-        const u32 row = i / (TILE_COLUMNS / 8), column = i % (TILE_COLUMNS / 8) * 8;
-        float y[8];
+    for (u32 i = threadIdx.x; i < TILE_ROWS * TILE_COLUMNS / 4; i += THREADS) {
+        const u32 row = i / (TILE_COLUMNS / 4), column = i % (TILE_COLUMNS / 4) * 4;
+        float y[4];
         if (store.wants(row, column)) {
-            load8_in_turns(sums + row * SUM_PITCH + column, y);
+            load(sums + row * SUM_PITCH + column, y);
             store(row, column, y);
         }
     }

@@ -22,6 +22,9 @@ struct alignas(2) bf16 {
 };
 
 /// 16 bytes, the most that one thread moves with one instruction.
+struct alignas(8) Pair {
+    u32 word[2];
+};
 struct alignas(16) Quad {
     u32 word[4];
 };
@@ -58,6 +61,17 @@ DEVICE Quad load16(const void *from) {
 /// 16 bytes to an address that is a multiple of 16.
 DEVICE void store16(void *to, const Quad &v) {
     *static_cast<uint4 *>(to) = make_uint4(v.word[0], v.word[1], v.word[2], v.word[3]);
+}
+
+/// 8 bytes from an address that is a multiple of 8.
+DEVICE Pair load8(const void *from) {
+    const uint2 v = *static_cast<const uint2 *>(from);
+    return Pair{{v.x, v.y}};
+}
+
+/// 8 bytes to an address that is a multiple of 8.
+DEVICE void store8(void *to, const Pair &v) {
+    *static_cast<uint2 *>(to) = make_uint2(v.word[0], v.word[1]);
 }
 
 /// What instructions that address shared memory directly call a pointer.

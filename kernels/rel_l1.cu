@@ -5,30 +5,31 @@ struct Params {
     u32 elements, runs;
 };
 
-constexpr u32 THREADS = 512, STEP = 8 * THREADS;
+// Elements of one access of 16 bytes.
+constexpr u32 N = 16 / sizeof(T), THREADS = 512, STEP = N * THREADS;
 
-/// COUNT times eight elements, a block's width apart: their sums, and prev = cur. All loads are under way
+/// COUNT times N elements, a block's width apart: their sums, and prev = cur. All loads are under way
 /// before the first is used. f32 within, f64 across: equal addends all round the same way, which few
 /// additions in a row survive.
 template <bool VECTOR, u32 COUNT>
 DEVICE void step(T *prev, const T *cur, u32 at, u32 n, double &change, double &size) {
-    float c[COUNT][8], p[COUNT][8];
+    float c[COUNT][N], p[COUNT][N];
 #pragma unroll
     for (u32 j = 0; j < COUNT; j++) {
-        load8<VECTOR>(cur, at + j * STEP, n, c[j]);
-        load8<VECTOR>(prev, at + j * STEP, n, p[j]);
+        load<VECTOR>(cur, at + j * STEP, n, c[j]);
+        load<VECTOR>(prev, at + j * STEP, n, p[j]);
     }
     float changes = 0.0f, sizes = 0.0f;
 #pragma unroll
     for (u32 j = 0; j < COUNT; j++) {
-        store8<VECTOR>(prev, at + j * STEP, n, c[j]);
+        store<VECTOR>(prev, at + j * STEP, n, c[j]);
 #pragma unroll
-        for (u32 i = 0; i < 8; i++) {
+        for (u32 i = 0; i < N; i++) {
             c[j][i] = fabsf(c[j][i] - p[j][i]);
             p[j][i] = fabsf(p[j][i]);
         }
-        changes += sum8(c[j]);
-        sizes += sum8(p[j]);
+        changes += sum(c[j]);
+        sizes += sum(p[j]);
     }
     change += changes;
     size += sizes;
@@ -46,11 +47,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const u32 sixteens = n / 16 + (n % 16 != 0);
     const u32 begin = 16 * share(sixteens, p.runs, run), end = min(16 * share(sixteens, p.runs, run + 1), n);
     double change = 0.0, size = 0.0;
-    u32 at = begin + 8 * threadIdx.x;
-    for (; at + STEP + 8 <= end; at += 2 * STEP) {
+    u32 at = begin + N * threadIdx.x;
+    for (; at + STEP + N <= end; at += 2 * STEP) {
         step<true, 2>(prev, cur, at, n, change, size);
     }
-    for (; at + 8 <= end; at += STEP) {
+    for (; at + N <= end; at += STEP) {
         step<true, 1>(prev, cur, at, n, change, size);
     }
     if (at < end) {

@@ -6,22 +6,32 @@ struct Params {
     u32 elements, runs;
 };
 
-constexpr u32 THREADS = 512, STEP = 8 * THREADS;
+constexpr u32 THREADS = 512, STEP = 4 * THREADS;
 
-/// Eight elements; f32 within, f64 across: equal addends all round the same way.
-template <bool VECTOR>
+/// COUNT times four elements, a block's width apart. All loads are under way before the first is used. f32 within, f64
+/// across: equal addends all round the same way.
+template <bool VECTOR, u32 COUNT>
 DEVICE void step(const f32 *out, const f32 *in, const f32 *kept, u32 at, u32 n, double &change, double &size) {
-    float a[8], b[8], was[8];
-    load8<VECTOR>(out, at, n, a);
-    load8<VECTOR>(in, at, n, b);
-    load8<VECTOR>(kept, at, n, was);
+    float a[COUNT][4], b[COUNT][4], was[COUNT][4];
 #pragma unroll
-    for (u32 i = 0; i < 8; i++) {
-        a[i] = fabsf((a[i] - b[i]) - was[i]);
-        was[i] = fabsf(was[i]);
+    for (u32 j = 0; j < COUNT; j++) {
+        load<VECTOR>(out, at + j * STEP, n, a[j]);
+        load<VECTOR>(in, at + j * STEP, n, b[j]);
+        load<VECTOR>(kept, at + j * STEP, n, was[j]);
     }
-    change += sum8(a);
-    size += sum8(was);
+    float changes = 0.0f, sizes = 0.0f;
+#pragma unroll
+    for (u32 j = 0; j < COUNT; j++) {
+#pragma unroll
+        for (u32 i = 0; i < 4; i++) {
+            a[j][i] = fabsf((a[j][i] - b[j][i]) - was[j][i]);
+            was[j][i] = fabsf(was[j][i]);
+        }
+        changes += sum(a[j]);
+        sizes += sum(was[j]);
+    }
+    change += changes;
+    size += sizes;
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -36,12 +46,15 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const u32 eights = n / 8 + (n % 8 != 0);
     const u32 begin = 8 * share(eights, p.runs, run), end = min(8 * share(eights, p.runs, run + 1), n);
     double change = 0.0, size = 0.0;
-    u32 at = begin + 8 * threadIdx.x;
-    for (; at + 8 <= end; at += STEP) {
-        step<true>(block_out, block_in, kept, at, n, change, size);
+    u32 at = begin + 4 * threadIdx.x;
+    for (; at + STEP + 4 <= end; at += 2 * STEP) {
+        step<true, 2>(block_out, block_in, kept, at, n, change, size);
+    }
+    for (; at + 4 <= end; at += STEP) {
+        step<true, 1>(block_out, block_in, kept, at, n, change, size);
     }
     if (at < end) {
-        step<false>(block_out, block_in, kept, at, n, change, size);
+        step<false, 1>(block_out, block_in, kept, at, n, change, size);
     }
     change = block_sum(change, scratch[0]);
     size = block_sum(size, scratch[1]);

@@ -25,11 +25,11 @@ struct Loaded {
 };
 
 template <bool VECTOR>
-DEVICE Loaded load(const f32 *in, const f32 *residual, const f32 *before, u32 at, u32 n) {
+DEVICE Loaded operands(const f32 *in, const f32 *residual, const f32 *before, u32 at, u32 n) {
     Loaded v;
-    load4<VECTOR>(in, at, n, v.in);
-    load4<VECTOR>(residual, at, n, v.residual);
-    load4<VECTOR>(before, at, n, v.before);
+    load<VECTOR>(in, at, n, v.in);
+    load<VECTOR>(residual, at, n, v.residual);
+    load<VECTOR>(before, at, n, v.before);
     return v;
 }
 
@@ -42,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(256)
     }
     const u32 at = 4 * (blockIdx.x * blockDim.x + threadIdx.x), n = p.elements;
     const bool whole = at + 4 <= n;
-    Loaded v = whole ? load<true>(stack_in, residual, before, at, n) : load<false>(stack_in, residual, before, at, n);
+    Loaded v = whole ? operands<true>(stack_in, residual, before, at, n) : operands<false>(stack_in, residual, before, at, n);
     const u32 last = computed(trace, p.step), earlier = computed(trace, last);
     const float ahead = last == p.step || earlier == last
                             ? 0.0f
@@ -52,8 +52,8 @@ extern "C" __global__ void __launch_bounds__(256)
         v.in[i] += fmaf(ahead, v.residual[i] - v.before[i], v.residual[i]);
     }
     if (whole) {
-        store4<true>(out, at, n, v.in);
+        store<true>(out, at, n, v.in);
     } else {
-        store4<false>(out, at, n, v.in);
+        store<false>(out, at, n, v.in);
     }
 }

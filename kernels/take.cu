@@ -8,8 +8,8 @@ struct Params {
 template <bool VECTOR>
 DEVICE void copy4(f32 *out, const f32 *entry, u32 at, u32 n) {
     float x[4];
-    load4<VECTOR>(entry, at, n, x);
-    store4<VECTOR>(out, at, n, x);
+    load<VECTOR>(entry, at, n, x);
+    store<VECTOR>(out, at, n, x);
 }
 
 extern "C" __global__ void __launch_bounds__(256)

@@ -9,13 +9,13 @@ template <bool VECTOR>
 DEVICE void add_row(f32 *x, const f32 *table, u32 n) {
     for (u32 at = 4 * threadIdx.x; at < n; at += 4 * blockDim.x) {
         float a[4], b[4];
-        load4<VECTOR>(x, at, n, a);
-        load4<VECTOR>(table, at, n, b);
+        load<VECTOR>(x, at, n, a);
+        load<VECTOR>(table, at, n, b);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             a[i] += b[i];
         }
-        store4<VECTOR>(x, at, n, a);
+        store<VECTOR>(x, at, n, a);
     }
 }
 

@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(32)
         for (u32 key = 0; key < p.length; key++) {
             const float weight = exp2f((score(q, qkv + s.in(key, 1)) - most) * score_scale());
             float v[8];
-            load8<false>(qkv + s.in(key, 2), c, HEAD, v);
+            load<false>(qkv + s.in(key, 2), c, HEAD, v);
             weights += weight;
 #pragma unroll
             for (u32 i = 0; i < 8; i++) {
@@ -40,6 +40,6 @@ extern "C" __global__ void __launch_bounds__(32)
         for (u32 i = 0; i < 8; i++) {
             sum[i] /= weights;
         }
-        store8<false>(out + s.out(query), c, HEAD, sum);
+        store<false>(out + s.out(query), c, HEAD, sum);
     }
 }

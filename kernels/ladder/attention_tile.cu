@@ -30,15 +30,6 @@ DEVICE void load_rows(float *to, const T *qkv, const Sequence &s, u32 which, u32
     }
 }
 
-/// Four neighbours.
-DEVICE void load4(const float *from, float (&v)[4]) {
-    const Quad q = load16(from);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        v[i] = __uint_as_float(q.word[i]);
-    }
-}
-
 /// The largest or the sum of x over the sixteen threads that share queries.
 template <class F>
 DEVICE float over_row(float x, F combine) {
@@ -75,11 +66,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
             float q[4][4], k[2][4];
 #pragma unroll
             for (u32 i = 0; i < 4; i++) {
-                load4(qs + (4 * ty + i) * PITCH + c, q[i]);
+                load(qs + (4 * ty + i) * PITCH + c, q[i]);
             }
 #pragma unroll
             for (u32 j = 0; j < 2; j++) {
-                load4(kvs + (tx + 16 * j) * PITCH + c, k[j]);
+                load(kvs + (tx + 16 * j) * PITCH + c, k[j]);
             }
 #pragma unroll
             for (u32 i = 0; i < 4; i++) {
@@ -126,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
             float w[4][4];
 #pragma unroll
             for (u32 i = 0; i < 4; i++) {
-                load4(weights + (4 * ty + i) * KEY_PITCH + key, w[i]);
+                load(weights + (4 * ty + i) * KEY_PITCH + key, w[i]);
             }
 #pragma unroll
             for (u32 e = 0; e < 4; e++) {

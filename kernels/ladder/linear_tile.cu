@@ -10,29 +10,22 @@
 #include "linear.cuh"
 
 constexpr u32 ROWS = 64, COLUMNS = 128, DEPTH = 16, THREADS = 256;
+// Elements of one access of 16 bytes.
+constexpr u32 WIDTH = 16 / sizeof(T);
 
 /// Rows first .. first + N of a matrix, columns k0 .. k0 + DEPTH, transposed; zeros outside.
 template <bool VECTOR, u32 N>
 DEVICE void load_tile(float (&to)[DEPTH][N + 4], const T *from, u32 first, u32 rows, u32 k0, u32 depth) {
-    for (u32 i = threadIdx.x; i < N * DEPTH / 8; i += THREADS) {
-        const u32 row = i % N, k = i / N * 8;
-        float v[8] = {};
+    for (u32 i = threadIdx.x; i < N * DEPTH / WIDTH; i += THREADS) {
+        const u32 row = i % N, k = i / N * WIDTH;
+        float v[WIDTH] = {};
         if (first + row < rows && k0 + k < depth) {
-            load8<VECTOR>(from + static_cast<u64>(first + row) * depth, k0 + k, depth, v);
+            load<VECTOR>(from + static_cast<u64>(first + row) * depth, k0 + k, depth, v);
         }
 #pragma unroll
-        for (u32 j = 0; j < 8; j++) {
+        for (u32 j = 0; j < WIDTH; j++) {
             to[k + j][row] = v[j];
         }
-    }
-}
-
-/// Four neighbours in shared memory.
-DEVICE void load4(const float *from, float *to) {
-    const Quad q = load16(from);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        to[i] = __uint_as_float(q.word[i]);
     }
 }
 
@@ -46,9 +39,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     }
     const u32 row0 = blockIdx.y * ROWS, column0 = blockIdx.x * COLUMNS;
     const u32 tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-    float acc[4][8] = {};
+    float acc[4][2][4] = {};
     for (u32 k0 = 0; k0 < p.depth; k0 += DEPTH) {
-        if (p.depth % 8 == 0) {
+        if (p.depth % WIDTH == 0) {
             load_tile<true, ROWS>(xs, x, row0, p.rows, k0, p.depth);
             load_tile<true, COLUMNS>(ws, w, column0, p.columns, k0, p.depth);
         } else {
@@ -58,29 +51,35 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
         __syncthreads();
 #pragma unroll
         for (u32 k = 0; k < DEPTH; k++) {
-            float a[4], b[8];
-            load4(&xs[k][4 * ty], a);
+            float a[4], b[2][4];
+            load(&xs[k][4 * ty], a);
             // Two runs of four, 64 apart: eight neighbours per thread would meet in the same banks.
-            load4(&ws[k][4 * tx], b);
-            load4(&ws[k][64 + 4 * tx], b + 4);
+            load(&ws[k][4 * tx], b[0]);
+            load(&ws[k][64 + 4 * tx], b[1]);
 #pragma unroll
             for (u32 i = 0; i < 4; i++) {
 #pragma unroll
                 for (u32 j = 0; j < 8; j++) {
-                    acc[i][j] = fmaf(a[i], b[j], acc[i][j]);
+                    acc[i][j / 4][j % 4] = fmaf(a[i], b[j / 4][j % 4], acc[i][j / 4][j % 4]);
                 }
             }
         }
         __syncthreads();
     }
     const Finish f{out, bias, mods, onto};
+    const bool whole = vectors(p);
 #pragma unroll
     for (u32 i = 0; i < 4; i++) {
 #pragma unroll
-        for (u32 j = 0; j < 8; j++) {
-            const u32 row = row0 + 4 * ty + i, column = column0 + j / 4 * 64 + 4 * tx + j % 4;
-            if (row < p.rows && column < p.columns) {
-                finish(p, f, row, column, acc[i][j]);
+        for (u32 j = 0; j < 2; j++) {
+            const u32 row = row0 + 4 * ty + i, column = column0 + 64 * j + 4 * tx;
+            if (row >= p.rows || column >= p.columns) {
+                continue;
+            }
+            if (whole) {
+                finish4<true>(p, f, row, column, acc[i][j]);
+            } else {
+                finish4<false>(p, f, row, column, acc[i][j]);
             }
         }
     }

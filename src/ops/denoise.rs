@@ -12,7 +12,7 @@ pub static DENOISE: Kernel = Kernel {
     name: "denoise",
     cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
     wgsl: &[Source::wgsl("naive", wgsl!("denoise"), [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
-    cuda: &[Source::cuda("vec4", cu!("denoise"), 256, [1, 1, 1])],
+    cuda: &[Source::cuda("pixel", cu!("denoise"), 256, [1, 1, 1])],
 };
 
 /// One step of a sampler, as numbers: every deterministic one is linear in the clip and the prediction.

@@ -19,7 +19,7 @@ pub static REL_L1: Kernel = Kernel {
         Source::wgsl("subgroup", wgsl!("subgroup/rel_l1"), [1, 1, 1]).needs(Need::FixedSubgroups).multiple(4),
         Source::wgsl("naive", wgsl!("ladder/rel_l1_naive"), [1, 1, 1]),
     ],
-    cuda: &[Source::cuda("vec8", cu!("rel_l1"), 512, [1, 1, 1])],
+    cuda: &[Source::cuda("vec", cu!("rel_l1"), 512, [1, 1, 1])],
 };
 
 #[repr(C)]

@@ -12,7 +12,7 @@ pub static RENOISE: Kernel = Kernel {
     name: "renoise",
     cpu: cpu_sources!(cpu, tile: [1, 1, 16]),
     wgsl: &[Source::wgsl("naive", wgsl!("renoise"), [1, 1, 4]).with(&[("TILE", 4), ("WG", 256)])],
-    cuda: &[Source::cuda("row", cu!("renoise"), 256, [1, 1, 1])],
+    cuda: &[Source::cuda("pixel", cu!("renoise"), 256, [1, 1, 1])],
 };
 
 #[repr(C)]

@@ -13,7 +13,7 @@ pub static RESIDUAL_DISTANCE: Kernel = Kernel {
     name: "residual_distance",
     cpu: cpu_sources!(cpu, tile: [1, 1, 4]),
     wgsl: &[Source::wgsl("naive", wgsl!("residual_distance"), [1, 1, 1])],
-    cuda: &[Source::cuda("vec8", cu!("residual_distance"), 512, [1, 1, 1])],
+    cuda: &[Source::cuda("vec4", cu!("residual_distance"), 512, [1, 1, 1])],
 };
 
 #[repr(C)]

@@ -13,7 +13,7 @@ pub static SPECTRAL_FILTER: Kernel = Kernel {
     name: "spectral_filter",
     cpu: cpu_sources!(cpu, tile: [1, 1, 1 << 12]),
     wgsl: &[Source::wgsl("naive", wgsl!("spectral_filter"), [1, 1, 1024])],
-    cuda: &[Source::cuda("vec8", cu!("spectral_filter"), 128, [1, 1, 1024])],
+    cuda: &[Source::cuda("vec4", cu!("spectral_filter"), 128, [1, 1, 1024])],
 };
 
 #[repr(C)]

@@ -53,13 +53,14 @@ pub struct Usage {
 }
 
 /// The headers of `kernels/`, which sources include by name.
-pub(crate) const HEADERS: [(&str, &str); 7] = [
+pub(crate) const HEADERS: [(&str, &str); 8] = [
     ("ptx.cuh", include_str!("../../../kernels/ptx.cuh")),
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
     ("linear.cuh", include_str!("../../../kernels/linear.cuh")),
     ("product.cuh", include_str!("../../../kernels/product.cuh")),
     ("conv2d.cuh", include_str!("../../../kernels/conv2d.cuh")),
     ("modulate.cuh", include_str!("../../../kernels/modulate.cuh")),
+    ("pixels.cuh", include_str!("../../../kernels/pixels.cuh")),
     ("attention.cuh", include_str!("../../../kernels/attention.cuh")),
 ];
 
