@@ -3,7 +3,7 @@
 #include "common.cuh"
 
 /// f(place, pixel) for each pixel of the block's row of patches: where its first channel is in the clip, whose channels are
-/// planes of height × width, and the how manieth pixel of the tokens it is, row by row in each patch. Neighbouring threads
+/// planes of height × width, and its number among the pixels of the tokens, row by row in each patch. Neighbouring threads
 /// have neighbours in a line, so that a warp moves whole sectors of the clip.
 template <class Shape, class F>
 DEVICE void each_pixel(const Shape &p, const F &f) {
