@@ -235,6 +235,11 @@ struct Linear<'a, T, O> {
 
 impl<T: Element, O: Element> Ends for Linear<'_, T, O> {
     #[inline(always)]
+    fn rows(&self) -> Option<&[f32]> {
+        if size_of::<T>() == 4 { bytemuck::try_cast_slice(self.x).ok() } else { None }
+    }
+
+    #[inline(always)]
     fn load<I: Isa>(&self, row: usize, depth: Range<usize>, to: &mut [f32]) {
         let row = &self.x[row * self.p.depth as usize..][..self.p.depth as usize];
         widen(&row[depth], to);

@@ -23,6 +23,11 @@ use crate::device::simd::{Element, Isa, LANES, Scratch, V};
 
 /// What stands before and after a product.
 pub trait Ends {
+    /// All rows of x, one behind the other, where they stand so in f32: then they are not loaded.
+    fn rows(&self) -> Option<&[f32]> {
+        None
+    }
+
     /// Writes elements `depth` of a row of x.
     fn load<I: Isa>(&self, row: usize, depth: Range<usize>, to: &mut [f32]);
 
@@ -34,6 +39,8 @@ pub trait Ends {
 const DEPTH: usize = 384;
 /// From one row of x to the next: not a power of two, or all rows would fall into the same places of the cache.
 const NEXT: usize = DEPTH + LANES;
+/// Numbers in a page of memory.
+const PAGE: usize = 1024;
 /// The terms by which weights are asked for before they are needed: they come from the second-level cache.
 const AHEAD: usize = 16;
 /// The depth of packed weights, at most.
@@ -196,14 +203,21 @@ impl<E: Ends> Part<'_, E> {
     ) -> usize {
         let Panels { of, k: deep, at: begin } = self.panels;
         let stride = self.columns.len().next_multiple_of(LANES);
+        // Rows a whole number of pages apart would fall into the same places of the cache.
+        let in_place = self.ends.rows().filter(|_| !self.k.is_multiple_of(PAGE));
         for at in self.depth.clone().step_by(DEPTH) {
             let depth = at..self.depth.end.min(at + DEPTH);
-            for (row, x) in rows.clone().zip(x.chunks_exact_mut(NEXT)) {
-                self.ends.load::<I>(row, depth.clone(), &mut x[..depth.len()]);
-            }
+            let scalars = match in_place.and_then(|x| x.get(rows.start * self.k..(rows.start + R) * self.k)) {
+                Some(of) => Scalars { of: &of[at..], next: self.k, step: 1 },
+                None => {
+                    for (row, x) in rows.clone().zip(x.chunks_exact_mut(NEXT)) {
+                        self.ends.load::<I>(row, depth.clone(), &mut x[..depth.len()]);
+                    }
+                    Scalars { of: x, next: NEXT, step: 1 }
+                }
+            };
             let first_term = begin + at - self.depth.start;
             let begin = if at == 0 { Begin::Nothing } else { Begin::Output };
-            let scalars = Scalars { of: x, next: NEXT, step: 1 };
             let vectors = |first: usize| Vectors {
                 of: &of[first * deep + first_term * LANES..],
                 next: LANES,
@@ -252,10 +266,10 @@ pub fn tiles([_, rows, columns]: [usize; 3], threads: usize, arranged: bool) -> 
         // Threads are not equally fast, as when one shares its core with somebody else: the fast ones take what is left.
         let enough = if threads == 1 { 1 } else { 8 * threads };
         let across = |r: usize| columns.div_ceil(enough.div_ceil(rows.div_ceil(r))).next_multiple_of(48);
-        // Weights may come from far: many rows share them, as long as a row is loaded for many columns, too. Else a row is
-        // loaded once for all columns, while there are rows for all threads.
+        // Weights may come from far: many rows share them, as long as there are columns for all threads. Else all columns
+        // share a row, while there are rows for all threads.
         let r = match across(MOST) {
-            c if c >= 256 => MOST,
+            c if c >= 96 => MOST,
             _ => (rows / enough / 9 * 9).clamp(27, MOST),
         };
         return [1, r, across(r)];
@@ -325,7 +339,7 @@ mod tests {
         // Nothing to pack.
         assert_eq!(tiles([1, 512, 576], 2, true), [1, 27, 576]);
         assert_eq!(tiles([1, 512, 4608], 2, true), [1, 512, 288]);
-        assert_eq!(tiles([1, 2, 1152], 2, true), [1, 27, 96]);
+        assert_eq!(tiles([1, 2, 1152], 2, true), [1, 512, 96]);
         let [_, r, c] = tiles([1, 512, 192], 16, true);
         assert!(512usize.div_ceil(r) * 192usize.div_ceil(c) >= 32);
     }
