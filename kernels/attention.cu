@@ -26,6 +26,8 @@
 constexpr u32 THREADS = 32 * WARPS, WARP_QUERIES = 16 * ROW_TILES, QUERIES = WARPS * WARP_QUERIES;
 constexpr u32 STEPS = (HEAD + 15) / 16; // of the first product
 constexpr u32 PITCH = 16 * STEPS + 8;   // elements from row to row in shared memory
+// Whether a warp keeps its queries in registers, which short heads leave free, and does not load them for every tile of keys.
+constexpr bool KEPT = WARPS > 1 && ROW_TILES * STEPS <= 8;
 constexpr u32 KEY_TILES = KEYS / 8, CHANNEL_TILES = HEAD / 8;
 constexpr u32 STAGE = 2 * KEYS * PITCH; // keys and values
 // Dynamic shared memory: the queries, two stages.
@@ -91,7 +93,26 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     clear_padding<KEYS>(stages);
     clear_padding<KEYS>(stages + STAGE);
     load_async<QUERIES>(qs, qkv + sequence.in(query0, 0), pitch, p.length - query0);
+    if (KEPT) {
+        cp_async_commit();
+    }
     load_stage(0);
+    const auto load_queries = [&](u32 (&q)[ROW_TILES][4], u32 step) {
+#pragma unroll
+        for (u32 i = 0; i < ROW_TILES; i++) {
+            ldmatrix_x4(q[i], my_queries + (16 * i + lane % 16) * PITCH + 16 * step + lane / 16 * 8);
+        }
+    };
+    u32 kept[KEPT ? STEPS : 1][ROW_TILES][4];
+    if (KEPT) {
+        // The queries have arrived; the keys may be on their way.
+        cp_async_wait<1>();
+        __syncthreads();
+#pragma unroll
+        for (u32 step = 0; step < STEPS; step++) {
+            load_queries(kept[KEPT ? step : 0], step);
+        }
+    }
 
     const float scale = score_scale();
     float o[ROW_TILES][CHANNEL_TILES][4] = {};
@@ -112,10 +133,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         // NVRTC 12.9 runs out of registers for Blackwell where it unrolls this for long heads.
 #pragma unroll (HEAD > 80 && __CUDA_ARCH__ >= 1000 ? 1 : STEPS)
         for (u32 step = 0; step < STEPS; step++) {
-            u32 q[ROW_TILES][4];
-#pragma unroll
-            for (u32 i = 0; i < ROW_TILES; i++) {
-                ldmatrix_x4(q[i], my_queries + (16 * i + lane % 16) * PITCH + 16 * step + lane / 16 * 8);
+            u32 (&q)[ROW_TILES][4] = kept[KEPT ? step : 0];
+            if (!KEPT) {
+                load_queries(q, step);
             }
 #pragma unroll
             for (u32 j = 0; j < KEY_TILES; j += 2) {

@@ -2,13 +2,13 @@
 //
 //     STAGES tiles of x and w on their way to shared memory, 32 of the k products each
 //     for each tile, as it arrives:
-//         a warp: 64 × 64 sums of 16 × 8 × 16 mma, operands by ldmatrix
+//         a warp: a quarter of the tile's sums, by 16 × 8 × 16 mma, operands by ldmatrix
 //         start to load the tile STAGES − 1 ahead, into the place of the one before
-//     sums through shared memory into rows, eight neighbours per thread
+//     sums through shared memory into rows, four neighbours per thread
 //
 // A row in shared memory has four chunks of 16 bytes; which of them is where changes from each pair of rows to the
-// next, so that the eight rows of an ldmatrix lie in different banks. A warp's tile is square: that is where the
-// fewest bytes leave shared memory for each mma.
+// next, so that the eight rows of an ldmatrix lie in different banks. A warp has 64 × 64 sums where there is enough
+// to do: with a square, and a large one, the fewest bytes leave shared memory for each mma.
 #pragma once
 #include "common.cuh"
 

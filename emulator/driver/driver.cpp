@@ -12,10 +12,10 @@
 // notes what was asked for), EMULATOR_EXECUTED (another, for the kernels of each graph, by name).
 //
 // It poses as other GPUs, drivers and compilers: EMULATOR_MEMORY (bytes of the GPU), EMULATOR_CAPABILITY (such as 90),
-// EMULATOR_SHARED (bytes of shared memory of a block), EMULATOR_GRID (blocks along y and z), EMULATOR_DRIVER (12080 is
-// CUDA 12.8; it loads nothing that a compiler of a later major version made), EMULATOR_NVRTC (such as 13.0), EMULATOR_ARCHS
-// (what the compiler makes machine code for, such as "75 80 90"), EMULATOR_LOADS (none: modules cannot be loaded),
-// EMULATOR_FAULT (an op whose kernel faults), EMULATOR_CONDITIONAL (absent: there are no conditional nodes; never or
+// EMULATOR_SHARED (bytes of shared memory of a block), EMULATOR_GRID (blocks along y and z), EMULATOR_MULTIPROCESSORS,
+// EMULATOR_DRIVER (12080 is CUDA 12.8; it loads nothing that a compiler of a later major version made), EMULATOR_NVRTC (such
+// as 13.0), EMULATOR_ARCHS (what the compiler makes machine code for, such as "75 80 90"), EMULATOR_LOADS (none: modules cannot
+// be loaded), EMULATOR_FAULT (an op whose kernel faults), EMULATOR_CONDITIONAL (absent: there are no conditional nodes; never or
 // always: their bodies run so whatever the condition).
 //
 // Here are the device, its memory and its stream; launch.cpp executes kernels, graphs.cpp keeps graphs, and
@@ -53,6 +53,10 @@ unsigned most_shared() {
 
 unsigned most_blocks() {
     return number("EMULATOR_GRID", "65535");
+}
+
+int multiprocessors() {
+    return number("EMULATOR_MULTIPROCESSORS", "132");
 }
 
 Status broken = SUCCESS;
@@ -162,6 +166,7 @@ API int cuDeviceGetAttribute(int *value, int which, int) {
     case 5: *value = 0x7fffffff; return SUCCESS; // blocks along x
     case 6:
     case 7: *value = most_blocks(); return SUCCESS;
+    case 16: *value = multiprocessors(); return SUCCESS;
     case 75: *value = capability() / 10; return SUCCESS;
     case 76: *value = capability() % 10; return SUCCESS;
     case 97: *value = most_shared(); return SUCCESS;

@@ -9,12 +9,13 @@ use steep::cache::{Measure, Policy, TeaCache};
 use steep::evaluate::calibrate::{self, Binding, Calibration, Clip, DEGREE, Fit, pearson};
 use steep::evaluate::journal::{self, Journal};
 use steep::evaluate::metrics::psnr;
-use steep::model::{Dit, Model, RunSize};
+use steep::model::{Decoder, Dit, Model, RunSize};
 use steep::plot::{self, FittedCurve};
 use steep::sample::{GateMode, Progress, Schedule, magnitudes, observe};
 use steep::video::Video;
 use steep::{Device, Error, Generate, Result, plain};
 
+use super::decoder::{self, Decoding};
 use super::setup::Setup;
 use super::{clips, output, progress, report, sidecar};
 
@@ -67,12 +68,15 @@ pub struct Args {
     /// then confirmed with real runs
     #[arg(long, value_name = "X")]
     target_speedup: Option<f64>,
-    /// Also find a large threshold whose clips keep this mean PSNR in decibels to the uncached ones: by real runs
+    /// Also find a large threshold whose clips keep this mean PSNR in decibels to the uncached ones: by real runs, and in
+    /// pictures where a decoder makes them
     #[arg(long, value_name = "DB")]
     target_psnr: Option<f64>,
     /// Clips of the real runs of the targets
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     target_clips: u64,
+    #[command(flatten)]
+    decoding: Decoding,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -106,13 +110,19 @@ pub async fn run(args: &Args) -> Result<()> {
             "at least 2: a distance needs a step before",
         ));
     }
+    let decoder = args.decoding.open(setup, &checkpoint, args.target_psnr.is_some(), args.quiet)?;
     let device = args.setup.device().await?;
     // MagCache's table is made from those of two steps.
-    let footprint = checkpoint.config().footprint(RunSize { residuals: 2, ..args.setup.size() });
+    let mut footprint = checkpoint.config().footprint(RunSize { residuals: 2, ..args.setup.size() });
+    if let Some(decoder) = &decoder {
+        let config = checkpoint.config();
+        footprint.device.extend(decoder.footprint(config.height, config.width, args.setup.dtype));
+    }
     let say = |plan: &str| super::say_if(!args.json && !args.quiet, plan);
     let model = args.setup.load(&device, &checkpoint, &footprint, say)?;
     let binding = args.setup.binding(&checkpoint)?;
-    let runner = Runner { args, model: &model };
+    let decoder = decoder.map(|file| file.load(&device, args.setup.dtype)).transpose()?;
+    let runner = Runner { args, model: &model, decoder: decoder.as_ref() };
 
     let (clips, binding) = runner.pairs(binding).await?;
     let fits = (1..=DEGREE).map(|degree| Fit::of(&clips, degree)).collect::<Result<Vec<_>>>()?;
@@ -194,6 +204,8 @@ fn table(made: &Calibration, device: &Device, clips: &[Clip], fits: &[Fit]) -> V
 struct Runner<'a> {
     args: &'a Args,
     model: &'a Dit,
+    /// What makes pictures of the clips that are compared.
+    decoder: Option<&'a Decoder>,
 }
 
 impl Runner<'_> {
@@ -289,7 +301,7 @@ impl Runner<'_> {
         let policy = Policy::threshold(Measure::Signal, rule.clone());
         let mut progress = progress(self.args.setup.steps, bar);
         let run = self.clip(class, seed).run_with(policy, &mut progress).await?;
-        Ok((clips::only(&run)?, run.computed()))
+        Ok((decoder::pictures(self.decoder, clips::only(&run)?, bar).await?, run.computed()))
     }
 
     /// The thresholds that were asked for.

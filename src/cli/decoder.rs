@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use indicatif::ProgressBar;
 use steep::model::{Checkpoint, Config, Decoder, DecoderFile};
 use steep::video::Video;
 use steep::{Error, Result};
@@ -73,4 +74,14 @@ pub async fn decode(decoder: &Decoder, latents: &Video, quiet: bool) -> Result<V
     let pictures = decoder.video(latents, &mut watch).await;
     bar.finish_and_clear();
     pictures
+}
+
+/// Pictures of a clip where there is a decoder, under a bar of other work; else the clip.
+pub async fn pictures(decoder: Option<&Decoder>, clip: Video, bar: &ProgressBar) -> Result<Video> {
+    let Some(decoder) = decoder else { return Ok(clip) };
+    let mut watch = |_| {
+        bar.tick();
+        super::go_on()
+    };
+    decoder.video(&clip, &mut watch).await
 }

@@ -157,7 +157,7 @@ pub async fn run(args: &Args) -> Result<()> {
         footprint.device.extend(decoder.footprint(c.height, c.width, args.setup.dtype));
     }
     let model = args.setup.load(&device, &checkpoint, &footprint, |plan| args.say(plan))?;
-    let words = decoder.as_ref().map(|decoder| format!("{} ({})", decoder.name(), decoder.kind()));
+    let words = decoder.as_ref().map(DecoderFile::words);
     let load = |file: DecoderFile| file.load(&device, args.setup.dtype);
     let (decoder, of_previews) = (decoder.map(load).transpose()?, of_previews.map(load).transpose()?);
     let small = of_previews.as_ref().or(decoder.as_ref().filter(|decoder| decoder.is_tiny()));

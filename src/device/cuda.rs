@@ -49,6 +49,7 @@ pub struct Cuda {
     most_shared: usize,
     /// Of a grid, along x, y and z.
     most_blocks: [u32; 3],
+    multiprocessors: usize,
     choice: Choice,
     counters: Cell<Counters>,
     failed: RefCell<Option<String>>,
@@ -182,6 +183,7 @@ impl Cuda {
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y)? as u32,
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z)? as u32,
             ],
+            multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.max(1) as usize,
             choice: Choice::default(),
             counters: Cell::default(),
             failed: RefCell::default(),
@@ -200,6 +202,10 @@ impl Cuda {
     pub(super) fn all() -> impl Iterator<Item = Result<Cuda>> {
         let count = driver("cuda").map(|_| result::device::get_count().unwrap_or(0));
         (0..count.unwrap_or(0)).map(|i| Cuda::open(&format!("cuda:{i}")))
+    }
+
+    pub(super) fn multiprocessors(&self) -> usize {
+        self.multiprocessors
     }
 
     pub(super) fn name(&self) -> &str {

@@ -126,6 +126,7 @@ impl Source {
             multiple: 1,
             folded: false,
             suits: |_| true,
+            cycles: None,
         };
         Source { label, needs: Need::Nothing, code: Code::Cuda(code) }
     }
@@ -221,6 +222,13 @@ impl Source {
         self.cuda_code(CudaCode { suits, ..code })
     }
 
+    /// The same CUDA source, which keeps a multiprocessor busy for so many cycles with each tile, in a unit that the kernel's
+    /// sources share: of those with such a number, the one is taken with which the busiest multiprocessor is done first.
+    pub const fn taking_cycles(self, cycles: usize) -> Source {
+        let code = self.as_cuda();
+        self.cuda_code(CudaCode { cycles: Some(cycles), ..code })
+    }
+
     /// The same, of a text that may run unchecked.
     ///
     /// # Safety
@@ -261,6 +269,14 @@ impl Source {
             Code::Cpu(code) => (code.pays)(),
             Code::Wgsl { .. } => true,
         }
+    }
+
+    /// Cycles of the busiest of so many multiprocessors, if it is known how many a tile [takes](Source::taking_cycles);
+    /// otherwise more than any that are known.
+    pub(super) fn cycles(&self, work: [usize; 3], multiprocessors: usize) -> usize {
+        let Code::Cuda(CudaCode { cycles: Some(cycles), tile, .. }) = self.code else { return usize::MAX };
+        let tiles: usize = work.iter().zip(tile).map(|(work, tile)| work.div_ceil(tile)).product();
+        tiles.div_ceil(multiprocessors) * cycles
     }
 }
 
@@ -463,6 +479,8 @@ pub struct CudaCode {
     pub folded: bool,
     /// Whether the source is meant for this much work. Where it is not, a later one is taken, if there is one.
     pub suits: fn([usize; 3]) -> bool,
+    /// Cycles that a tile keeps a multiprocessor busy, where the kernel has sources with tiles of several sizes.
+    pub cycles: Option<usize>,
 }
 
 impl CudaCode {

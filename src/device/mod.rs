@@ -408,7 +408,7 @@ impl Device {
     }
 
     /// The source that a call runs: the preferred one, else the first that suits it, of those that take it and fit the
-    /// device. One that was put in place of the others is not passed over because it does not fit, nor is the only one:
+    /// device; where it is known how long their tiles take, the soonest done and not the first. One that was put in place of the others is not passed over because it does not fit, nor is the only one:
     /// running it tells why.
     fn choose(&self, call: &Call<'_, '_>) -> Result<&'static Source> {
         let taking: Vec<_> = self.sources(call.kernel).filter(|s| s.takes(call)).collect();
@@ -417,7 +417,10 @@ impl Device {
         let fits = |s: &Source| substitute.is_some_and(|own| std::ptr::eq(own, s)) || self.fits(s, call);
         let first = |wanted: &dyn Fn(&Source) -> bool| taking.iter().copied().find(|s| wanted(s) && fits(s));
         let source = first(&|s| Some(s.label) == preferred)
-            .or_else(|| first(&|s| s.suits(call)))
+            .or_else(|| {
+                let suiting = taking.iter().copied().filter(|s| s.suits(call) && fits(s));
+                suiting.min_by_key(|s| s.cycles(call.work, self.multiprocessors()))
+            })
             .or_else(|| first(&|_| true))
             .or_else(|| taking.first().copied());
         let source = source.ok_or_else(|| {
@@ -425,6 +428,14 @@ impl Device {
         })?;
         self.choice().ran.set(Some(source.label));
         Ok(source)
+    }
+
+    /// Of a GPU of NVIDIA's; of others nothing depends on how many there are.
+    fn multiprocessors(&self) -> usize {
+        match self {
+            Device::Cuda(cuda) => cuda.multiprocessors(),
+            Device::Cpu(_) | Device::Wgpu(_) => 1,
+        }
     }
 
     /// Whether the device's limits let this source do the call.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{Ends, SMALL, WIDE, matmul, tiles, widen};
+use super::shared::{Ends, LARGE, SMALL, matmul, tiles, widen};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, by_dtype};
 use crate::device::{Call, Gate, Kernel, Need, Source, cpu_sources, cu, wgsl};
@@ -23,19 +23,8 @@ pub static CONV2D: Kernel = Kernel {
         Source::wgsl("naive", wgsl!("ladder/conv2d_naive"), [1, 64, 4]),
     ],
     cuda: &[
-        Source::cuda("mma", cu!("conv2d"), 128, [1, 128, 128])
-            .needs(Need::Sm80)
-            .halves()
-            .multiple(32)
-            .shared("4 * 128 * (128 + 4)")
-            .suited_to(|[_, rows, columns]| rows.div_ceil(128) * columns.div_ceil(128) >= WIDE),
-        // For products of few tiles.
-        Source::cuda("mma_small", cu!("conv2d"), 128, [1, 64, 64])
-            .needs(Need::Sm80)
-            .halves()
-            .multiple(32)
-            .with(SMALL)
-            .shared("4 * 2 * (64 + 64) * 32"),
+        LARGE.source("mma", cu!("conv2d"), 32),
+        SMALL.source("mma_small", cu!("conv2d"), 32),
         Source::cuda("tile", cu!("ladder/conv2d_tile"), 256, [1, 64, 64]),
     ],
 };

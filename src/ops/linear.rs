@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{Ends, SMALL, WIDE, dot, matmul, tiles, widen};
+use super::shared::{Ends, HALF, LARGE, SMALL, TINY, dot, matmul, tiles, widen};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::{Element, Isa, Scratch, bf16, by_dtype, gelu, mul_add, silu};
 use crate::device::{Call, Gate, Kernel, Layout, Need, Source, cpu_sources, cu, wgsl};
@@ -18,23 +18,15 @@ pub static LINEAR: Kernel = Kernel {
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/linear"), [1, 64, 64]).needs(Need::CpuAdapter).multiple(4),
         Source::wgsl("tile", wgsl!("linear"), [1, 64, 64]).multiple(4),
+        // After `tile` until a GPU says otherwise.
+        Source::wgsl("subgroup", wgsl!("subgroup/linear"), [1, 64, 64]).needs(Need::FixedSubgroups).multiple(4),
         Source::wgsl("naive", wgsl!("ladder/linear_naive"), [1, 64, 4]),
     ],
     cuda: &[
-        Source::cuda("mma", cu!("linear"), 128, [1, 128, 128])
-            .needs(Need::Sm80)
-            .halves()
-            .multiple(8)
-            // The sums need more than the four stages.
-            .shared("4 * 128 * (128 + 4)")
-            .suited_to(|[_, rows, columns]| rows.div_ceil(128) * columns.div_ceil(128) >= WIDE),
-        // For products of few tiles.
-        Source::cuda("mma_small", cu!("linear"), 128, [1, 64, 64])
-            .needs(Need::Sm80)
-            .halves()
-            .multiple(8)
-            .with(SMALL)
-            .shared("4 * 2 * (64 + 64) * 32"),
+        LARGE.source("mma", cu!("linear"), 8),
+        HALF.source("mma_half", cu!("linear"), 8),
+        SMALL.source("mma_small", cu!("linear"), 8),
+        TINY.source("mma_tiny", cu!("linear"), 8),
         Source::cuda("tile", cu!("ladder/linear_tile"), 256, [1, 64, 128]),
         Source::cuda("naive", cu!("ladder/linear_naive"), 256, [1, 1, 256]),
     ],

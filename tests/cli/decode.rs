@@ -51,6 +51,77 @@ fn a_pipeline_draws_pictures_with_its_own_decoder() {
     assert_eq!(size(&place.path("tiny.png")), [16, 16]);
 }
 
+/// What is compared is pictures where a decoder makes them, and latents where it is told not to.
+#[test]
+fn policies_are_compared_by_their_pictures() {
+    let (place, folder) = (Place::new(), published("diffusers"));
+    let run = |verb: &[&str], more: &str| {
+        let model = ["--model", &folder, "--steps", "6", "--guidance", "2", "--quiet", "--json"];
+        let words: Vec<&str> = verb.iter().copied().chain(model).chain(more.split_whitespace()).collect();
+        serde_json::from_str::<Value>(&place.ok(&words)).unwrap()
+    };
+    // The same clip by `generate`, as pictures and as latents.
+    let generate = |out: &str| {
+        let cache = format!("- --cache tea:0.3:identity --compare --out {out}");
+        run(&["generate", "--class", "0", "--seed", "3"], &cache)["psnr"].as_f64().unwrap()
+    };
+    let (pictures, latents) = (generate("both.png"), generate("both.safetensors"));
+    assert!((pictures - latents).abs() > 0.1, "{pictures} and {latents}");
+    let compare = |more: &str| {
+        let options = format!("--seeds 1 --first-seed 3 --classes 0 {more}");
+        run(&["compare", "tea:0.3:identity"], &options)
+    };
+    let psnr = |results: &Value| results["rows"][1]["psnr"]["value"].as_f64().unwrap();
+    let (of_pictures, of_latents) = (compare("--out a"), compare("--vae none --out b"));
+    assert_eq!(psnr(&of_pictures), pictures);
+    assert_eq!(psnr(&of_latents), latents);
+    assert_eq!(of_pictures["settings"]["decoder"], "vae (diffusers' AutoencoderKL)");
+    assert_eq!(of_latents["settings"]["decoder"], Value::Null);
+    // Four times as large, and no word about channels.
+    let columns = |folder: &str| {
+        let gif = fs::read(place.path(folder).join("clips.gif")).unwrap();
+        u16::from_le_bytes([gif[6], gif[7]])
+    };
+    assert!(columns("a") > columns("b"), "{} and {}", columns("a"), columns("b"));
+    // Pictures and latents are not mixed in one folder.
+    let line = complaint(
+        &place.run(&[
+            "compare",
+            "tea:0.3:identity",
+            "--model",
+            &folder,
+            "--steps",
+            "6",
+            "--guidance",
+            "2",
+            "--seeds",
+            "2",
+            "--first-seed",
+            "3",
+            "--classes",
+            "0",
+            "--vae",
+            "none",
+            "--out",
+            "a",
+        ]),
+        2,
+    );
+    assert!(line.contains("decoder"), "{line}");
+
+    let calibrate = |vae: &str| {
+        let options =
+            format!("--seeds 2 --classes 0 --target-psnr 20 --target-clips 1 --out {vae}.json --vae {vae}");
+        run(&["calibrate"], &options)["targets"][0]["psnr"].as_f64().unwrap()
+    };
+    let own = published("diffusers");
+    let found = run(
+        &["calibrate", "--vae", &own],
+        "--seeds 2 --classes 0 --target-psnr 20 --target-clips 1 --out pictures.json",
+    );
+    assert!(found["targets"][0]["psnr"].as_f64().unwrap() != calibrate("none"));
+}
+
 #[test]
 fn previews_show_what_the_clip_will_be() {
     let (place, folder) = (Place::new(), published("diffusers"));

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use pollster::block_on;
 use steep::device::Gate;
-use steep::ops::{Over, attention};
+use steep::ops::{Epilogue, Over, attention, linear};
 use steep::{DType, Device, Tensor};
 
 use crate::executor::{apart, fine, refused, tensor};
@@ -122,6 +122,73 @@ fn attention_here() {
     println!("ran {ran}.");
 }
 
+/// The same for `linear`, of which all tiles make the same bits.
+#[test]
+fn linear_here() {
+    if std::env::var("STEEP_REQUIRE").as_deref() != Ok(ON) {
+        return;
+    }
+    let number = |name: &str| std::env::var(name).unwrap().parse::<usize>().unwrap();
+    let [rows, columns, depth] = [number("ROWS"), number("COLUMNS"), 40];
+    let run = |device: &Device| {
+        let numbers = |n: usize| (0..n).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
+        let tensor = |dtype, shape: [usize; 2]| {
+            Tensor::from_f32(device, dtype, shape, &numbers(shape[0] * shape[1])).unwrap()
+        };
+        let (x, w) = (tensor(DType::F16, [rows, depth]), tensor(DType::F16, [columns, depth]));
+        let bias = Tensor::from_f32(device, DType::F32, [columns], &numbers(columns)).unwrap();
+        let mut out = Tensor::zeros(device, DType::F32, [rows, columns]).unwrap();
+        let mut made = |label| {
+            device.prefer(label);
+            linear(Gate::Open, &mut out, &x, &w, &bias, Epilogue::Bias).unwrap();
+            (block_on(out.read_f32()).unwrap(), device.ran().unwrap())
+        };
+        let (chosen, ran) = made(None);
+        for label in ["mma", "mma_half", "mma_small", "mma_tiny"].into_iter().filter(|_| device.is_emulated())
+        {
+            assert!(made(Some(label)) == (chosen.clone(), label));
+        }
+        (chosen, ran)
+    };
+    let [(wanted, _), (found, ran)] = ["cpu", "cuda"].map(|name| run(&block_on(Device::open(name)).unwrap()));
+    assert!(apart(&found, &wanted) < 1e-5);
+    println!("ran {ran}.");
+}
+
+/// A test of this file on the emulated driver as `settings` say, and the source that it tells.
+fn ran(test: &str, settings: Settings) -> String {
+    let (_, environment) = harness::driver();
+    let folder = tempfile::tempdir().unwrap();
+    let out = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .envs(environment)
+        .env("STEEP_REQUIRE", ON)
+        .env("STEEP_CACHE", folder.path())
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success() && said.contains("1 passed") && !said.contains("emulator: "), "{said}");
+    said.split_once("ran ").unwrap().1.split_once('.').unwrap().0.to_string()
+}
+
+/// A product is divided into tiles with which the busiest multiprocessor is done first: small ones where there are many
+/// multiprocessors, large ones where there are few.
+#[test]
+fn multiprocessors_choose_the_tile() {
+    if !harness::available() {
+        return;
+    }
+    let ran = |rows, columns, multiprocessors| {
+        let of = [("ROWS", rows), ("COLUMNS", columns), ("EMULATOR_MULTIPROCESSORS", multiprocessors)];
+        ran("gpus::linear_here", &of)
+    };
+    assert_eq!(ran("65", "64", "132"), "mma_tiny");
+    assert_eq!(ran("65", "64", "1"), "mma_small");
+    assert_eq!(ran("128", "128", "2"), "mma_half");
+    assert_eq!(ran("128", "128", "1"), "mma");
+}
+
 /// A block of sm_86 has less shared memory than heads of 192 want, and a grid ends at 65,535 along y and z: another source
 /// runs, or blocks count along x.
 #[test]
@@ -129,22 +196,7 @@ fn limits_of_a_gpu_choose_the_source() {
     if !harness::available() {
         return;
     }
-    let ran = |settings: Settings| {
-        let (_, environment) = harness::driver();
-        let folder = tempfile::tempdir().unwrap();
-        let out = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "gpus::attention_here", "--nocapture"])
-            .envs(environment)
-            .env("STEEP_REQUIRE", ON)
-            .env("STEEP_CACHE", folder.path())
-            .envs(settings.iter().copied())
-            .output()
-            .unwrap();
-        let said =
-            format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-        assert!(out.status.success() && said.contains("1 passed") && !said.contains("emulator: "), "{said}");
-        said.split_once("ran ").unwrap().1.split_once('.').unwrap().0.to_string()
-    };
+    let ran = |settings: Settings| ran("gpus::attention_here", settings);
     let of = |dtype, head| [("DTYPE", dtype), ("FRAMES", "33"), ("HEAD", head)];
     let ada = [("EMULATOR_CAPABILITY", "89"), ("EMULATOR_SHARED", "101376")];
     let on_ada = |dtype, head| ran(&[&ada[..], &of(dtype, head)].concat());

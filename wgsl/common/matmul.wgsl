@@ -8,6 +8,7 @@
 // registers.
 //
 // The op brings x_row, x_at, w_row, w_at (a quad of k of the row that starts there), bias_at and finish.
+#include "common/store_block.wgsl"
 const WG = 64u;
 const TILE = 64u;
 
@@ -89,13 +90,4 @@ fn add(y: ptr<function, mat4x4<f32>>, x: vec4<f32>, w: vec4<f32>) {
   (*y)[1] = fma(x.yyyy, w, (*y)[1]);
   (*y)[2] = fma(x.zzzz, w, (*y)[2]);
   (*y)[3] = fma(x.wwww, w, (*y)[3]);
-}
-
-fn store(y: mat4x4<f32>, row: u32, rows: u32, quad: u32, quads: u32) {
-  if quad >= quads { return; }
-  let bias = bias_at(quad);
-  if row < rows { finish(row, quad, y[0] + bias); }
-  if row + 1u < rows { finish(row + 1u, quad, y[1] + bias); }
-  if row + 2u < rows { finish(row + 2u, quad, y[2] + bias); }
-  if row + 3u < rows { finish(row + 3u, quad, y[3] + bias); }
 }

@@ -13,10 +13,11 @@ use serde_json::{Map, Value, json};
 use steep::cache::{self, Given, Rule, Spec};
 use steep::evaluate::journal::{self, Journal};
 use steep::evaluate::metrics::Digits;
-use steep::model::{Checkpoint, Config};
+use steep::model::{Checkpoint, Config, DecoderFile};
 use steep::plot::{self, StepBar};
 use steep::{Error, Result, input, plain};
 
+use super::decoder::{self, Decoding};
 use super::setup::Setup;
 use super::sidecar::{self, Sidecar};
 use super::{clips, output, progress};
@@ -55,6 +56,9 @@ const POLICIES: [&str; 8] = [
 /// the command. Parts may run on different devices: times are compared on one kind of device only, and each kind has its
 /// own in results.json.
 ///
+/// Where a decoder makes pictures of a model's latents, all of this is measured in pictures, and decoding is not in the
+/// times.
+///
 /// Everything goes into one folder: rounds.jsonl (every finished round; a run that was stopped goes on there), table.csv,
 /// table.md, results.json, pareto.svg, decisions.svg, a skip map of the first clip for each policy, and clips.gif, the
 /// first clip uncached and with each policy from left to right: over each stand its name, and how many steps it computed of
@@ -85,6 +89,8 @@ pub struct Args {
     classes: clips::Classes,
     #[command(flatten)]
     setup: Setup,
+    #[command(flatten)]
+    decoding: Decoding,
     #[command(flatten)]
     named: sidecar::Named,
     /// The classifier: a file of weights, `none`, or `auto`: the shipped one for grey models of ten classes
@@ -140,7 +146,8 @@ pub async fn run(args: &Args) -> Result<()> {
     let sidecar = Sidecar::find(&checkpoint, &specs, &args.setup, &args.named)?;
     let policy = |candidate: &Candidate| candidate.policy(config, &args.setup, &sidecar);
     let policies = candidates.iter().map(policy).collect::<Result<Vec<_>>>()?;
-    let header = args.header(&checkpoint)?;
+    let decoder = args.decoding.open(&args.setup, &checkpoint, true, args.quiet)?;
+    let header = args.header(&checkpoint, decoder.as_ref())?;
     let asked = args.asked(&candidates, &sidecar);
 
     make_folder(&args.out)?;
@@ -182,11 +189,17 @@ pub async fn run(args: &Args) -> Result<()> {
     if !missing.is_empty() {
         let mut footprint = args.setup.footprint(&checkpoint, &policies);
         // Those of a round are compared.
-        let clip = footprint.on_device("clips");
-        footprint.host.push(("clips to compare", clip.saturating_mul(candidates.len() as u64)));
+        let values = decoder::shape(config, decoder.as_ref()).into_iter().fold(4, usize::saturating_mul);
+        let clips = (values as u64).saturating_mul(candidates.len() as u64);
+        footprint.host.push(("clips to compare", clips));
+        if let Some(decoder) = &decoder {
+            footprint.device.extend(decoder.footprint(config.height, config.width, args.setup.dtype));
+        }
         let say = |plan: &str| super::say_if(!args.json && !args.quiet, plan);
         let model = args.setup.load(&device, &checkpoint, &footprint, say)?;
-        let runner = Runner { model: &model, sidecar: &sidecar, digits: digits.as_ref(), args };
+        let decoder = decoder.map(|file| file.load(&device, args.setup.dtype)).transpose()?;
+        let (decoder, digits) = (decoder.as_ref(), digits.as_ref());
+        let runner = Runner { model: &model, sidecar: &sidecar, digits, decoder, args };
         let bar = progress::bar("comparing", missing.len(), args.quiet);
         bar.enable_steady_tick(std::time::Duration::from_millis(500));
         let used = |candidate: &&Candidate| missing.iter().any(|(_, missing)| missing.contains(candidate));
@@ -321,7 +334,7 @@ impl Args {
     }
 
     /// All that the numbers of any policy and clip depend on. Parts of one comparison have the same.
-    fn header(&self, checkpoint: &Checkpoint) -> Result<Map<String, Value>> {
+    fn header(&self, checkpoint: &Checkpoint, decoder: Option<&DecoderFile>) -> Result<Map<String, Value>> {
         let mut header = Map::from_iter([("journal".to_string(), json!(KIND))]);
         if let Value::Object(binding) = json!(self.setup.binding(checkpoint)?) {
             header.extend(binding);
@@ -330,6 +343,7 @@ impl Args {
             ("size".to_string(), json!([checkpoint.config().height, checkpoint.config().width])),
             ("digits".to_string(), json!(self.digits)),
         ]);
+        header.extend(decoder.map(|decoder| ("decoder".to_string(), json!(decoder.words()))));
         Ok(header)
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use steep::cache::{Policy, Spec, doubts, letters};
 use steep::evaluate::metrics::{Digits, Motion, foreground_psnr, psnr, ssim, velocity_error};
-use steep::model::{Config, Dit, Model};
+use steep::model::{Config, Decoder, Dit, Model};
 use steep::plot::short_name;
 use steep::sample::{GateMode, Progress, Schedule};
 use steep::video::Video;
@@ -19,6 +19,7 @@ use steep::{Error, Generate, Result};
 
 use super::Args;
 use crate::cli::clips;
+use crate::cli::decoder;
 use crate::cli::generate::Timed;
 use crate::cli::setup::Setup;
 use crate::cli::sidecar::Sidecar;
@@ -303,6 +304,8 @@ pub struct Runner<'a> {
     pub model: &'a Dit,
     pub sidecar: &'a Sidecar,
     pub digits: Option<&'a Digits>,
+    /// What makes pictures of the clips.
+    pub decoder: Option<&'a Decoder>,
     pub args: &'a Args,
 }
 
@@ -359,10 +362,12 @@ impl Runner<'_> {
             }
             repeats += 1;
         }
-        let mut made: Vec<Timed> = made.into_iter().flatten().collect();
-        for (made, wall) in made.iter_mut().zip(walls) {
-            made.wall = wall / repeats as u32;
+        let mut all = vec![];
+        for (made, wall) in made.into_iter().flatten().zip(walls) {
+            let video = decoder::pictures(self.decoder, made.video, bar).await?;
+            all.push(Timed { video, wall: wall / repeats as u32, ..made });
         }
+        let made = all;
         let (original, whole) = (&made[0].video, seed == self.args.first_seed);
         if whole {
             for (made, candidate) in made.iter().zip(candidates) {

@@ -35,6 +35,7 @@ macro_rules! never {
 
 never! {
     name() -> &str;
+    multiprocessors() -> usize;
     describe() -> String;
     facts() -> Facts;
     has(need: Need) -> bool;

@@ -27,7 +27,7 @@ impl Variant {
 }
 
 /// The files that a shader can include, by their paths below `wgsl/`. They are part of the crate.
-pub const INCLUDES: [Text; 23] = [
+pub const INCLUDES: [Text; 25] = [
     wgsl!("common/activations"),
     wgsl!("common/attention"),
     wgsl!("common/conv_operands"),
@@ -43,11 +43,13 @@ pub const INCLUDES: [Text; 23] = [
     wgsl!("common/modulate_rel_l1"),
     wgsl!("common/patch_operands"),
     wgsl!("common/rel_l1"),
+    wgsl!("common/store_block"),
     wgsl!("common/sum"),
     wgsl!("cpu/lanes"),
     wgsl!("cpu/matmul"),
     wgsl!("cpu/sum"),
     wgsl!("ladder/layer_norm_naive"),
+    wgsl!("subgroup/matmul"),
     wgsl!("subgroup/sum"),
     wgsl!("axpby"),
     wgsl!("temporal_embed"),

@@ -55,6 +55,11 @@ impl DecoderFile {
         self.plan.whose
     }
 
+    /// Its name and kind: `vae (diffusers' AutoencoderKL)`.
+    pub fn words(&self) -> String {
+        format!("{} ({})", self.name(), self.kind())
+    }
+
     /// Channels of the latents that it decodes.
     pub fn channels(&self) -> usize {
         self.plan.latents
