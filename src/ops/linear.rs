@@ -19,7 +19,9 @@ pub static LINEAR: Kernel = Kernel {
         Source::wgsl("cpu", wgsl!("cpu/linear"), [1, 64, 64]).needs(Need::CpuAdapter).multiple(4),
         Source::wgsl("tile", wgsl!("linear"), [1, 64, 64]).multiple(4),
         // After `tile` until a GPU says otherwise.
-        Source::wgsl("subgroup", wgsl!("subgroup/linear"), [1, 64, 64]).needs(Need::FixedSubgroups).multiple(4),
+        Source::wgsl("subgroup", wgsl!("subgroup/linear"), [1, 64, 64])
+            .needs(Need::FixedSubgroups)
+            .multiple(4),
         Source::wgsl("naive", wgsl!("ladder/linear_naive"), [1, 64, 4]),
     ],
     cuda: &[
