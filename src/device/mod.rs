@@ -408,8 +408,8 @@ impl Device {
     }
 
     /// The source that a call runs: the preferred one, else the first that suits it, of those that take it and fit the
-    /// device; where it is known how long their tiles take, the soonest done and not the first. One that was put in place of the others is not passed over because it does not fit, nor is the only one:
-    /// running it tells why.
+    /// device; where it is known how long their tiles take, the one that is done first. One that was put in place of the
+    /// others is not passed over because it does not fit, nor is the only one: running it tells why.
     fn choose(&self, call: &Call<'_, '_>) -> Result<&'static Source> {
         let taking: Vec<_> = self.sources(call.kernel).filter(|s| s.takes(call)).collect();
         let Choice { preferred, substitute, .. } = self.choice();
