@@ -77,12 +77,14 @@ fn policies_are_compared_by_their_pictures() {
     assert_eq!(psnr(&of_latents), latents);
     assert_eq!(of_pictures["settings"]["decoder"], "vae (diffusers' AutoencoderKL)");
     assert_eq!(of_latents["settings"]["decoder"], Value::Null);
-    // Four times as large, and no word about channels.
+    // Four times as large.
     let columns = |folder: &str| {
         let gif = fs::read(place.path(folder).join("clips.gif")).unwrap();
         u16::from_le_bytes([gif[6], gif[7]])
     };
     assert!(columns("a") > columns("b"), "{} and {}", columns("a"), columns("b"));
+    let said = place.ok(&["compare", "--merge", "a/rounds.jsonl", "--out", "a"]);
+    assert!(said.contains("guidance 2.0; pictures by vae (diffusers' AutoencoderKL)"), "{said}");
     // Pictures and latents are not mixed in one folder.
     let line = complaint(
         &place.run(&[

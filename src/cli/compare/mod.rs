@@ -487,8 +487,10 @@ impl Args {
             1 => device,
             kinds => format!("{kinds} kinds of device, each timed for itself: {device}"),
         };
+        let decoder = header.get("decoder").and_then(Value::as_str);
+        let pictures = decoder.map_or(String::new(), |decoder| format!("; pictures by {decoder}"));
         let text = format!(
-            "{title} on {device}\n{steps} steps, guidance {guidance}; ± is half a 95 % interval over seeds\n\n{}\n  wrote {}",
+            "{title} on {device}\n{steps} steps, guidance {guidance}{pictures}; ± is half a 95 % interval over seeds\n\n{}\n  wrote {}",
             table.text(),
             self.out.display()
         );
