@@ -6,7 +6,7 @@ use crate::ops::{ATTENTION, Over, attention};
 /// B, F, N, heads, h.
 type Dims = [usize; 5];
 
-const SHAPES: [Dims; 24] = [
+const SHAPES: [Dims; 25] = [
     [1, 1, 1, 1, 1],
     [1, 1, 1, 1, 3],
     [1, 3, 1, 2, 3],
@@ -30,6 +30,7 @@ const SHAPES: [Dims; 24] = [
     [1, 1, 130, 1, 8],
     [1, 100, 2, 1, 72],
     [1, 1, 257, 3, 8],
+    [4, 1, 270, 2, 8],
     [1, 1, 1000, 1, 64],
 ];
 

@@ -125,7 +125,8 @@ impl Cpu {
             unsafe { (code.run)(&arguments, &tile) }
         };
         let n = grid.iter().product();
-        if n == 1 || cfg!(target_arch = "wasm32") {
+        // Alone, a thread of rayon's would only have to be woken for each call.
+        if n == 1 || threads == 1 || cfg!(target_arch = "wasm32") {
             (0..n).for_each(tile);
             return Ok(());
         }

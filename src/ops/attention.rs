@@ -25,7 +25,7 @@ use crate::{Error, Result, Tensor};
 /// See [`attention`].
 pub static ATTENTION: Kernel = Kernel {
     name: "attention",
-    cpu: cpu_sources!(cpu, tile: [1, 2, 64]),
+    cpu: cpu_sources!(cpu, tile: [1, 1, 64], tiles: tiles),
     wgsl: &[
         Source::wgsl("cpu", wgsl!("cpu/attention"), [1, 1, 32])
             .needs(Need::CpuAdapter)
@@ -73,6 +73,16 @@ pub static ATTENTION: Kernel = Kernel {
         Source::cuda("naive", cu!("ladder/attention_naive"), 32, [1, 1, 1]).taking(&["HEAD"]),
     ],
 };
+
+/// Tiles for so much work on so many threads. Each copies all keys and values of its heads, so that many queries share them
+/// while there are tiles for all threads; short sequences share a tile with those of other heads.
+fn tiles([sequences, heads, length]: [usize; 3], threads: usize, _: bool) -> [usize; 3] {
+    let enough = if threads == 1 { 1 } else { 8 * threads };
+    let fills = |queries: &usize| sequences * heads * length.div_ceil(*queries) >= enough;
+    let queries = [256, 128].into_iter().find(fills).unwrap_or(64);
+    let short = if length <= 64 { (sequences * heads / enough).clamp(1, heads) } else { 1 };
+    [1, short, queries]
+}
 
 /// Turns of a loop, none if the driver unrolls it.
 fn long(turns: usize) -> usize {
@@ -271,12 +281,12 @@ fn block<I: Isa, T: Element>(
         // SAFETY: a token's output in one head belongs to one block.
         let out = unsafe { args.write::<T>(0, at..at + h) };
         let (o, inverse) = (&o[lane * hv..][..hv], V::splat(sum[lane]));
-        for (out, o) in out.chunks_mut(LANES).zip(o.chunks_exact(LANES)) {
-            let o = V::load(o) * inverse;
-            match out.len() {
-                LANES => T::store(o, out),
-                _ => T::store_tail(o, out),
-            }
+        let (whole, tail) = (out.len() / LANES * LANES, h % LANES);
+        for (out, o) in out.chunks_exact_mut(LANES).zip(o.chunks_exact(LANES)) {
+            T::store(V::load(o) * inverse, out);
+        }
+        if tail > 0 {
+            T::store_tail(V::load(&o[whole..]) * inverse, &mut out[whole..]);
         }
     }
 }
@@ -396,7 +406,18 @@ fn rows_at_once<I: Isa, const Q: usize, const R: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::spreads;
+    use super::{spreads, tiles};
+
+    #[test]
+    fn queries_share_keys_while_there_are_tiles_for_all_threads() {
+        // The shipped model, on two threads and on sixteen.
+        assert_eq!(tiles([32, 3, 16], 2, false), [1, 3, 256]);
+        assert_eq!(tiles([32, 3, 16], 16, false), [1, 1, 64]);
+        assert_eq!(tiles([1, 8, 1024], 2, false), [1, 1, 256]);
+        assert_eq!(tiles([1, 8, 1024], 8, false), [1, 1, 128]);
+        assert_eq!(tiles([2, 16, 256], 2, false), [1, 1, 256]);
+        assert_eq!(tiles([1, 1, 300], 4, false), [1, 1, 64]);
+    }
 
     #[test]
     fn rows_share_places_where_they_are_pages_apart() {
