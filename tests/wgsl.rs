@@ -23,6 +23,9 @@ fn constants(kernel: &Kernel) -> Vec<Vec<(&'static str, u32)>> {
         "patch_embed" => {
             [1, 2, 3, 8].map(|patch| vec![("PATCH", patch), ("ACROSS", 5), ("TOKENS", 15)]).to_vec()
         }
+        "denoise" | "renoise" => [1, 2, 3, 8]
+            .map(|patch| vec![("PATCH", patch), ("ACROSS", 5), ("DOWN", 3), ("CHANNELS", 4)])
+            .to_vec(),
         "conv2d" => {
             let some = |[size, up, add]: [u32; 3]| {
                 let image = [("HEIGHT", 6), ("WIDTH", 10), ("CHANNELS", 8)];

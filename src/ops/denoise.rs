@@ -88,6 +88,12 @@ pub fn denoise(gate: Gate<'_>, z: &mut Tensor, tokens: &Tensor, patch: usize, up
         .params(&params)
         .work([1, 1, bands])
         .row_lengths(&[width, pixels])
+        .constants(&[
+            ("PATCH", params.patch_size),
+            ("ACROSS", (width / patch) as u32),
+            ("DOWN", (height / patch) as u32),
+            ("CHANNELS", params.channels),
+        ])
         .run()
 }
 

@@ -71,6 +71,12 @@ pub fn renoise(
         .params(&params)
         .work([1, 1, bands])
         .row_lengths(&[width, patch * patch * 2 * channels])
+        .constants(&[
+            ("PATCH", params.patch_size),
+            ("ACROSS", (width / patch) as u32),
+            ("DOWN", (height / patch) as u32),
+            ("CHANNELS", params.channels),
+        ])
         .run()
 }
 
