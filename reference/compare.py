@@ -18,8 +18,8 @@ residual stream has 32); in f32, products on a GPU are f32 (no TF32). There, bot
 
 Needs torch, numpy and safetensors; torch.compile needs a C++ compiler, on a GPU Triton.
 """
-import argparse, copy, json, os, platform, statistics, subprocess, tempfile, time
-import torch
+import argparse, copy, json, os, platform, statistics, subprocess, sys, tempfile, time
+import torch, torch._inductor.config
 from safetensors.torch import load_file, save_file
 import model as twin
 import peers
@@ -29,6 +29,9 @@ except ImportError: onnxruntime = None
 TYPES = dict(f32=torch.float32, f16=torch.float16, bf16=torch.bfloat16)
 # Largest difference from the model in f32, as a share of the largest number.
 BOUNDS = dict(f32=2e-5, f16=1e-2, bf16=6e-2)
+
+# What keeps PyTorch, oneDNN, MKL and steep to an instruction set.
+LIMITS = dict(avx2=dict(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2", STEEP_ISA="avx2"))
 
 def timed(text):
     """Rows of `steep bench --json` on one device."""
@@ -58,8 +61,8 @@ def forwards(a, steep, say):
                 ways["compile"] = lambda: compiled(*inputs)
             want = model(*x.values())
             if a.device == "cpu" and dtype == "f32":
-                if onnxruntime: ways["onnxruntime"] = onnx_way(theirs, x, f"{tmp}/model.onnx", a.threads)
-                if a.candle: ways["candle"] = Candle(a, c, weights, f"{tmp}/in.safetensors", f"{tmp}/candle.safetensors")
+                if onnxruntime and not a.isa: ways["onnxruntime"] = onnx_way(theirs, x, f"{tmp}/model.onnx", a.threads)
+                if a.candle and not a.isa: ways["candle"] = Candle(a, c, weights, f"{tmp}/in.safetensors", f"{tmp}/candle.safetensors")
             largest = max(1, want.abs().max().item())
             on = ["--device", a.device, "--dtype", dtype]
             steep("forward", f"{tmp}/in.safetensors", "--model", weights, "--out", f"{tmp}/out.safetensors", *on)
@@ -142,11 +145,18 @@ def main():
     p.add_argument("--cold", action="store_true", help="operands beyond any cache on a CPU too")
     p.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     p.add_argument("--candle", help="the program of benches/peers/candle, to have it in the table")
+    p.add_argument("--isa", choices=list(LIMITS), help="of a CPU's instruction sets, take none past this one, here and there; "
+                   "leaves out ONNX Runtime and candle, which cannot be told")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=2.0, help="per measurement")
     p.add_argument("--out", help="write the results here as JSON")
     a = p.parse_args()
+    if a.isa and os.environ.get("STEEP_ISA") != a.isa:
+        # Libraries look at this when they are loaded.
+        os.environ.update(LIMITS[a.isa])
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+    if a.isa: torch._inductor.config.cpp.simdlen = 256
     if a.ops is None: a.ops = list(peers.OPS) if a.device == "cuda" else []
     torch.set_num_threads(a.threads); torch.manual_seed(0)
     torch.backends.cudnn.allow_tf32 = False
@@ -157,7 +167,8 @@ def main():
     about = dict(cpu=cpu, torch=torch.__version__, date=time.strftime("%Y-%m-%d"))
     names = {d["name"]: d["description"] for d in json.loads(steep("devices", "--json"))}
     about |= dict(steep=names["cuda:0" if a.device == "cuda" else "cpu"])
-    if onnxruntime: about["onnxruntime"] = onnxruntime.__version__
+    if a.isa: about |= dict(isa=a.isa, environment=LIMITS[a.isa])
+    if onnxruntime and not a.isa: about["onnxruntime"] = onnxruntime.__version__
     if a.device == "cuda":
         about |= dict(gpu=torch.cuda.get_device_name(), cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version())
     about["results"] = list(forwards(a, steep, say))

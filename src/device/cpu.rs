@@ -20,17 +20,40 @@ use crate::{DType, Error, Result, Tensor, memory};
 pub struct Cpu {
     pub(super) counters: Cell<Counters>,
     pub(super) choice: Choice,
+    /// The last of [`ISAS`] that is used.
+    widest: Need,
+}
+
+/// Instruction sets that sources know, each with those before it.
+const ISAS: [(Need, &str); 4] = [
+    (Need::Nothing, "portable"),
+    (Need::Avx2, "avx2"),
+    (Need::Avx512, "avx512"),
+    (Need::Avx512Bf16, "avx512_bf16"),
+];
+
+/// The instruction set that `STEEP_ISA` names; the last one where it is not set.
+pub(super) fn widest() -> Result<Need> {
+    match std::env::var("STEEP_ISA") {
+        Err(_) => Ok(Cpu::WIDEST),
+        Ok(name) => match ISAS.iter().find(|(_, isa)| *isa == name) {
+            Some((need, _)) => Ok(*need),
+            None => Err(Error::setting(format!("STEEP_ISA={name}"), ISAS.map(|(_, isa)| isa).join(", "))),
+        },
+    }
 }
 
 impl Cpu {
-    pub(super) fn new() -> Cpu {
-        Cpu { counters: Cell::default(), choice: Choice::default() }
+    pub(super) const WIDEST: Need = Need::Avx512Bf16;
+
+    /// With this instruction set and those before it.
+    pub(super) fn new(widest: Need) -> Cpu {
+        Cpu { counters: Cell::default(), choice: Choice::default(), widest }
     }
 
     /// The instruction sets that its sources know, best first.
     fn isas(&self) -> impl Iterator<Item = &'static str> {
-        let all = [(Need::Avx512Bf16, "avx512_bf16"), (Need::Avx512, "avx512"), (Need::Avx2, "avx2")];
-        all.into_iter().filter(|(need, _)| self.has(*need)).map(|(_, name)| name)
+        ISAS[1..].iter().rev().filter(|(need, _)| self.has(*need)).map(|(_, name)| *name)
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -52,6 +75,10 @@ impl Cpu {
     }
 
     pub(super) fn has(&self, need: Need) -> bool {
+        let place = |need: Need| ISAS.iter().position(|(isa, _)| *isa == need);
+        if place(need).is_none_or(|at| Some(at) > place(self.widest)) {
+            return false;
+        }
         #[cfg(target_arch = "x86_64")]
         match need {
             Need::Nothing => true,

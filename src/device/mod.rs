@@ -158,7 +158,8 @@ impl Device {
     ///
     /// - `auto`: the best there is, a GPU if there is one (by CUDA, else by wgpu), else the CPU (a software renderer is
     ///   no GPU)
-    /// - `cpu`
+    /// - `cpu`; of its instruction sets no more than the environment's `STEEP_ISA` are used: portable, avx2, avx512 or
+    ///   avx512_bf16
     /// - `cuda`, `cuda:N`: the first NVIDIA GPU, or the N-th as the driver counts them
     /// - `wgpu`, `wgpu:N`: the best adapter, or the N-th of [`all`](Self::all)
     /// - `wgpu:core`, `wgpu:N:core`: the same with no more than what WebGPU promises everywhere, so that what runs
@@ -169,10 +170,10 @@ impl Device {
                 Some(gpu) => Ok(Device::Cuda(Rc::new(gpu))),
                 None => match wgpu::Wgpu::open_gpu().await {
                     Some(gpu) => Ok(Device::Wgpu(Rc::new(gpu))),
-                    None => Ok(Device::cpu()),
+                    None => Device::open_cpu(),
                 },
             },
-            "cpu" => Ok(Device::cpu()),
+            "cpu" => Device::open_cpu(),
             name if name.split(':').next() == Some("cuda") => {
                 Ok(Device::Cuda(Rc::new(cuda::Cuda::open(name)?)))
             }
@@ -197,14 +198,18 @@ impl Device {
         let wgpu = wgpu::Wgpu::all().await.into_iter().map(|w| Ok(Device::Wgpu(Rc::new(w?))));
         let mut all: Vec<Result<Device>> = wgpu.collect();
         let last_gpu = all.iter().rposition(|d| d.as_ref().is_ok_and(Device::is_gpu));
-        all.insert(last_gpu.map_or(0, |last| last + 1), Ok(Device::cpu()));
+        all.insert(last_gpu.map_or(0, |last| last + 1), Device::open_cpu());
         all.splice(0..0, cuda::Cuda::all().map(|c| Ok(Device::Cuda(Rc::new(c?)))));
         all
     }
 
-    /// The CPU. Always there.
+    /// The CPU. Always there. A wrong `STEEP_ISA`, of which [`open`](Self::open) makes an error, counts as not set.
     pub fn cpu() -> Device {
-        Device::Cpu(Rc::new(cpu::Cpu::new()))
+        Device::open_cpu().unwrap_or_else(|_| Device::Cpu(Rc::new(cpu::Cpu::new(cpu::Cpu::WIDEST))))
+    }
+
+    fn open_cpu() -> Result<Device> {
+        Ok(Device::Cpu(Rc::new(cpu::Cpu::new(cpu::widest()?))))
     }
 
     /// Memory, all zero.

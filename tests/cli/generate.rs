@@ -319,6 +319,30 @@ fn the_epsilon_model_and_the_small_types_run_too() {
     }
 }
 
+/// `STEEP_ISA` takes the processor's better instruction sets away, and another word is an error that names them.
+#[test]
+fn instruction_sets_can_be_limited() {
+    let place = Place::new();
+    let with = |isa: &str, args: &[&str]| place.command(args).env("STEEP_ISA", isa).output().unwrap();
+    let sources = |isa: &str| {
+        let out = with(isa, &["bench", "--op", "axpby", "--device", "cpu", "--shapes", "1x64", "--json"]);
+        let results: Value = serde_json::from_str(&text(&out.stdout)).unwrap();
+        let timed = results["devices"][0]["timed"].as_array().unwrap().clone();
+        timed.iter().map(|row| row["source"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(sources("portable"), ["portable"]);
+    assert!(!sources("avx2").contains(&"avx512".to_string()));
+    for args in [&["generate", "--device", "cpu"][..], &["bench", "--device", "cpu"]] {
+        let out = with("sse9", args);
+        let said = text(&out.stderr);
+        assert!(!out.status.success() && said.lines().count() == 1, "{said}");
+        assert!(
+            said.contains("STEEP_ISA=sse9") && said.contains("portable, avx2, avx512, avx512_bf16"),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn devices_and_inspect_say_what_is_there() {
     let place = Place::new();
