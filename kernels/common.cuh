@@ -181,12 +181,24 @@ DEVICE N warp_sum(N x) {
     return x;
 }
 
+/// Σ over each half of a warp; every lane gets its half's.
+template <class N>
+DEVICE N half_sum(N x) {
+#pragma unroll
+    for (int lanes = 8; lanes > 0; lanes /= 2) {
+        x += __shfl_xor_sync(0xffffffffu, x, lanes);
+    }
+    return x;
+}
+
 /// Σ over the block, thread 0 gets it. `scratch` is shared, one number per warp, and free again after the
-/// next barrier.
+/// next barrier. Warps that have nothing but zeros, as where a run has fewer rows than a block has warps, take no steps.
 template <class N>
 DEVICE N block_sum(N x, N *scratch) {
     const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    x = warp_sum(x);
+    if (__any_sync(0xffffffffu, x != N(0))) {
+        x = warp_sum(x);
+    }
     if (lane == 0) {
         scratch[warp] = x;
     }
@@ -197,9 +209,29 @@ DEVICE N block_sum(N x, N *scratch) {
     return x;
 }
 
-/// Where the i-th of `parts` nearly equal runs of n begins; the next one's beginning is its end.
+/// The same for two numbers in the steps of one: half of a warp's lanes take the first, half the second. For blocks of at
+/// most 16 warps.
+template <class N>
+DEVICE void block_sums(N &x, N &y, N (*scratch)[2]) {
+    const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, half = lane / 16;
+    N mine = half == 0 ? x : y;
+    if (__any_sync(0xffffffffu, x != N(0) || y != N(0))) {
+        mine = half_sum(mine + __shfl_xor_sync(0xffffffffu, half == 0 ? y : x, 16));
+    }
+    if (lane % 16 == 0) {
+        scratch[warp][half] = mine;
+    }
+    __syncthreads();
+    if (warp == 0) {
+        x = half_sum(lane % 16 < blockDim.x / 32 ? scratch[lane % 16][half] : N(0));
+        y = __shfl_xor_sync(0xffffffffu, x, 16);
+    }
+}
+
+/// Where the i-th of `parts` nearly equal runs of n begins, ⌊n·i / parts⌋; the next one's beginning is its end. There are at
+/// most 65535 parts, so that 32 bits do: a division of 64 bits would take longer than many a run.
 DEVICE u32 share(u32 n, u32 parts, u32 i) {
-    return static_cast<u32>(static_cast<u64>(n) * i / parts);
+    return n / parts * i + n % parts * i / parts;
 }
 
 // ---- numbers

@@ -11,7 +11,7 @@ constexpr u32 THREADS = 256;
 extern "C" __global__ void __launch_bounds__(THREADS)
     easy_distance(f32 *__restrict__ pair, const f32 *__restrict__ moved, const f32 *__restrict__ inputs,
                   const f32 *__restrict__ outputs, const f32 *__restrict__ sizes, Params p, Gate gate) {
-    __shared__ double scratch[4][THREADS / 32];
+    __shared__ double scratch[2][THREADS / 32][2];
     if (gated_off(gate)) {
         return;
     }
@@ -23,10 +23,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         // The size of what did not move stands in the second column.
         size += sizes[2 * i + 1];
     }
-    output = block_sum(output, scratch[0]);
-    input = block_sum(input, scratch[1]);
-    change = block_sum(change, scratch[2]);
-    size = block_sum(size, scratch[3]);
+    block_sums(output, input, scratch[0]);
+    block_sums(change, size, scratch[1]);
     if (threadIdx.x == 0) {
         pair[0] = static_cast<float>(output) * static_cast<float>(change);
         pair[1] = static_cast<float>(input) * static_cast<float>(size);

@@ -51,7 +51,7 @@ DEVICE void run_of_rows(T *signal, const f32 *x, const f32 *mods, const Params &
 extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
     modulate_rel_l1(T *__restrict__ signal, f32 *__restrict__ partials, const f32 *__restrict__ x,
                     const f32 *__restrict__ mods, Params p, Gate gate) {
-    __shared__ double scratch[2][WARPS];
+    __shared__ double scratch[WARPS][2];
     if (gated_off(gate)) {
         return;
     }
@@ -61,8 +61,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
     } else {
         run_of_rows<false>(signal, x, mods, p, change, size);
     }
-    change = block_sum(change, scratch[0]);
-    size = block_sum(size, scratch[1]);
+    block_sums(change, size, scratch);
     if (threadIdx.x == 0) {
         partials[2 * blockIdx.x] = static_cast<float>(change);
         partials[2 * blockIdx.x + 1] = static_cast<float>(size);

@@ -38,7 +38,7 @@ DEVICE void step(T *prev, const T *cur, u32 at, u32 n, double &change, double &s
 extern "C" __global__ void __launch_bounds__(THREADS)
     rel_l1(T *__restrict__ prev, f32 *__restrict__ partials, const T *__restrict__ cur, Params p,
            Gate gate) {
-    __shared__ double scratch[2][THREADS / 32];
+    __shared__ double scratch[THREADS / 32][2];
     if (gated_off(gate)) {
         return;
     }
@@ -57,8 +57,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (at < end) {
         step<false, 1>(prev, cur, at, n, change, size);
     }
-    change = block_sum(change, scratch[0]);
-    size = block_sum(size, scratch[1]);
+    block_sums(change, size, scratch);
     if (threadIdx.x == 0) {
         partials[2 * run] = static_cast<float>(change);
         partials[2 * run + 1] = static_cast<float>(size);

@@ -37,7 +37,7 @@ DEVICE void step(const f32 *out, const f32 *in, const f32 *kept, u32 at, u32 n, 
 extern "C" __global__ void __launch_bounds__(THREADS)
     residual_distance(f32 *__restrict__ partials, const f32 *__restrict__ block_out,
                       const f32 *__restrict__ block_in, const f32 *__restrict__ kept, Params p, Gate gate) {
-    __shared__ double scratch[2][THREADS / 32];
+    __shared__ double scratch[THREADS / 32][2];
     if (gated_off(gate)) {
         return;
     }
@@ -56,8 +56,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (at < end) {
         step<false, 1>(block_out, block_in, kept, at, n, change, size);
     }
-    change = block_sum(change, scratch[0]);
-    size = block_sum(size, scratch[1]);
+    block_sums(change, size, scratch);
     if (threadIdx.x == 0) {
         partials[2 * run] = static_cast<float>(change);
         partials[2 * run + 1] = static_cast<float>(size);

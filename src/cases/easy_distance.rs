@@ -47,6 +47,7 @@ pub(super) fn wrong() -> Vec<Wrong> {
     vec![
         base.with("pair", F32, &[2, 2]).refused("pair: wanted f32 [1, 2], got f32 [2, 2]"),
         base.with("sizes", F32, &[3, 2]).refused("sizes: wanted f32 [4, 2], got f32 [3, 2]"),
-        base.with("moved", F32, &[0, 2]).refused("partials: wanted f32 [P, 2], P > 0, got f32 [0, 2]"),
+        base.with("moved", F32, &[0, 2])
+            .refused("partials: wanted f32 [P, 2], 0 < P ≤ 65535, got f32 [0, 2]"),
     ]
 }

@@ -75,7 +75,8 @@ pub(super) fn wrong() -> Vec<Wrong> {
         base.with("signal", F32, &[2, 3]).refused("signal: wanted f32 [2, 4], got f32 [2, 3]"),
         base.with("signal", U32, &[2, 4]).refused("signal: wanted f32, f16 or bf16, got u32"),
         base.with("partials", F32, &[8, 3]).refused("partials: wanted f32 [8, 2], got f32 [8, 3]"),
-        base.with("partials", F32, &[0, 2]).refused("partials: wanted f32 [P, 2], P > 0, got f32 [0, 2]"),
+        base.with("partials", F32, &[0, 2])
+            .refused("partials: wanted f32 [P, 2], 0 < P ≤ 65535, got f32 [0, 2]"),
         base.with("x", BF16, &[2, 4]).refused("x: wanted f32 [2, 4], got bf16 [2, 4]"),
         base.with("mods", F32, &[2, 19]).refused(&format!("{mods} f32 [2, 19]")),
         base.with("mods", F16, &[2, 24]).refused(&format!("{mods} f16 [2, 24]")),

@@ -68,6 +68,7 @@ pub(super) fn wrong() -> Vec<Wrong> {
         base.with("prev", F16, &[1, 1, 2, 3]).refused("prev: wanted f32 [1, 1, 2, 3], got f16 [1, 1, 2, 3]"),
         base.with("cur", BF16, &[1, 1, 2, 3]).refused("cur: wanted f32 [1, 1, 2, 3], got bf16 [1, 1, 2, 3]"),
         base.with("partials", F32, &[4, 2]).refused("partials: wanted f32 [4, 1], got f32 [4, 2]"),
-        base.with("partials", F32, &[0, 1]).refused("partials: wanted f32 [P, 1], P > 0, got f32 [0, 1]"),
+        base.with("partials", F32, &[0, 1])
+            .refused("partials: wanted f32 [P, 1], 0 < P ≤ 65535, got f32 [0, 1]"),
     ]
 }

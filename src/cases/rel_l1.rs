@@ -23,6 +23,8 @@ pub(super) fn cases(dtype: DType) -> Vec<Case> {
     }
     all.push(case(dtype, pair(40, 0.0), 3, 1e-6).gated());
     all.extend([1, 7, PARTIALS].map(|runs| golden_integers(dtype, runs)));
+    // One of the two sums is 0 in every warp: nothing moved, or nothing was there.
+    all.extend([1.0, 0.0].map(|prev| equal(dtype, 1000, (1.0, prev), 3, Bound::Exact, "sums of ones")));
     if dtype != DType::F16 {
         // In f64, then rounded to f32 and to the type; distances worked out in f64 elsewhere.
         for (n, f32, bf16) in [
@@ -185,7 +187,10 @@ pub(super) fn wrong() -> Vec<Wrong> {
         base.with("prev", F32, &[6]).refused("prev: wanted f32 [2, 3], got f32 [6]"),
         u32.refused("cur: wanted f32, f16 or bf16, got u32"),
         base.with("partials", F32, &[4, 1]).refused("partials: wanted f32 [4, 2], got f32 [4, 1]"),
-        base.with("partials", F32, &[0, 2]).refused("partials: wanted f32 [P, 2], P > 0, got f32 [0, 2]"),
+        base.with("partials", F32, &[0, 2])
+            .refused("partials: wanted f32 [P, 2], 0 < P ≤ 65535, got f32 [0, 2]"),
+        base.with("partials", F32, &[65536, 2])
+            .refused("partials: wanted f32 [P, 2], 0 < P ≤ 65535, got f32 [65536, 2]"),
         base.with("partials", F16, &[4, 2]).refused("partials: wanted f32 [4, 2], got f16 [4, 2]"),
     ]
 }

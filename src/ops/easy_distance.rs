@@ -45,7 +45,7 @@ pub fn easy_distance<T: Borrow<Tensor>>(gate: Gate<'_>, pair: &mut Tensor, sums:
     let [moved, inputs, outputs, sizes] =
         [&sums.moved, &sums.inputs, &sums.outputs, &sums.sizes].map(|t| t.borrow());
     pair.expect(OP, "pair", DType::F32, [1, 2])?;
-    let runs = check_partials(OP, moved)?;
+    let runs = check_partials(OP, moved, 2)?;
     for (name, t) in [("inputs", inputs), ("outputs", outputs), ("sizes", sizes)] {
         t.expect(OP, name, DType::F32, [runs, 2])?;
     }

@@ -55,7 +55,7 @@ pub fn modulate_rel_l1(
 ) -> Result<()> {
     const OP: &str = "modulate_rel_l1";
     let modulate = check_modulation(OP, ("signal", signal), x, mods, chunks)?;
-    let runs = check_partials(OP, partials)?;
+    let runs = check_partials(OP, partials, 2)?;
     let params = Params { modulate, runs: runs as u32 };
     Call::new(&MODULATE_REL_L1, gate, &mut [signal, partials], &[x, mods])
         .params(&params)

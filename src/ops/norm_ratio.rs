@@ -2,11 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::shared::{share, sum};
+use super::shared::{check_partials, share, sum};
 use crate::device::cpu::{Arguments, Tile};
 use crate::device::simd::Isa;
 use crate::device::{Call, Gate, Kernel, Source, cpu_sources, cu, wgsl};
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Result, Tensor};
 
 /// See [`norm_ratio`].
 pub static NORM_RATIO: Kernel = Kernel {
@@ -34,11 +34,7 @@ pub fn norm_ratio(gate: Gate<'_>, partials: &mut Tensor, cur: &Tensor, prev: &Te
     let [batch, frames, tokens, dim] = cur.dims(OP, "cur")?;
     cur.expect(OP, "cur", DType::F32, *cur.shape())?;
     prev.expect(OP, "prev", DType::F32, *cur.shape())?;
-    let [runs, _] = partials.dims(OP, "partials")?;
-    if runs == 0 {
-        return Err(Error::argument(OP, "partials", "f32 [P, 1], P > 0", format!("{partials:?}")));
-    }
-    partials.expect(OP, "partials", DType::F32, [runs, 1])?;
+    let runs = check_partials(OP, partials, 1)?;
     let params = Params { rows: (batch * frames * tokens) as u32, dim: dim as u32, runs: runs as u32 };
     Call::new(&NORM_RATIO, gate, &mut [partials], &[cur, prev])
         .params(&params)

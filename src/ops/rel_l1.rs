@@ -41,7 +41,7 @@ pub fn rel_l1(gate: Gate<'_>, prev: &mut Tensor, partials: &mut Tensor, cur: &Te
     const OP: &str = "rel_l1";
     let dtype = cur.float(OP, "cur")?;
     prev.expect(OP, "prev", dtype, *cur.shape())?;
-    let runs = check_partials(OP, partials)?;
+    let runs = check_partials(OP, partials, 2)?;
     let params = Params { elements: cur.elements() as u32, runs: runs as u32 };
     Call::new(&REL_L1, gate, &mut [prev, partials], &[cur])
         .params(&params)

@@ -43,7 +43,7 @@ pub fn residual_distance(
     out.expect(OP, "out", DType::F32, shape)?;
     input.expect(OP, "input", DType::F32, shape)?;
     kept.expect(OP, "kept", DType::F32, shape)?;
-    let runs = check_partials(OP, partials)?;
+    let runs = check_partials(OP, partials, 2)?;
     let params = Params { elements: out.elements() as u32, runs: runs as u32 };
     Call::new(&RESIDUAL_DISTANCE, gate, &mut [partials], &[out, input, kept])
         .params(&params)

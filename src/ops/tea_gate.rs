@@ -139,7 +139,7 @@ pub fn tea_gate(
     state.expect(OP, "state", DType::F32, [2])?;
     let [steps, _] = trace.dims(OP, "trace")?;
     trace.expect(OP, "trace", DType::F32, [steps, TRACE_COLUMNS])?;
-    let runs = super::shared::check_partials(OP, partials)?;
+    let runs = super::shared::check_partials(OP, partials, 2)?;
     if step.index >= steps {
         return Err(Error::argument(OP, "step", format!("less than {steps}"), step.index));
     }

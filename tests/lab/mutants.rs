@@ -13,7 +13,7 @@ use Language::{Cuda, Wgsl};
 /// Op, label of its source, type, what the line said, what it says now.
 type Mutant = (Language, &'static str, &'static str, &'static str, &'static str, &'static str);
 
-const MUTANTS: [Mutant; 33] = [
+const MUTANTS: [Mutant; 35] = [
     // A barrier or a wait removed.
     (
         Cuda,
@@ -160,6 +160,16 @@ const MUTANTS: [Mutant; 33] = [
     // The gate, and what is remembered.
     (Cuda, "take", "vec4", "f32", "    if (gated_off(gate)) {\n        return;\n    }\n", ""),
     (Wgsl, "rel_l1", "vec4", "f32", "  prev[i] = next;\n", ""),
+    // Two sums in the steps of one: a warp with one of them alone, and a block's number of warps.
+    (Cuda, "rel_l1", "vec", "f32", "x != N(0) || y != N(0)", "x != N(0)"),
+    (
+        Cuda,
+        "rel_l1",
+        "vec",
+        "f32",
+        "lane % 16 < blockDim.x / 32 ? scratch[lane % 16][half]",
+        "lane % 8 < blockDim.x / 32 ? scratch[lane % 8][half]",
+    ),
 ];
 
 /// Numbers of mutants that cannot be told from the right kernel, with the reason.

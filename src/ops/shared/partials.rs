@@ -9,13 +9,17 @@ use crate::{DType, Error, Result, Tensor};
 /// for one block to add up. Fixed, so that a distance does not depend on the machine.
 pub const PARTIALS: usize = 256;
 
-/// `partials` is f32 [P, 2]; returns P.
-pub fn check_partials(op: &'static str, partials: &Tensor) -> Result<usize> {
+/// As many as there can be: the square of it is a number of 32 bits, in which GPUs divide.
+const MOST_PARTIALS: usize = 65535;
+
+/// `partials` is f32 [P, `columns`]; returns P.
+pub fn check_partials(op: &'static str, partials: &Tensor, columns: usize) -> Result<usize> {
     let [runs, _] = partials.dims(op, "partials")?;
-    if runs == 0 {
-        return Err(Error::argument(op, "partials", "f32 [P, 2], P > 0", format!("{partials:?}")));
+    if runs == 0 || runs > MOST_PARTIALS {
+        let wanted = format!("f32 [P, {columns}], 0 < P ≤ {MOST_PARTIALS}");
+        return Err(Error::argument(op, "partials", wanted, format!("{partials:?}")));
     }
-    partials.expect(op, "partials", DType::F32, [runs, 2])?;
+    partials.expect(op, "partials", DType::F32, [runs, columns])?;
     Ok(runs)
 }
 
