@@ -34,7 +34,8 @@ DEVICE void step(const f32 *out, const f32 *in, const f32 *kept, u32 at, u32 n, 
     size += sizes;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// Two blocks at a time: with registers for four, as the compiler would have it, a thread's loads do not all fit.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     residual_distance(f32 *__restrict__ partials, const f32 *__restrict__ block_out,
                       const f32 *__restrict__ block_in, const f32 *__restrict__ kept, Params p, Gate gate) {
     __shared__ double scratch[THREADS / 32][2];

@@ -1,8 +1,9 @@
 // z = keep·z + add·v, where v = c of unguided tokens, and v = u + guidance·(c − u) of guided ones, whose
 // first half is c and whose second is u. Of the clip's channels the first `guided` are guided.
 //
-// A workgroup takes TILE rows of patches, an invocation one pixel of one channel at a time. What has to be divided by is
-// a constant of the call: PATCH (the size of a patch), ACROSS and DOWN (patches of an image), CHANNELS.
+// A workgroup takes TILE rows of patches, an invocation one pixel of one channel at a time. What has to be
+// divided by is a constant of the call: PATCH (the size of a patch), ACROSS and DOWN (patches of an image),
+// CHANNELS.
 struct Params {
   frames: u32, channels: u32, height: u32, width: u32, patch_size: u32, predicted: u32, guided: u32,
   keep: f32, add: f32, guidance: f32, bands: u32,

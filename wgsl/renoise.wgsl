@@ -1,8 +1,9 @@
 // z = z + exp((f·high + (1 − f)·low)/2)·noise, f = (v + 1)/2, v the channels of the tokens behind the
 // prediction.
 //
-// A workgroup takes TILE rows of patches, an invocation one pixel of one channel at a time. What has to be divided by is
-// a constant of the call: PATCH (the size of a patch), ACROSS and DOWN (patches of an image), CHANNELS.
+// A workgroup takes TILE rows of patches, an invocation one pixel of one channel at a time. What has to be
+// divided by is a constant of the call: PATCH (the size of a patch), ACROSS and DOWN (patches of an image),
+// CHANNELS.
 #include "common/exp.wgsl"
 
 struct Params {
