@@ -27,7 +27,7 @@ struct Params {
 /// `partials[p] = Σ ‖cur[row]‖ / ‖prev[row]‖` over the p-th share of the rows, in the L2 norm; their sum over the
 /// number of rows is MagCache's γ (arXiv 2506.09045, equation 3), with the residuals of this step and the one before.
 ///
-/// - `partials`: f32 [P, 1]
+/// - `partials`: f32 [P, 1], P from 1 to 65535
 /// - `cur`, `prev`: f32 [B, F, N, d]
 pub fn norm_ratio(gate: Gate<'_>, partials: &mut Tensor, cur: &Tensor, prev: &Tensor) -> Result<()> {
     const OP: &str = "norm_ratio";

@@ -35,7 +35,7 @@ struct Params {
 /// is [`tea_gate`](super::tea_gate())'s. Sums are deterministic: shares, and the order within one, are fixed.
 ///
 /// - `prev`: T, in: the previous value, out: `cur`
-/// - `partials`: f32 [P, 2]
+/// - `partials`: f32 [P, 2], P from 1 to 65535
 /// - `cur`: T, the shape of `prev`
 pub fn rel_l1(gate: Gate<'_>, prev: &mut Tensor, partials: &mut Tensor, cur: &Tensor) -> Result<()> {
     const OP: &str = "rel_l1";

@@ -29,7 +29,7 @@ struct Params {
 /// The distance of First-Block Cache (github.com/chengzeyi/ParaAttention), with block 0's output and input. Shares and
 /// the order within one are fixed.
 ///
-/// - `partials`: f32 [P, 2]
+/// - `partials`: f32 [P, 2], P from 1 to 65535
 /// - `out`, `input`, `kept`: f32, of one shape
 pub fn residual_distance(
     gate: Gate<'_>,

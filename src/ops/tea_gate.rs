@@ -125,7 +125,7 @@ struct Params {
 /// - `flag`: `u32 [1]`, 1 = compute
 /// - `state`: `f32 [2]`, (acc, whether a step was computed), from step to step
 /// - `trace`: f32 [T, 4], row `step.index` is written; see [`TRACE_COLUMNS`]
-/// - `partials`: f32 [P, 2]
+/// - `partials`: f32 [P, 2], P from 1 to 65535
 pub fn tea_gate(
     gate: Gate<'_>,
     flag: &mut Tensor,
